@@ -1,0 +1,177 @@
+#include "util/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_FIRST 64u
+
+void chi_buf_init(struct chi_buf *buf)
+{
+    *buf = (struct chi_buf){0};
+}
+
+void chi_buf_fini(struct chi_buf *buf)
+{
+    free(buf->at);
+    chi_buf_init(buf);
+}
+
+/* Doubling, so that n appends cost O(n); never past SIZE_MAX. */
+static size_t grown(size_t cap, size_t need)
+{
+    size_t next = cap ? cap : BUF_FIRST;
+    while (next < need)
+        next = next > SIZE_MAX / 2 ? need : next * 2;
+    return next;
+}
+
+char *chi_buf_reserve(struct chi_buf *buf, size_t more)
+{
+    if (buf->failed)
+        return NULL;
+    if (more > SIZE_MAX - buf->len) {
+        buf->failed = true;
+        return NULL;
+    }
+    size_t need = buf->len + more;
+    if (need > buf->cap || !buf->at) {
+        size_t cap = grown(buf->cap, need);
+        char *at = realloc(buf->at, cap);
+        if (!at) {
+            buf->failed = true;
+            return NULL;
+        }
+        buf->at = at;
+        buf->cap = cap;
+    }
+    return buf->at + buf->len;
+}
+
+void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t len)
+{
+    if (!len)
+        return;
+    char *to = chi_buf_reserve(buf, len);
+    if (!to)
+        return;
+    memcpy(to, bytes, len);
+    buf->len += len;
+}
+
+void chi_buf_add_text(struct chi_buf *buf, const char *text)
+{
+    chi_buf_add(buf, text, strlen(text));
+}
+
+void chi_buf_add_char(struct chi_buf *buf, char c)
+{
+    char *to = chi_buf_reserve(buf, 1);
+    if (!to)
+        return;
+    *to = c;
+    buf->len++;
+}
+
+void chi_buf_add_u64(struct chi_buf *buf, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    chi_buf_add(buf, digits + at, sizeof digits - at);
+}
+
+static bool needs_escape(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f || c == '"' || c == '\\';
+}
+
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+
+/* Whether any of 8 bytes needs an escape; exact, as each term is exact about "any". */
+static bool word_needs_escape(uint64_t word)
+{
+    uint64_t quote = word ^ EACH_BYTE('"');
+    uint64_t slash = word ^ EACH_BYTE('\\');
+    uint64_t del = word ^ EACH_BYTE(0x7f);
+    uint64_t hit = ((word - EACH_BYTE(0x20)) & ~word) | ((quote - EACH_BYTE(1)) & ~quote) |
+                   ((slash - EACH_BYTE(1)) & ~slash) | ((del - EACH_BYTE(1)) & ~del);
+    return hit & EACH_BYTE(0x80);
+}
+
+/* How many bytes from the front can go out as they are. */
+static size_t plain_run(const char *text, size_t len)
+{
+    size_t at = 0;
+    for (; len - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, text + at, 8);
+        if (word_needs_escape(word))
+            break;
+    }
+    while (at < len && !needs_escape((unsigned char)text[at]))
+        at++;
+    return at;
+}
+
+static void add_escape(struct chi_buf *buf, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (const char *pair = named; *pair; pair += 2) {
+        if ((unsigned char)pair[0] == c) {
+            char out[2] = {'\\', pair[1]};
+            chi_buf_add(buf, out, sizeof out);
+            return;
+        }
+    }
+    char out[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    chi_buf_add(buf, out, sizeof out);
+}
+
+void chi_buf_add_json(struct chi_buf *buf, const char *text, size_t len)
+{
+    if (len > SIZE_MAX - 2 || !chi_buf_reserve(buf, len + 2)) {
+        buf->failed = true;
+        return;
+    }
+    chi_buf_add_char(buf, '"');
+    for (size_t at = 0; at < len;) {
+        size_t run = plain_run(text + at, len - at);
+        chi_buf_add(buf, text + at, run);
+        at += run;
+        if (at < len)
+            add_escape(buf, (unsigned char)text[at++]);
+    }
+    chi_buf_add_char(buf, '"');
+}
+
+void chi_buf_consume(struct chi_buf *buf, size_t n)
+{
+    if (n >= buf->len) {
+        buf->len = 0;
+        return;
+    }
+    memmove(buf->at, buf->at + n, buf->len - n);
+    buf->len -= n;
+}
+
+void chi_buf_truncate(struct chi_buf *buf, size_t len)
+{
+    if (len < buf->len)
+        buf->len = len;
+    buf->failed = false;
+}
+
+void chi_buf_reset(struct chi_buf *buf, size_t keep)
+{
+    buf->len = 0;
+    buf->failed = false;
+    if (buf->cap <= keep)
+        return;
+    free(buf->at);
+    buf->at = NULL;
+    buf->cap = 0;
+}

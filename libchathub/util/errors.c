@@ -1,0 +1,36 @@
+#include "chathub.h"
+
+const char *chathub_strerror(int error)
+{
+    switch (error) {
+    case CHATHUB_OK:
+        return "no error";
+#define X(name, number, word, text)                                                                \
+    case CHATHUB_##name:                                                                           \
+        return text;
+        CHATHUB_ERRORS(X)
+#undef X
+    default:
+        return "unknown error";
+    }
+}
+
+const char *chathub_errname(int error)
+{
+    switch (error) {
+    case CHATHUB_OK:
+        return "ok";
+#define X(name, number, word, text)                                                                \
+    case CHATHUB_##name:                                                                           \
+        return word;
+        CHATHUB_ERRORS(X)
+#undef X
+    default:
+        return "unknown_error";
+    }
+}
+
+const char *chathub_version(void)
+{
+    return CHATHUB_VERSION;
+}

@@ -1,0 +1,204 @@
+#include "util/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct chi_span chi_span_of(const char *text)
+{
+    return (struct chi_span){text, text ? strlen(text) : 0};
+}
+
+bool chi_span_equal(struct chi_span a, struct chi_span b)
+{
+    return a.len == b.len && (!a.len || memcmp(a.at, b.at, a.len) == 0);
+}
+
+bool chi_span_is(struct chi_span a, const char *text)
+{
+    return chi_span_equal(a, chi_span_of(text));
+}
+
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+
+static uint64_t load_word(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Within a character, the state says how many bytes are missing and the range of the next one:
+ * count | lowest << 8 | highest << 16. */
+#define PENDING(count, low, high) ((count) | (low) << 8 | (high) << 16)
+
+/* The state after a character's first byte (RFC 3629 section 4: no overlong forms, no surrogates, nothing above
+ * U+10FFFF; all of it shows in the range of the second byte). */
+static uint32_t utf8_lead(uint8_t c)
+{
+    if (c < 0x80)
+        return 0;
+    if (c < 0xc2)
+        return CHI_UTF8_INVALID;
+    if (c < 0xe0)
+        return PENDING(1u, 0x80u, 0xbfu);
+    if (c < 0xf0)
+        return PENDING(2u, c == 0xe0 ? 0xa0u : 0x80u, c == 0xed ? 0x9fu : 0xbfu);
+    if (c < 0xf5)
+        return PENDING(3u, c == 0xf0 ? 0x90u : 0x80u, c == 0xf4 ? 0x8fu : 0xbfu);
+    return CHI_UTF8_INVALID;
+}
+
+static uint32_t utf8_rest(uint32_t state, uint8_t c)
+{
+    if (c < ((state >> 8) & 0xff) || c > ((state >> 16) & 0xff))
+        return CHI_UTF8_INVALID;
+    uint32_t missing = (state & 0xff) - 1;
+    return missing ? PENDING(missing, 0x80u, 0xbfu) : 0;
+}
+
+uint32_t chi_utf8_feed(uint32_t state, const void *bytes, size_t len)
+{
+    const uint8_t *at = bytes, *end = at ? at + len : at;
+    while (at < end && state != CHI_UTF8_INVALID) {
+        if (state) {
+            state = utf8_rest(state, *at++);
+            continue;
+        }
+        while (end - at >= 8 && !(load_word(at) & EACH_BYTE(0x80)))
+            at += 8;
+        if (at < end)
+            state = utf8_lead(*at++);
+    }
+    return state;
+}
+
+bool chi_utf8_valid(const void *bytes, size_t len)
+{
+    return chi_utf8_feed(0, bytes, len) == 0;
+}
+
+uint32_t chi_utf8_next(const char **at, const char *end)
+{
+    uint8_t lead = (uint8_t) * (*at)++;
+    if (lead < 0x80)
+        return lead;
+    int more = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+    uint32_t point = lead & (0x3fu >> more);
+    while (more-- && *at < end)
+        point = point << 6 | ((uint8_t) * (*at)++ & 0x3f);
+    return point;
+}
+
+/* Whether 8 bytes hold nothing that could be a control: no C0, no DEL, no 0xC2 (which begins all C1). */
+static bool word_is_clean(uint64_t word)
+{
+    uint64_t del = word ^ EACH_BYTE(0x7f);
+    uint64_t c2 = word ^ EACH_BYTE(0xc2);
+    uint64_t hit = ((word - EACH_BYTE(0x20)) & ~word) | ((del - EACH_BYTE(1)) & ~del) |
+                   ((c2 - EACH_BYTE(1)) & ~c2);
+    return !(hit & EACH_BYTE(0x80));
+}
+
+bool chi_text_clean(const char *text, size_t len)
+{
+    const uint8_t *at = (const uint8_t *)text, *end = at ? at + len : at;
+    while (at < end) {
+        if (end - at >= 8 && word_is_clean(load_word(at))) {
+            at += 8;
+            continue;
+        }
+        uint8_t c = *at++;
+        if ((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f)
+            return false;
+        if (c == 0xc2 && at < end && *at < 0xa0)
+            return false;
+    }
+    return true;
+}
+
+void chi_base64url(const void *bytes, size_t len, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const uint8_t *at = bytes;
+    uint32_t bits = 0;
+    unsigned count = 0;
+    for (size_t i = 0; i < len; i++) {
+        bits = (bits << 8 | at[i]) & 0xffff;
+        count += 8;
+        while (count >= 6) {
+            count -= 6;
+            *out++ = digits[(bits >> count) & 63];
+        }
+    }
+    if (count)
+        *out++ = digits[(bits << (6 - count)) & 63];
+    *out = '\0';
+}
+
+static void put_digits(char *to, size_t n, uint64_t number)
+{
+    while (n--) {
+        to[n] = (char)('0' + number % 10);
+        number /= 10;
+    }
+}
+
+/* Year, month and day of a day since 1970, by eras of 400 years that begin on 1 March. */
+static void civil(uint64_t days, uint64_t *year, uint64_t *month, uint64_t *day)
+{
+    uint64_t shifted = days + 719468;
+    uint64_t era = shifted / 146097, of_era = shifted % 146097;
+    uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * y + y / 4 - y / 100);
+    uint64_t m = (5 * of_year + 2) / 153;
+    *day = of_year - (153 * m + 2) / 5 + 1;
+    *month = m < 10 ? m + 3 : m - 9;
+    *year = y + era * 400 + (*month <= 2);
+}
+
+#define LAST_MS UINT64_C(253402300799999) /* of the year 9999: RFC 3339 has four digits */
+
+void chi_timestamp(uint64_t unix_ms, char out[CHI_TIMESTAMP_SIZE])
+{
+    uint64_t ms = unix_ms < LAST_MS ? unix_ms : LAST_MS;
+    uint64_t seconds = ms / 1000, year, month, day;
+    civil(seconds / 86400, &year, &month, &day);
+    memcpy(out, "0000-00-00T00:00:00.000Z", CHI_TIMESTAMP_SIZE);
+    put_digits(out, 4, year);
+    put_digits(out + 5, 2, month);
+    put_digits(out + 8, 2, day);
+    put_digits(out + 11, 2, seconds / 3600 % 24);
+    put_digits(out + 14, 2, seconds / 60 % 60);
+    put_digits(out + 17, 2, seconds % 60);
+    put_digits(out + 20, 3, ms % 1000);
+}
+
+bool chi_parse_u64(struct chi_span text, uint64_t min, uint64_t max, uint64_t *out)
+{
+    uint64_t number = 0;
+    if (!text.len)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned char)text.at[i] - (unsigned)'0';
+        if (digit > 9 || number > (UINT64_MAX - digit) / 10)
+            return false;
+        number = number * 10 + digit;
+    }
+    if (number < min || number > max)
+        return false;
+    *out = number;
+    return true;
+}
+
+char *chi_span_dup(struct chi_span text)
+{
+    if (text.len == SIZE_MAX)
+        return NULL;
+    char *copy = malloc(text.len + 1);
+    if (!copy)
+        return NULL;
+    if (text.len)
+        memcpy(copy, text.at, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
