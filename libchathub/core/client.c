@@ -1,0 +1,312 @@
+/* Connections and in-process clients as the hub knows them.
+ *
+ * Happy path: open, requests one after the other, closed. A request that has to wait stops the client's reading
+ * (CHI_NEXT_WAIT); when nothing holds it any more it is put on hub->todo, and the turn lets its transport read on.
+ * Failure: a client that cannot be told something (no memory) is put there too, and the turn closes it. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLOSE_POLICY  1008
+#define CLOSE_FAILED  1011
+#define CLOSE_NORMAL  1000
+#define NO_FIELD      ((struct chi_field){NULL, {NULL, 0}})
+
+struct chi_client *chi_core_client(const struct chi_hub *hub, uint64_t id)
+{
+    struct chi_client *client = chi_slots_at(&hub->clients, chi_hub_client_slot(id));
+    return client && client->slot.generation == (uint32_t)(id >> 32) ? client : NULL;
+}
+
+uint32_t chi_hub_client_slot(uint64_t id)
+{
+    return (uint32_t)id - 1;
+}
+
+struct chi_name *chi_core_home(const struct chi_hub *hub, const struct chi_client *client)
+{
+    return hub->homes[client->home];
+}
+
+/* The listener's default room among the known ones; listeners are few. */
+int chi_core_home_of(struct chi_hub *hub, struct chi_span room, uint16_t *out)
+{
+    struct chi_folded name;
+
+    *out = 0;
+    if (!room.len && hub->home_count)
+        return 0;
+    int r = chi_core_fold(hub, CHI_FOLD_ROOM, room, &name);
+    hub->problem[0] = '\0';
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < hub->home_count; i++) {
+        if (chi_span_equal(chi_name_key(hub->homes[i]), name.key)) {
+            *out = (uint16_t)i;
+            return 0;
+        }
+    }
+    if (hub->home_count == UINT16_MAX)
+        return CHATHUB_EFULL;
+    struct chi_name **homes = realloc(hub->homes, (hub->home_count + 1) * sizeof *homes);
+    if (!homes)
+        return CHATHUB_ENOMEM;
+    hub->homes = homes;
+    homes[hub->home_count] = chi_name_new(name.shown, name.key);
+    if (!homes[hub->home_count])
+        return CHATHUB_ENOMEM;
+    *out = (uint16_t)hub->home_count++;
+    return 0;
+}
+
+static bool hides_key(struct chi_encoding encoding)
+{
+    return encoding.dialect && encoding.dialect->hides_key;
+}
+
+int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc, uint64_t *id)
+{
+    uint16_t home;
+
+    if (hub->stopping)
+        return CHATHUB_ESTOPPED;
+    if (hub->clients.used >= hub->parts.settings->max_clients)
+        return CHATHUB_EFULL;
+    int r = chi_core_home_of(hub, desc->default_room, &home);
+    if (r < 0)
+        return r;
+    struct chi_client *client = chi_slots_take(&hub->clients);
+    if (!client)
+        return CHATHUB_ENOMEM;
+    r = CHI_DELIVERY(hub, client_open, client->slot.number, &desc->as);
+    if (r < 0) {
+        chi_slots_give(&hub->clients, client);
+        return r;
+    }
+    client->transport = desc->as.transport;
+    client->conn = desc->as.conn;
+    client->home = home;
+    client->welcome = desc->welcome;
+    client->keyless = hides_key(desc->as.encoding);
+    *id = chi_core_client_id(client);
+    return 0;
+}
+
+int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encoding encoding)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+    if (!client)
+        return CHATHUB_EGONE;
+    client->keyless = hides_key(encoding);
+    return CHI_DELIVERY(hub, client_encoding, client->slot.number, encoding);
+}
+
+void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client)
+{
+    struct chi_room *room = client->observed;
+    if (!room)
+        return;
+    client->observed = NULL;
+    room->observers--;
+    hub->counts.observers--;
+    chi_core_room_idle(hub, room);
+}
+
+void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client)
+{
+    if (!client->observed)
+        return;
+    CHI_DELIVERY(hub, member_leave, client->observed->slot.number, client->slot.number);
+    chi_core_observe_end(hub, client);
+}
+
+/* All that hangs on a client, while delivery still knows it. */
+static void end(struct chi_hub *hub, struct chi_client *client, bool leaves)
+{
+    if (client->job)
+        chi_core_job_drop(hub, client->job);
+    if (client->reading)
+        client->reading->client = NULL;
+    client->reading = NULL;
+    chi_core_observe_end(hub, client);
+    if (client->session)
+        chi_session_lose(hub, client->session, leaves);
+    client->session = NULL;
+    chi_list_remove(&client->todo);
+}
+
+void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code, struct chi_span reason,
+                    bool leaves)
+{
+    uint32_t number = client->slot.number;
+    end(hub, client, leaves);
+    chi_slots_give(&hub->clients, client);
+    CHI_DELIVERY(hub, client_close, number, code, reason);
+}
+
+void chi_hub_close_client(struct chi_hub *hub, uint64_t id, int code, struct chi_span reason)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+    if (client)
+        chi_core_close(hub, client, code, reason, code == CLOSE_NORMAL);
+}
+
+void chi_hub_client_closed(struct chi_hub *hub, uint64_t id, const char *reason)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+    if (!client)
+        return;
+    end(hub, client, strcmp(reason, "left") == 0);
+    CHI_DELIVERY(hub, client_gone, client->slot.number);
+    chi_slots_give(&hub->clients, client);
+}
+
+void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason)
+{
+    for (uint32_t i = 0; i < hub->clients.made; i++) {
+        struct chi_client *client = chi_slots_at(&hub->clients, i);
+        if (client)
+            chi_core_close(hub, client, code, reason, false);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------- what waits for the turn */
+
+void chi_core_todo(struct chi_hub *hub, struct chi_client *client)
+{
+    if (!chi_list_linked(&client->todo))
+        chi_list_append(&hub->todo, &client->todo);
+    chi_core_wake(hub);
+}
+
+static bool held(const struct chi_hub *hub, const struct chi_client *client)
+{
+    return hub->stopping || client->job || client->full || chi_core_drafts_full(hub, client);
+}
+
+static void look_at(struct chi_hub *hub, struct chi_client *client)
+{
+    if (client->fail) {
+        const char *why = chathub_strerror(client->fail);
+        chi_core_log(hub, CHATHUB_WARNING, client->fail == CHATHUB_ESLOW ? "slow" : "error", client,
+                     (struct chi_field){"code", chi_span_of(chathub_errname(client->fail))}, NO_FIELD);
+        chi_core_close(hub, client, CLOSE_FAILED, chi_span_of(why), false);
+        return;
+    }
+    if (!client->stopped || held(hub, client))
+        return;
+    client->stopped = false;
+    client->transport->read(client->transport->self, client->conn, true);
+}
+
+void chi_core_work_todo(struct chi_hub *hub)
+{
+    struct chi_link now, *link; /* who comes anew has its turn next time */
+
+    chi_list_init(&now);
+    while ((link = chi_list_take(&hub->todo)) != NULL)
+        chi_list_append(&now, link);
+    while ((link = chi_list_take(&now)) != NULL)
+        look_at(hub, CHI_CONTAINER(link, struct chi_client, todo));
+}
+
+void chi_core_drained(void *self, uint32_t number)
+{
+    struct chi_hub *hub = self;
+    struct chi_client *client = chi_slots_at(&hub->clients, number);
+    if (!client)
+        return;
+    client->full = false;
+    chi_core_todo(hub, client);
+}
+
+void chi_core_failed(void *self, uint32_t number, int code)
+{
+    struct chi_hub *hub = self;
+    struct chi_client *client = chi_slots_at(&hub->clients, number);
+    if (!client)
+        return;
+    client->fail = (int8_t)(code < 0 ? code : CHATHUB_ENOMEM);
+    chi_core_todo(hub, client);
+}
+
+/* ----------------------------------------------------------------------------------------------------- requests */
+
+static enum chi_next next_of(struct chi_hub *hub, struct chi_client *client)
+{
+    chi_core_wake(hub);
+    if (client->fail)
+        return CHI_NEXT_GONE;
+    if (!held(hub, client))
+        return CHI_NEXT_READ;
+    client->stopped = true;
+    return CHI_NEXT_WAIT;
+}
+
+/* Requests that come though they cannot be taken. Answers whether this is one. */
+static bool unwelcome(struct chi_hub *hub, struct chi_client *client,
+                      const struct chi_request *request)
+{
+    int code = hub->stopping ? CHATHUB_ESHUTDOWN : client->job ? CHATHUB_EAGAIN : 0;
+    if (!code)
+        return false;
+    chi_core_error(hub, client, &(struct chi_reply){.code = code, .ref = request->ref});
+    return true;
+}
+
+enum chi_next chi_hub_request(struct chi_hub *hub, uint64_t id, const struct chi_request *request)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+
+    if (!client || client->fail)
+        return CHI_NEXT_GONE;
+    client->bad = 0;
+    client->spoke = true;
+    if (client->job && client->job->observe) /* it is not silent after all */
+        chi_core_job_drop(hub, client->job);
+    if (unwelcome(hub, client, request))
+        return next_of(hub, client);
+    struct chi_job job = {.hub = hub, .client = client, .request = request};
+    chi_core_run(hub, &job);
+    client = chi_core_client(hub, id); /* the host may have ended it, asked for its decision */
+    return client ? next_of(hub, client) : CHI_NEXT_GONE;
+}
+
+void chi_hub_observe(struct chi_hub *hub, uint64_t id)
+{
+    static const struct chi_request silence = {.type = CHI_REQUEST_JOIN};
+    struct chi_client *client = chi_core_client(hub, id);
+
+    if (!client || hub->stopping || client->job || client->session || client->observed)
+        return;
+    client->spoke = true;
+    struct chi_job job = {.hub = hub, .client = client, .request = &silence, .observe = true};
+    chi_core_run(hub, &job);
+    chi_core_wake(hub);
+}
+
+enum chi_next chi_hub_bad_request(struct chi_hub *hub, uint64_t id,
+                                  const struct chi_decode_error *error)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+
+    if (!client || client->fail)
+        return CHI_NEXT_GONE;
+    client->spoke = true;
+    hub->counts.bad_requests++;
+    struct chi_reply reply = {.type = CHI_REPLY_ERROR,
+                              .code = error->code,
+                              .ref = error->ref,
+                              .message = chi_span_of(error->message)};
+    chi_core_reply(hub, client, &reply);
+    chi_core_log(hub, CHATHUB_INFO, "refused", client,
+                 (struct chi_field){"code", chi_span_of(chathub_errname(error->code))}, NO_FIELD);
+    if (client->bad < UINT16_MAX)
+        client->bad++;
+    if (client->bad <= hub->parts.settings->max_bad_requests)
+        return next_of(hub, client);
+    chi_core_close(hub, client, CLOSE_POLICY, chi_span_of(chathub_strerror(CHATHUB_EABUSE)), false);
+    chi_core_wake(hub);
+    return CHI_NEXT_GONE;
+}

@@ -1,0 +1,100 @@
+/* Pages of history, read from the log for one client at a time. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void answer(struct chi_hub *hub, const struct chi_reading *reading,
+                   const struct chi_log_page *page)
+{
+    struct chi_client *client = reading->client;
+    struct chi_reply reply = {
+        .type = CHI_REPLY_HISTORY,
+        .ref = {reading->ref_len ? reading->ref : NULL, reading->ref_len},
+        .room = chi_name_shown(reading->room->name),
+    };
+    reply.code = page->status;
+    if (page->status == 0 && !chi_core_member(client->session, reading->room))
+        reply.code = CHATHUB_ENOTMEMBER; /* it left meanwhile */
+    if (reply.code) {
+        chi_core_error(hub, client, &reply);
+        return;
+    }
+    reply.epoch = hub->parts.log->epoch(hub->parts.log);
+    reply.entries = page->entries;
+    reply.entry_count = page->count;
+    reply.more = page->more;
+    chi_core_reply(hub, client, &reply);
+}
+
+static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
+{
+    struct chi_reading *reading = CHI_CONTAINER(reader, struct chi_reading, reader);
+    struct chi_hub *hub = reading->hub;
+
+    if (reading->client) {
+        answer(hub, reading, page);
+        reading->client->reading = NULL;
+    }
+    reading->room->holds--;
+    chi_core_room_idle(hub, reading->room);
+    chi_list_remove(&reading->all);
+    free(reading);
+}
+
+static int check_positions(const struct chi_request *history)
+{
+    if ((history->has_before && history->before > CHI_POSITION_MAX) ||
+        (history->has_after && history->after > CHI_POSITION_MAX))
+        return CHATHUB_EPOSITION;
+    return 0;
+}
+
+static int read_page(struct chi_hub *hub, struct chi_client *client, struct chi_room *room,
+                     const struct chi_request *history)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+    struct chi_reading *reading = malloc(sizeof *reading + history->ref.len);
+    if (!reading)
+        return CHATHUB_ENOMEM;
+    *reading = (struct chi_reading){.reader = {page_came},
+                                    .hub = hub,
+                                    .client = client,
+                                    .room = room,
+                                    .ref_len = history->ref.len};
+    if (history->ref.len)
+        memcpy(reading->ref, history->ref.at, history->ref.len);
+    uint32_t limit = history->limit && history->limit < settings->history_page
+                         ? history->limit
+                         : settings->history_page;
+    struct chi_log_read read = {.after = history->has_after ? history->after : 0,
+                                .before = history->has_before ? history->before : UINT64_MAX,
+                                .limit = limit,
+                                .bytes = settings->page_bytes,
+                                .backward = !history->has_after,
+                                .reader = &reading->reader};
+    int r = hub->parts.log->read(hub->parts.log, room->handle, &read);
+    if (r < 0) {
+        free(reading);
+        return r;
+    }
+    client->reading = reading;
+    room->holds++;
+    chi_list_append(&hub->readings, &reading->all);
+    return 0;
+}
+
+int chi_core_history(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_member *member;
+
+    int r = check_positions(job->request);
+    if (r == 0 && job->client->reading)
+        r = CHATHUB_EBUSY;
+    if (r == 0)
+        r = chi_core_member_needed(hub, job, &member);
+    if (r == 0)
+        r = chi_core_decide(hub, job, CHATHUB_HISTORY, (struct chi_span){NULL, 0},
+                            chi_name_shown(member->room->name), (struct chi_span){"", 0});
+    return r ? r : read_page(hub, job->client, member->room, job->request);
+}

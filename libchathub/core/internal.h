@@ -1,0 +1,429 @@
+/* The hub's own records: clients, sessions, names, members, rooms, waiting requests. Private to core/. */
+#ifndef CHI_CORE_INTERNAL_H
+#define CHI_CORE_INTERNAL_H
+
+#include "core/hub.h"
+#include "core/index.h"
+#include "core/slots.h"
+#include "util/buf.h"
+#include "util/list.h"
+#include "util/timers.h"
+
+/* Characters of a public id: 12 bytes of the key's digest in base64url. */
+#define CHI_USER_LEN 16
+/* Who types in one room at the same time; more are not told. */
+#define CHI_TYPERS_MAX 64
+/* What a step answers beside 0 (done) and errors: the request has to wait, job->wait says for what. */
+#define CHI_STEP_WAIT 1
+
+/* A checked name as it is shown and as it is compared. Shared, counted, never changed. */
+struct chi_name {
+    uint32_t refs;
+    uint16_t shown_len;
+    uint16_t key_len;
+    uint16_t key_at; /* where in `bytes` the key begins: 0 where it equals the shown form */
+    char bytes[];
+};
+
+static inline struct chi_span chi_name_shown(const struct chi_name *name)
+{
+    return (struct chi_span){name->bytes, name->shown_len};
+}
+static inline struct chi_span chi_name_key(const struct chi_name *name)
+{
+    return (struct chi_span){name->bytes + name->key_at, name->key_len};
+}
+
+/* A connection or in-process client. */
+struct chi_client {
+    struct chi_slot slot;
+    struct chi_session *session; /* NULL: it has none yet */
+    const struct chi_transport *transport;
+    struct chi_job *job;         /* the request that waits, or NULL */
+    struct chi_reading *reading; /* the history page that it waits for, or NULL */
+    struct chi_room *observed;   /* listened to without being a member, or NULL */
+    struct chi_link todo;        /* in hub->todo */
+    uint32_t conn;               /* the transport's number */
+    uint32_t drafts;             /* its uncommitted posts … */
+    uint32_t draft_bytes;        /* … and their bytes */
+    uint16_t home;               /* its default room, in hub->homes */
+    uint16_t bad;                /* requests in a row that could not be understood */
+    int8_t fail;                 /* CHATHUB_E…: it has to be closed for that; 0: not */
+    uint8_t full;                /* delivery has too many replies for it */
+    uint8_t stopped;             /* its driver was told to wait */
+    uint8_t welcome;             /* its first reply is `welcome`, which is still owed */
+    uint8_t nameless;            /* its hello was refused: no guest is made of it */
+    uint8_t keyless;             /* its dialect does not tell it the session's key */
+    uint8_t spoke;               /* it sent something, or observes */
+};
+
+/* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it has been told. */
+struct chi_session {
+    struct chi_slot slot;
+    char user[CHI_USER_LEN];    /* public id */
+    struct chi_name *name;
+    struct chi_client *client;  /* NULL: lost, or ended */
+    struct chi_member *members; /* its memberships, ended ones that linger included */
+    char *status;               /* NULL: none */
+    uint64_t serial;            /* the hub made its key of this number; 0: the client made it */
+    struct chi_link lost;       /* in hub->lost, oldest first */
+    uint64_t lost_at;           /* when its connection was lost, ms */
+    uint32_t rooms;             /* memberships that have not ended */
+    uint8_t known;              /* its client knows the key: it may come back */
+    uint8_t ended;              /* no longer findable */
+};
+
+/* A session's place in a room. */
+struct chi_member {
+    struct chi_slot slot;
+    struct chi_session *session;
+    struct chi_room *room;
+    struct chi_member *next;   /* of its session */
+    struct chi_link in_room;   /* in room->members, in order of joining */
+    struct chi_link pending;   /* in room->pending: what was told of it is not what is */
+    struct chi_name *told;     /* the name under which the room was told of it; NULL: it was not */
+    uint64_t position;         /* where to go on, while it is not attached */
+    uint32_t drafts;           /* its uncommitted posts here: its signals wait for them */
+    uint8_t gone;              /* it left; lingers for `drafts` and `pending` */
+    uint8_t attached;          /* delivery reads for it */
+    uint8_t resumed;           /* the hello under way says where to go on */
+};
+
+enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
+
+struct chi_room {
+    struct chi_slot slot;
+    struct chi_hub *hub;
+    struct chi_name *name;
+    void *handle;                /* the log's, while open */
+    uint64_t top;                /* newest position */
+    struct chi_link members;     /* ended ones that linger included */
+    struct chi_link pending;     /* members of whom the room is to be told */
+    struct chi_typer *typers;    /* who types */
+    struct chi_link *waiters;    /* jobs that wait until it is open; NULL while nobody may wait */
+    struct chi_timer timer;      /* the next presence signal */
+    uint64_t number;             /* of the last presence signal */
+    uint64_t told_at;            /* when that was, ms */
+    uint32_t present;            /* members that have not ended */
+    uint32_t told;               /* members that the room was told of */
+    uint32_t live;               /* members attached */
+    uint32_t observers;
+    uint32_t drafts;             /* uncommitted posts */
+    uint32_t holds;              /* jobs and readings that need it */
+    uint32_t idle;               /* next room in hub->idle + 1; 0: last one */
+    uint8_t state;               /* enum chi_room_state */
+    uint8_t fixed;               /* of settings->rooms: never unloaded */
+    uint8_t queued;              /* it is in hub->idle */
+    uint8_t nameless;            /* only counts were told last: differences would mean nothing */
+    uint8_t announced;           /* a presence signal was sent: told_at holds */
+    uint8_t typing;              /* number of typers */
+};
+
+struct chi_typer {
+    struct chi_timer timer;   /* it stops by itself */
+    struct chi_hub *hub;
+    struct chi_typer *next;   /* of its room */
+    struct chi_member *member;
+    uint64_t told_at;         /* when the room was told last, ms */
+};
+
+enum chi_wait {
+    CHI_WAIT_NOTHING = 0,
+    CHI_WAIT_ROOM,        /* job->room opens */
+    CHI_WAIT_ANSWER,      /* the host decides */
+    CHI_WAIT_PAGE,        /* the log looks up where the last N begin */
+    CHI_WAIT_DRAFTS,      /* posts of the client are uncommitted */
+    CHI_WAIT_HUB_DRAFTS,  /* too many posts of all are */
+    CHI_WAIT_TURN,        /* it is in hub->ready */
+};
+
+/* A request on its way. Its steps run from their beginning each time; what was found out stays here. It lives on the
+ * stack until it has to wait. */
+struct chi_job {
+    struct chi_link link;       /* in room->waiters, hub->blocked or hub->ready */
+    struct chi_link all;        /* in hub->jobs, once kept */
+    struct chi_hub *hub;
+    struct chi_client *client;  /* NULL: it went; only the page is waited for */
+    const struct chi_request *request; /* owned once kept */
+    struct chi_room *room;      /* held while it waits for it or for a page of it */
+    uint32_t stage;             /* hello: rooms of `resume` that are done, + 1 */
+    uint32_t count;             /* how many of the last entries are looked for */
+    uint64_t from;              /* where they begin, if found */
+    uint64_t question;          /* pending or answered; 0: none */
+    char *message;              /* the answer's, or NULL */
+    struct chi_timer timer;     /* the answer's time */
+    struct chi_log_reader reader;
+    int status;                 /* what became of what it waited for: 0 or an error */
+    uint8_t found;              /* `from` holds */
+    uint8_t wait;               /* enum chi_wait */
+    uint8_t action;             /* enum chathub_action that was decided … */
+    uint8_t decided;            /* … 0: nothing, else 1 + enum chathub_decision */
+    uint8_t kept;               /* it is on the heap */
+    uint8_t observe;            /* not a request: the client was silent */
+};
+
+/* A page of history under way. */
+struct chi_reading {
+    struct chi_log_reader reader;
+    struct chi_link all;        /* in hub->readings */
+    struct chi_hub *hub;
+    struct chi_client *client;  /* NULL: it went */
+    struct chi_room *room;      /* held */
+    size_t ref_len;
+    char ref[];
+};
+
+/* A post that the log has. */
+struct chi_draft {
+    uint64_t client;            /* who waits for the ack */
+    struct chi_member *member;  /* lingers for it */
+    struct chi_entry *entry;    /* with a reference */
+    struct chi_link all;        /* in hub->drafts */
+    uint32_t bytes;             /* it counts for */
+    uint32_t ref_len;
+    char ref[];
+};
+
+struct chi_hub {
+    struct chi_hub_parts parts;
+    struct chi_log_up log_up;
+    struct chi_delivery_up delivery_up;
+    struct chi_slots clients, sessions, members, rooms;
+    struct chi_index by_user;   /* sessions that have not ended, by public id */
+    struct chi_index by_name;   /* the same by name */
+    struct chi_index by_room;   /* rooms by name */
+    struct chi_timers timers;   /* answers, presence, typing */
+    struct chi_link ready;      /* jobs to go on with */
+    struct chi_link blocked;    /* jobs that wait for hub drafts, first come first served */
+    struct chi_link jobs;       /* all that are kept */
+    struct chi_link readings;   /* all */
+    struct chi_link drafts;     /* all */
+    struct chi_link lost;       /* sessions without connection, oldest first */
+    struct chi_name **homes;    /* default rooms of listeners; [0] is the hub's */
+    uint32_t home_count;
+    struct chi_link todo;       /* clients to be looked at in the turn */
+    uint32_t idle;              /* rooms to be unloaded in the turn if nobody needs them, + 1 */
+    uint32_t lost_count;
+    uint32_t asked;             /* questions so far */
+    struct chi_job *asking;     /* whose question is being asked */
+    uint64_t draft_bytes;
+    uint64_t draft_count;
+    uint64_t serial;            /* session keys made */
+    uint32_t guests;            /* guest names made */
+    uint8_t secret[32];         /* session keys and guest names come from it */
+    struct chi_buf shown, key;  /* of the last folded text */
+    struct chi_present *present;   /* scratch for lists of people */
+    size_t present_cap;
+    struct chi_signal snapshot; /* what chi_delivery_up.snapshot answered last */
+    char problem[200];          /* more about the error that a step answers; "" if there is nothing more */
+    struct chi_hub_counts counts;
+    bool stopping;
+};
+
+#define CHI_DELIVERY(hub, op, ...)                                                                 \
+    ((hub)->parts.delivery_ops->op((hub)->parts.delivery, __VA_ARGS__))
+
+static inline uint64_t chi_core_now(const struct chi_hub *hub)
+{
+    return hub->parts.env.ops->now(hub->parts.env.self);
+}
+static inline uint64_t chi_core_wall(const struct chi_hub *hub)
+{
+    return hub->parts.env.ops->wall(hub->parts.env.self);
+}
+static inline void chi_core_wake(const struct chi_hub *hub)
+{
+    hub->parts.env.ops->wake(hub->parts.env.self);
+}
+static inline struct chi_span chi_session_user(const struct chi_session *session)
+{
+    return (struct chi_span){session->user, CHI_USER_LEN};
+}
+
+/* --------------------------------------------------------------------------------------------------- tell.c */
+
+/* Replies to a client; one that cannot be told is closed in the next turn. */
+void chi_core_reply(struct chi_hub *hub, struct chi_client *client, const struct chi_reply *reply);
+/* An error reply; its words are hub->problem, if that is set, and are used up. */
+void chi_core_error(struct chi_hub *hub, struct chi_client *client, struct chi_reply *error);
+/* Sets hub->problem; answers `code`. */
+int chi_core_problem(struct chi_hub *hub, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi_span ref,
+                      struct chi_span key, bool renamed);
+/* A log line about a client: who it is, and one or two fields more (key NULL: none). */
+void chi_core_log(struct chi_hub *hub, int level, const char *event, const struct chi_client *client,
+                  struct chi_field one, struct chi_field two);
+
+/* -------------------------------------------------------------------------------------------------- names.c */
+
+struct chi_name *chi_name_new(struct chi_span shown, struct chi_span key);
+struct chi_name *chi_name_ref(struct chi_name *name);
+void chi_name_unref(struct chi_name *name); /* NULL is allowed */
+
+struct chi_folded {
+    struct chi_span shown, key;
+};
+/* Checks a name or room name; *out holds until the next call. CHATHUB_ENAME, CHATHUB_EROOMNAME, CHATHUB_ENOMEM. */
+int chi_core_fold(struct chi_hub *hub, enum chi_fold_kind kind, struct chi_span text,
+                  struct chi_folded *out);
+/* Whether only the hub may give this name, by its key. */
+bool chi_core_reserved(struct chi_span key);
+/* A guest's name, never given before. */
+#define CHI_GUEST_LEN 12
+void chi_core_guest_name(struct chi_hub *hub, char out[CHI_GUEST_LEN + 1]);
+/* The key that the hub made of a serial number: 22 characters. */
+#define CHI_KEY_LEN 22
+void chi_core_key(struct chi_hub *hub, uint64_t serial, char out[CHI_KEY_LEN + 1]);
+bool chi_core_key_valid(struct chi_span key);
+void chi_core_user(struct chi_hub *hub, struct chi_span key, char user[CHI_USER_LEN]);
+
+/* ------------------------------------------------------------------------------------------------- client.c */
+
+/* NULL: a stale id. */
+struct chi_client *chi_core_client(const struct chi_hub *hub, uint64_t id);
+static inline uint64_t chi_core_client_id(const struct chi_client *client)
+{
+    return (uint64_t)client->slot.generation << 32 | (client->slot.number + 1);
+}
+/* It is looked at in the next turn: closed, or read from again. */
+void chi_core_todo(struct chi_hub *hub, struct chi_client *client);
+void chi_core_work_todo(struct chi_hub *hub);
+/* Ends it as the hub's decision. `leaves`: its session ends too. */
+void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code,
+                    struct chi_span reason, bool leaves);
+struct chi_name *chi_core_home(const struct chi_hub *hub, const struct chi_client *client);
+/* The number in hub->homes of a listener's default room (empty: the hub's). */
+int chi_core_home_of(struct chi_hub *hub, struct chi_span room, uint16_t *out);
+/* Of chi_delivery_up. */
+void chi_core_drained(void *hub, uint32_t client);
+void chi_core_failed(void *hub, uint32_t client, int code);
+/* It observes no more: delivery knows already, or (stop) is told. */
+void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client);
+void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client);
+
+/* ---------------------------------------------------------------------------------------------------- job.c */
+
+/* Runs a job until it is done (0) or waits (CHI_STEP_WAIT). `job` is not to be used afterwards. */
+int chi_core_run(struct chi_hub *hub, struct chi_job *job);
+/* The client goes: nobody waits any more. */
+void chi_core_job_drop(struct chi_hub *hub, struct chi_job *job);
+void chi_core_job_free(struct chi_job *job);
+/* Goes on with it in this turn. */
+void chi_core_job_ready(struct chi_hub *hub, struct chi_job *job);
+void chi_core_work_jobs(struct chi_hub *hub);
+
+/* ---------------------------------------------------------------------------------------------- authorize.c */
+
+/* Asks the host, if it wants to be asked. 0: allowed; CHATHUB_EDENIED; CHI_STEP_WAIT. What was decided holds for
+ * the job until chi_core_decided_done. */
+int chi_core_decide(struct chi_hub *hub, struct chi_job *job, int action, struct chi_span name,
+                    struct chi_span room, struct chi_span content);
+void chi_core_decided_done(struct chi_job *job);
+/* Sets the timer of a kept job that waits for its answer. */
+int chi_core_await_answer(struct chi_hub *hub, struct chi_job *job);
+
+/* ------------------------------------------------------------------------------------------------ session.c */
+
+struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN]);
+struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key);
+/* A session for a client without one. `name` NULL: a guest's name is made; else its reference is taken over on success.
+ * `user` NULL: a key is made. */
+int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *user,
+                    struct chi_name *name, struct chi_session **out);
+/* Takes over the reference of `name`. 0 or CHATHUB_ENOMEM. */
+int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct chi_name *name);
+/* Its client goes, is still known to delivery, and is not told `left`. */
+void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool leaves);
+/* It goes on with another client, where its cursors stand; none of its memberships is attached yet. */
+void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client);
+/* Those whose time to return is over. */
+void chi_session_expire(struct chi_hub *hub);
+uint64_t chi_session_next(const struct chi_hub *hub);
+/* After a member went: frees what is ended and nowhere known any more. */
+void chi_session_settle(struct chi_hub *hub, struct chi_session *session);
+/* The client's session, made if it may have one. 0, CHATHUB_ENAMEREQUIRED, CHI_STEP_WAIT … */
+int chi_session_need(struct chi_hub *hub, struct chi_job *job);
+
+/* ------------------------------------------------------------------------------------------------- member.c */
+
+/* A session's place in a room, unless it ended; NULL: none. */
+struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room);
+/* The member by the room's name as it came; NULL: none, or the name has another form. */
+struct chi_member *chi_core_member_named(const struct chi_session *session, struct chi_span shown);
+/* Takes the session in (or back in, if its place lingers); not attached. NULL: no memory. */
+struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,
+                                       struct chi_room *room);
+/* Ends the client's observing: an observer that is in a room is none. */
+int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint64_t from);
+/* Delivery reads no more for it; it knows where to go on. `told`: delivery is to be told (the client stays). */
+void chi_core_member_detach(struct chi_hub *hub, struct chi_member *member, bool told);
+/* Its place ends. `told` as above. */
+void chi_core_member_end(struct chi_hub *hub, struct chi_member *member, bool told);
+/* Frees a place that ended and that nothing needs any more. */
+void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member);
+
+/* --------------------------------------------------------------------------------------------------- room.c */
+
+/* A room's name as it came; absent: the client's default room. *out as chi_core_fold. */
+int chi_core_room_name(struct chi_hub *hub, const struct chi_client *client, struct chi_span text,
+                       struct chi_folded *out);
+struct chi_room *chi_core_room_find(const struct chi_hub *hub, struct chi_span key);
+/* Finds or makes it and has it opened. 0: open; CHI_STEP_WAIT: opening; errors. *out is set in both good cases. */
+int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out);
+int chi_core_room_fixed(struct chi_hub *hub);
+/* To be called whenever something that keeps a room loaded ended. Acts in the turn. */
+void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room);
+void chi_core_work_idle(struct chi_hub *hub);
+void chi_core_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top);
+void chi_core_rooms_free(struct chi_hub *hub);
+
+/* --------------------------------------------------------------------------------------------------- join.c */
+
+struct chi_wish {
+    struct chi_span room;          /* absent: the default room */
+    const struct chi_start *start;
+    struct chi_span ref;
+    bool implicit;                 /* by a post: an observer's cursor stays */
+};
+int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wish *wish);
+int chi_core_leave(struct chi_hub *hub, struct chi_job *job);
+int chi_core_observe(struct chi_hub *hub, struct chi_job *job);
+void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_span ref,
+                     uint64_t start);
+
+/* ----------------------------------------------------------------- hello.c, posting.c, history.c, who.c, signs.c */
+
+int chi_core_hello(struct chi_hub *hub, struct chi_job *job);
+int chi_core_post(struct chi_hub *hub, struct chi_job *job);
+void chi_core_committed(void *hub, const struct chi_log_result *results, size_t n);
+/* Whether the client's own drafts are at their bound. */
+bool chi_core_drafts_full(const struct chi_hub *hub, const struct chi_client *client);
+void chi_core_work_blocked(struct chi_hub *hub);
+int chi_core_history(struct chi_hub *hub, struct chi_job *job);
+int chi_core_who(struct chi_hub *hub, struct chi_job *job);
+int chi_core_typing(struct chi_hub *hub, struct chi_job *job);
+int chi_core_status(struct chi_hub *hub, struct chi_job *job);
+/* A member leaves or goes: it types no more. */
+void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool tell);
+/* The member that a request about a room is for, or CHATHUB_ENOTMEMBER and the like. */
+int chi_core_member_needed(struct chi_hub *hub, struct chi_job *job, struct chi_member **out);
+
+/* ----------------------------------------------------------------------------------------------- presence.c */
+
+/* What is true of a member changed (it came, went, has another name, or has no drafts any more). */
+void chi_presence_touch(struct chi_hub *hub, struct chi_member *member);
+/* Tells at once what waits and may be told now. */
+void chi_presence_timer(struct chi_timer *timer);
+/* Whether names are told in this room. */
+bool chi_presence_names(const struct chi_hub *hub, const struct chi_room *room);
+/* Who is there as the room was told, `self` (may be NULL) always among them, in hub->present. false: no memory. */
+bool chi_presence_list(struct chi_hub *hub, const struct chi_room *room,
+                       const struct chi_member *self, uint32_t *count);
+/* How many are there as the room was told, and `self`. */
+uint32_t chi_presence_count(const struct chi_room *room, const struct chi_member *self);
+struct chi_present chi_presence_of(const struct chi_member *member);
+bool chi_presence_room_for(struct chi_hub *hub, size_t count);
+const struct chi_signal *chi_presence_snapshot(void *hub, uint32_t room);
+
+#endif

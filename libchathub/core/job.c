@@ -1,0 +1,239 @@
+/* Requests on their way.
+ *
+ * Happy path: a request is done in one go and never leaves the stack. One that has to wait (a room opens, the host
+ * decides, the log looks something up, too many drafts) is copied, and its step is run again from the beginning when
+ * that is over: so everything is checked again, and only what job keeps is not asked twice.
+ * Failure: its client goes first: the job is dropped, or, while a page is under way for it, lives on without client. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+
+static int step(struct chi_hub *hub, struct chi_job *job)
+{
+    if (job->observe)
+        return chi_core_observe(hub, job);
+    if (job->client->welcome && !job->client->nameless &&
+        job->request->type != CHI_REQUEST_HELLO) {
+        int r = chi_session_need(hub, job);
+        if (r)
+            return r;
+    }
+    switch (job->request->type) {
+    case CHI_REQUEST_HELLO:
+        return chi_core_hello(hub, job);
+    case CHI_REQUEST_JOIN:
+        return chi_core_join(hub, job,
+                             &(struct chi_wish){.room = job->request->room,
+                                                .start = &job->request->start,
+                                                .ref = job->request->ref});
+    case CHI_REQUEST_LEAVE:
+        return chi_core_leave(hub, job);
+    case CHI_REQUEST_POST:
+        return chi_core_post(hub, job);
+    case CHI_REQUEST_HISTORY:
+        return chi_core_history(hub, job);
+    case CHI_REQUEST_WHO:
+        return chi_core_who(hub, job);
+    case CHI_REQUEST_TYPING:
+        return chi_core_typing(hub, job);
+    case CHI_REQUEST_STATUS:
+        return chi_core_status(hub, job);
+    case CHI_REQUEST_PING:
+        chi_core_reply(hub, job->client,
+                       &(struct chi_reply){.type = CHI_REPLY_PONG,
+                                           .ref = job->request->ref,
+                                           .time = chi_core_wall(hub)});
+        return 0;
+    case CHI_REQUEST_HELP:
+        chi_core_reply(hub, job->client,
+                       &(struct chi_reply){.type = CHI_REPLY_HELP, .ref = job->request->ref});
+        return 0;
+    }
+    return CHATHUB_ETYPE;
+}
+
+static void release_room(struct chi_hub *hub, struct chi_job *job)
+{
+    if (!job->room)
+        return;
+    job->room->holds--;
+    chi_core_room_idle(hub, job->room);
+    job->room = NULL;
+}
+
+void chi_core_job_free(struct chi_job *job)
+{
+    chi_timers_clear(&job->hub->timers, &job->timer);
+    chi_list_remove(&job->link);
+    chi_list_remove(&job->all);
+    free(job->message);
+    if (job->kept) {
+        free((void *)(uintptr_t)job->request);
+        free(job);
+    }
+}
+
+static void unlink_client(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_client *client = job->client;
+    if (!client || client->job != job)
+        return;
+    client->job = NULL;
+    if (client->stopped)
+        chi_core_todo(hub, client);
+}
+
+void chi_core_job_drop(struct chi_hub *hub, struct chi_job *job)
+{
+    job->client->job = NULL;
+    job->client = NULL;
+    if (job->wait == CHI_WAIT_PAGE || job == hub->asking)
+        return;
+    release_room(hub, job);
+    chi_core_job_free(job);
+}
+
+/* Moves a job from the stack to the heap; NULL: no memory. */
+static struct chi_job *keep(struct chi_hub *hub, struct chi_job *job)
+{
+    if (job->kept)
+        return job;
+    struct chi_job *kept = malloc(sizeof *kept);
+    struct chi_request *request = chi_request_copy(job->request);
+    if (!kept || !request) {
+        free(kept);
+        free(request);
+        return NULL;
+    }
+    *kept = *job;
+    kept->request = request;
+    kept->kept = true;
+    kept->client->job = kept;
+    chi_list_append(&hub->jobs, &kept->all);
+    return kept;
+}
+
+static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
+{
+    struct chi_job *job = CHI_CONTAINER(reader, struct chi_job, reader);
+    struct chi_hub *hub = job->hub;
+
+    if (!job->client) {
+        release_room(hub, job);
+        chi_core_job_free(job);
+        return;
+    }
+    job->status = page->status;
+    job->found = page->status == 0;
+    if (job->found)
+        job->from = page->count ? page->entries[0]->prev : job->room->top;
+    chi_core_job_ready(hub, job);
+}
+
+/* How many times a history page's bytes may be looked at to find where the last N begin. */
+#define LOOK_BACK_PAGES 16u
+
+static int look_back(struct chi_hub *hub, struct chi_job *job)
+{
+    uint64_t bytes = (uint64_t)hub->parts.settings->page_bytes * LOOK_BACK_PAGES;
+    struct chi_log_read read = {.after = 0,
+                                .before = UINT64_MAX,
+                                .limit = job->count,
+                                .bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX,
+                                .backward = true,
+                                .reader = &job->reader};
+    job->reader.page = page_came;
+    return hub->parts.log->read(hub->parts.log, job->room->handle, &read);
+}
+
+/* Puts a kept job where the end of its waiting is noticed. */
+static int wait_for(struct chi_hub *hub, struct chi_job *job)
+{
+    switch ((enum chi_wait)job->wait) {
+    case CHI_WAIT_ROOM:
+        chi_list_append(job->room->waiters, &job->link);
+        return 0;
+    case CHI_WAIT_ANSWER:
+        return chi_core_await_answer(hub, job);
+    case CHI_WAIT_PAGE:
+        return look_back(hub, job);
+    case CHI_WAIT_HUB_DRAFTS:
+        chi_list_append(&hub->blocked, &job->link);
+        return 0;
+    case CHI_WAIT_NOTHING:
+    case CHI_WAIT_DRAFTS:
+    case CHI_WAIT_TURN:
+        break;
+    }
+    return 0;
+}
+
+static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
+{
+    const struct chi_request *request = job->request;
+
+    if (job->observe)
+        return;
+    if (job->stage) { /* a hello that was answered, and cannot go on: its client comes back */
+        job->client->fail = (int8_t)code;
+        chi_core_todo(hub, job->client);
+        return;
+    }
+    struct chi_reply error = {.code = code, .ref = request->ref, .room = request->room};
+    if (request->type == CHI_REQUEST_POST)
+        error.cid = request->cid;
+    chi_core_error(hub, job->client, &error);
+}
+
+static void finish(struct chi_hub *hub, struct chi_job *job, int r)
+{
+    release_room(hub, job);
+    if (r < 0)
+        refuse(hub, job, r);
+    hub->problem[0] = '\0';
+    unlink_client(hub, job);
+    chi_core_job_free(job);
+}
+
+int chi_core_run(struct chi_hub *hub, struct chi_job *job)
+{
+    release_room(hub, job);
+    job->wait = CHI_WAIT_NOTHING;
+    int r = step(hub, job);
+    if (!job->client) {
+        chi_core_job_free(job);
+        return 0;
+    }
+    if (r == CHI_STEP_WAIT) {
+        hub->problem[0] = '\0';
+        if (job->room)
+            job->room->holds++;
+        struct chi_job *kept = keep(hub, job);
+        r = kept ? wait_for(hub, kept) : CHATHUB_ENOMEM;
+        if (r == 0)
+            return CHI_STEP_WAIT;
+        job = kept ? kept : job;
+        job->wait = CHI_WAIT_NOTHING;
+    }
+    finish(hub, job, r);
+    return 0;
+}
+
+void chi_core_job_ready(struct chi_hub *hub, struct chi_job *job)
+{
+    chi_list_remove(&job->link);
+    job->wait = CHI_WAIT_TURN;
+    chi_list_append(&hub->ready, &job->link);
+    chi_core_wake(hub);
+}
+
+void chi_core_work_jobs(struct chi_hub *hub)
+{
+    struct chi_link now, *link;
+
+    chi_list_init(&now);
+    while ((link = chi_list_take(&hub->ready)) != NULL)
+        chi_list_append(&now, link);
+    while ((link = chi_list_take(&now)) != NULL)
+        chi_core_run(hub, CHI_CONTAINER(link, struct chi_job, link));
+}

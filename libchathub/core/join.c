@@ -1,0 +1,288 @@
+/* Into rooms and out of them.
+ *
+ * A join folds the room's name, asks the host, has the room opened, finds where its cursor begins (which may need a look
+ * into the log), and only then changes anything. Each of these may have to wait; the step then begins anew. */
+#include "core/internal.h"
+
+/* Where a cursor is to begin. */
+struct begin {
+    uint64_t from;
+    uint64_t lost_from; /* with `lost`: what it asked to follow */
+    bool lost;          /* that means nothing any more: told by a gap up to `from` */
+    bool stay;          /* where it stands already */
+};
+
+static int last(struct chi_hub *hub, struct chi_job *job, struct chi_room *room, uint32_t count,
+                struct begin *begin)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+    uint32_t max = settings->history_page > settings->join_history ? settings->history_page
+                                                                   : settings->join_history;
+    if (count == 0 || room->top == 0) {
+        begin->from = room->top;
+        return 0;
+    }
+    if (job->found) {
+        begin->from = job->from;
+        return 0;
+    }
+    job->count = count < max ? count : max;
+    job->room = room;
+    job->wait = CHI_WAIT_PAGE;
+    return CHI_STEP_WAIT;
+}
+
+static int after(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
+                 const struct chi_start *start, struct begin *begin)
+{
+    struct chi_log *log = hub->parts.log;
+
+    if (start->position > CHI_POSITION_MAX)
+        return CHATHUB_EPOSITION;
+    if (log->holds(log, start->epoch, start->position)) {
+        begin->from = start->position < room->top ? start->position : room->top;
+        return 0;
+    }
+    begin->lost = true;
+    begin->lost_from = start->position;
+    return last(hub, job, room, hub->parts.settings->join_history, begin);
+}
+
+static int find_begin(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
+                      const struct chi_member *member, const struct chi_start *start,
+                      struct begin *begin)
+{
+    switch (start->kind) {
+    case CHI_START_DEFAULT:
+        if (!member)
+            return last(hub, job, room, hub->parts.settings->join_history, begin);
+        begin->stay = true;
+        return 0;
+    case CHI_START_NOW:
+        begin->from = room->top;
+        return 0;
+    case CHI_START_LAST:
+        return last(hub, job, room, start->count, begin);
+    case CHI_START_AFTER:
+        return after(hub, job, room, start, begin);
+    }
+    return CHATHUB_EREQUEST;
+}
+
+static int may_enter(struct chi_hub *hub, const struct chi_session *session,
+                     const struct chi_room *room)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+    if (session->rooms >= settings->max_client_rooms)
+        return chi_core_problem(hub, CHATHUB_EROOMS, "in %u rooms already; leave one first",
+                                session->rooms);
+    if (room->present >= settings->max_members)
+        return chi_core_problem(hub, CHATHUB_EFULL, "the room has %u members and takes no more",
+                                room->present);
+    return 0;
+}
+
+void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_span ref,
+                     uint64_t start)
+{
+    const struct chi_room *room = member->room;
+    struct chi_reply joined = {
+        .type = CHI_REPLY_JOINED,
+        .ref = ref,
+        .room = chi_name_shown(room->name),
+        .epoch = hub->parts.log->epoch(hub->parts.log),
+        .position = room->top,
+        .start = start,
+        .count = chi_presence_count(room, member),
+        .presence = room->number,
+    };
+    if (chi_presence_names(hub, room) &&
+        chi_presence_list(hub, room, member, &joined.present_count))
+        joined.present = hub->present;
+    chi_core_reply(hub, member->session->client, &joined);
+}
+
+static void tell_gap(struct chi_hub *hub, const struct chi_member *member, const struct begin *begin)
+{
+    chi_core_reply(hub, member->session->client,
+                   &(struct chi_reply){
+                       .type = CHI_REPLY_GAP,
+                       .room = chi_name_shown(member->room->name),
+                       .epoch = hub->parts.log->epoch(hub->parts.log),
+                       .from = begin->lost_from,
+                       .to = begin->from,
+                   });
+}
+
+/* An observer becomes a member where it stands. */
+static void promote(struct chi_hub *hub, struct chi_member *member)
+{
+    struct chi_client *client = member->session->client;
+    uint32_t room = member->room->slot.number, number = client->slot.number;
+
+    member->position = CHI_DELIVERY(hub, member_position, room, number);
+    CHI_DELIVERY(hub, member_signals, room, number);
+    member->attached = true;
+    member->room->live++;
+    chi_core_observe_end(hub, client);
+}
+
+/* A cursor that cannot be made is no reason to lose the membership: the client is closed and may come back to it. */
+static int place_cursor(struct chi_hub *hub, struct chi_member *member, bool is_new, uint64_t from)
+{
+    struct chi_client *client = member->session->client;
+
+    chi_core_member_detach(hub, member, true);
+    int r = chi_core_member_attach(hub, member, from);
+    if (r == 0)
+        return 0;
+    if (is_new) {
+        chi_core_member_end(hub, member, true);
+        return r;
+    }
+    client->fail = CHATHUB_ENOMEM;
+    chi_core_todo(hub, client);
+    return r;
+}
+
+static int enter(struct chi_hub *hub, struct chi_client *client, struct chi_room *room,
+                 const struct chi_wish *wish, const struct begin *begin)
+{
+    struct chi_member *member = chi_core_member(client->session, room);
+    bool is_new = !member;
+    uint64_t from = begin->from;
+
+    if (is_new) {
+        member = chi_core_member_add(hub, client->session, room);
+        if (!member)
+            return CHATHUB_ENOMEM;
+    }
+    if (wish->implicit && client->observed == room) {
+        promote(hub, member);
+        from = member->position;
+    } else {
+        if (begin->stay && !member->attached)
+            from = member->position;
+        if (begin->stay && member->attached)
+            from = CHI_DELIVERY(hub, member_position, room->slot.number, client->slot.number);
+        else if (place_cursor(hub, member, is_new, from) < 0)
+            return CHATHUB_ENOMEM;
+    }
+    chi_core_joined(hub, member, wish->ref, from);
+    if (begin->lost)
+        tell_gap(hub, member, begin);
+    if (is_new)
+        chi_core_log(hub, CHATHUB_INFO, "joined", client,
+                     (struct chi_field){"room", chi_name_shown(room->name)},
+                     (struct chi_field){NULL, {NULL, 0}});
+    return 0;
+}
+
+/* What it waited for did not come about. */
+static int trouble(struct chi_job *job)
+{
+    int status = job->status;
+    job->status = 0;
+    return status;
+}
+
+int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wish *wish)
+{
+    struct chi_folded name;
+    struct chi_room *room;
+    struct begin begin = {0, 0, false, false};
+    static const struct chi_span none = {"", 0};
+
+    int r = trouble(job);
+    if (r == 0)
+        r = chi_session_need(hub, job);
+    if (r == 0)
+        r = chi_core_room_name(hub, job->client, wish->room, &name);
+    if (r == 0)
+        r = chi_core_decide(hub, job, CHATHUB_JOIN, (struct chi_span){NULL, 0}, name.shown, none);
+    if (r == 0)
+        r = chi_core_room_need(hub, &name, &room);
+    if (r == CHI_STEP_WAIT && job->wait == CHI_WAIT_NOTHING) {
+        job->room = room;
+        job->wait = CHI_WAIT_ROOM;
+    }
+    if (r)
+        return r;
+    const struct chi_member *member = chi_core_member(job->client->session, room);
+    r = member ? 0 : may_enter(hub, job->client->session, room);
+    if (r == 0)
+        r = find_begin(hub, job, room, member, wish->start, &begin);
+    if (r == 0)
+        r = enter(hub, job->client, room, wish, &begin);
+    if (r <= 0) {
+        job->found = false;
+        chi_core_decided_done(job);
+        chi_core_room_idle(hub, room);
+    }
+    return r;
+}
+
+static void left(struct chi_hub *hub, struct chi_client *client, const struct chi_room *room,
+                 struct chi_span ref)
+{
+    chi_core_reply(hub, client,
+                   &(struct chi_reply){
+                       .type = CHI_REPLY_LEFT, .ref = ref, .room = chi_name_shown(room->name)});
+    chi_core_log(hub, CHATHUB_INFO, "left", client,
+                 (struct chi_field){"room", chi_name_shown(room->name)},
+                 (struct chi_field){NULL, {NULL, 0}});
+}
+
+int chi_core_leave(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_client *client = job->client;
+    struct chi_member *member;
+    struct chi_folded name;
+
+    if (client->observed) {
+        int r = chi_core_room_name(hub, client, job->request->room, &name);
+        if (r == 0 && chi_core_room_find(hub, name.key) == client->observed) {
+            left(hub, client, client->observed, job->request->ref);
+            chi_core_observe_stop(hub, client);
+            return 0;
+        }
+    }
+    int r = chi_core_member_needed(hub, job, &member);
+    if (r)
+        return r;
+    left(hub, client, member->room, job->request->ref);
+    chi_core_member_end(hub, member, true);
+    return 0;
+}
+
+/* Errors are told to nobody: it said nothing. */
+int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_client *client = job->client;
+    struct chi_folded name;
+    struct chi_room *room;
+    static const struct chi_span none = {"", 0};
+
+    int r = trouble(job);
+    if (r == 0)
+        r = chi_core_room_name(hub, client, (struct chi_span){NULL, 0}, &name);
+    if (r == 0)
+        r = chi_core_decide(hub, job, CHATHUB_JOIN, none, name.shown, none);
+    if (r == 0)
+        r = chi_core_room_need(hub, &name, &room);
+    if (r == CHI_STEP_WAIT && job->wait == CHI_WAIT_NOTHING) {
+        job->room = room;
+        job->wait = CHI_WAIT_ROOM;
+    }
+    if (r)
+        return r;
+    r = CHI_DELIVERY(hub, member_join, room->slot.number, client->slot.number, room->top, false);
+    if (r < 0) {
+        chi_core_room_idle(hub, room);
+        return r;
+    }
+    client->observed = room;
+    room->observers++;
+    hub->counts.observers++;
+    return 0;
+}

@@ -1,0 +1,105 @@
+/* Places of sessions in rooms. */
+#include "core/internal.h"
+
+static struct chi_member *place_of(const struct chi_session *session, const struct chi_room *room)
+{
+    struct chi_member *member = session->members;
+    while (member && member->room != room)
+        member = member->next;
+    return member;
+}
+
+struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room)
+{
+    struct chi_member *member = place_of(session, room);
+    return member && !member->gone ? member : NULL;
+}
+
+struct chi_member *chi_core_member_named(const struct chi_session *session, struct chi_span shown)
+{
+    for (struct chi_member *member = session->members; member; member = member->next) {
+        if (!member->gone && chi_span_equal(chi_name_shown(member->room->name), shown))
+            return member;
+    }
+    return NULL;
+}
+
+struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,
+                                       struct chi_room *room)
+{
+    struct chi_member *member = place_of(session, room);
+
+    if (!member) {
+        member = chi_slots_take(&hub->members);
+        if (!member)
+            return NULL;
+        member->session = session;
+        member->room = room;
+        member->next = session->members;
+        session->members = member;
+        chi_list_append(&room->members, &member->in_room);
+    }
+    member->gone = false;
+    room->present++;
+    session->rooms++;
+    hub->counts.members++;
+    chi_presence_touch(hub, member);
+    return member;
+}
+
+int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint64_t from)
+{
+    struct chi_client *client = member->session->client;
+
+    chi_core_observe_stop(hub, client);
+    member->position = from;
+    int r = CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from,
+                         true);
+    if (r < 0)
+        return r;
+    member->attached = true;
+    member->room->live++;
+    return 0;
+}
+
+void chi_core_member_detach(struct chi_hub *hub, struct chi_member *member, bool told)
+{
+    uint32_t room = member->room->slot.number;
+
+    if (!member->attached)
+        return;
+    uint32_t client = member->session->client->slot.number;
+    member->position = CHI_DELIVERY(hub, member_position, room, client);
+    if (told)
+        CHI_DELIVERY(hub, member_leave, room, client);
+    member->attached = false;
+    member->room->live--;
+}
+
+void chi_core_member_end(struct chi_hub *hub, struct chi_member *member, bool told)
+{
+    chi_core_typing_end(hub, member, true);
+    chi_core_member_detach(hub, member, told);
+    member->gone = true;
+    member->room->present--;
+    member->session->rooms--;
+    hub->counts.members--;
+    chi_presence_touch(hub, member);
+}
+
+void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member)
+{
+    struct chi_session *session = member->session;
+    struct chi_room *room = member->room;
+    struct chi_member **at = &session->members;
+
+    if (!member->gone || member->drafts || member->told || chi_list_linked(&member->pending))
+        return;
+    while (*at != member)
+        at = &(*at)->next;
+    *at = member->next;
+    chi_list_remove(&member->in_room);
+    chi_slots_give(&hub->members, member);
+    chi_session_settle(hub, session);
+    chi_core_room_idle(hub, room);
+}

@@ -1,0 +1,240 @@
+/* Who is in a room, told to the room.
+ *
+ * Each member carries the name under which the room was told of it (`told`). Where that is not what is true, the member
+ * is pending; a signal tells the differences of all pending ones and makes them true. So who comes and goes between two
+ * signals is never told, what waits is bounded by who is there, and leaving needs no memory.
+ * The first change is told at once, the next ones in windows that grow with the room. Members whose own posts are not
+ * committed stay pending until they are. Where names are too many, only counts are told, and later a whole list. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+
+static uint64_t window(const struct chi_hub *hub, const struct chi_room *room)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+    if (room->present <= settings->presence_all)
+        return settings->presence_all_ms;
+    return room->present <= settings->presence_names ? settings->presence_names_ms
+                                                     : settings->presence_count_ms;
+}
+
+bool chi_presence_room_for(struct chi_hub *hub, size_t count)
+{
+    if (count <= hub->present_cap)
+        return true;
+    size_t cap = count + count / 2 + 8;
+    struct chi_present *present = realloc(hub->present, cap * sizeof *present);
+    if (!present)
+        return false;
+    hub->present = present;
+    hub->present_cap = cap;
+    return true;
+}
+
+struct chi_present chi_presence_of(const struct chi_member *member)
+{
+    const struct chi_session *session = member->session;
+    return (struct chi_present){
+        .name = chi_name_shown(member->told ? member->told : session->name),
+        .user = chi_session_user(session),
+        .status = chi_span_of(session->status),
+    };
+}
+
+bool chi_presence_names(const struct chi_hub *hub, const struct chi_room *room)
+{
+    return !room->nameless && room->told <= hub->parts.settings->presence_names;
+}
+
+uint32_t chi_presence_count(const struct chi_room *room, const struct chi_member *self)
+{
+    return room->told + (self && !self->told);
+}
+
+bool chi_presence_list(struct chi_hub *hub, const struct chi_room *room,
+                       const struct chi_member *self, uint32_t *count)
+{
+    *count = 0;
+    if (!chi_presence_room_for(hub, (size_t)room->told + 1))
+        return false;
+    for (struct chi_link *link = room->members.next; link != &room->members; link = link->next) {
+        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, in_room);
+        if (member->told || member == self)
+            hub->present[(*count)++] = chi_presence_of(member);
+    }
+    return true;
+}
+
+/* What waits is told no more: it is so. */
+static void settle_pending(struct chi_hub *hub, struct chi_room *room)
+{
+    struct chi_link *link = room->pending.next;
+    while (link != &room->pending) {
+        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
+        link = link->next;
+        if (member->drafts)
+            continue;
+        chi_list_remove(&member->pending);
+        room->told -= member->told != NULL;
+        room->told += !member->gone;
+        chi_name_unref(member->told);
+        member->told = member->gone ? NULL : chi_name_ref(member->session->name);
+        chi_core_member_settle(hub, member);
+    }
+}
+
+struct kinds {
+    uint32_t came, renamed, went;
+};
+
+static uint32_t *kind_of(struct kinds *kinds, const struct chi_member *member)
+{
+    return member->gone ? &kinds->went : member->told ? &kinds->renamed : &kinds->came;
+}
+
+static struct kinds count_kinds(const struct chi_room *room)
+{
+    struct kinds kinds = {0, 0, 0};
+    for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
+        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
+        if (!member->drafts)
+            ++*kind_of(&kinds, member);
+    }
+    return kinds;
+}
+
+/* Lists in hub->present first those that came, then the renamed, then those that went. */
+static void list_kinds(struct chi_hub *hub, struct chi_room *room, struct kinds kinds)
+{
+    struct kinds at = {0, kinds.came, kinds.came + kinds.renamed};
+    for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
+        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
+        if (member->drafts)
+            continue;
+        struct chi_present *one = &hub->present[(*kind_of(&at, member))++];
+        *one = chi_presence_of(member);
+        if (!member->gone && member->told) {
+            one->was = one->name;
+            one->name = chi_name_shown(member->session->name);
+        }
+    }
+}
+
+static void tell_differences(struct chi_hub *hub, struct chi_room *room, struct kinds kinds)
+{
+    list_kinds(hub, room, kinds);
+    struct chi_signal signal = {
+        .type = CHI_SIGNAL_PRESENCE,
+        .room = chi_name_shown(room->name),
+        .number = room->number,
+        .count = room->told + kinds.came - kinds.went,
+        .came = hub->present,
+        .came_count = kinds.came,
+        .renamed = hub->present + kinds.came,
+        .renamed_count = kinds.renamed,
+        .went = hub->present + kinds.came + kinds.renamed,
+        .went_count = kinds.went,
+        .key = room->number, /* none replaces another */
+    };
+    CHI_DELIVERY(hub, signal, room->slot.number, &signal);
+    settle_pending(hub, room);
+}
+
+/* How many are there, and who, if there is memory and they are not too many. */
+static void whole(struct chi_hub *hub, const struct chi_room *room, struct chi_signal *signal)
+{
+    *signal = (struct chi_signal){
+        .type = CHI_SIGNAL_PRESENCE,
+        .room = chi_name_shown(room->name),
+        .number = room->number,
+        .count = room->told,
+    };
+    signal->snapshot = chi_presence_names(hub, room) &&
+                       chi_presence_list(hub, room, NULL, &signal->came_count);
+    signal->counts_only = !signal->snapshot;
+    signal->came = signal->snapshot ? hub->present : NULL;
+}
+
+static void tell_whole(struct chi_hub *hub, struct chi_room *room)
+{
+    struct chi_signal signal;
+    settle_pending(hub, room);
+    whole(hub, room, &signal);
+    room->nameless = signal.counts_only;
+    CHI_DELIVERY(hub, signal, room->slot.number, &signal);
+}
+
+/* A room that had too many for names has to shrink by an eighth before they are told again, lest it goes to and fro. */
+static bool few_enough(const struct chi_hub *hub, const struct chi_room *room)
+{
+    uint32_t names = hub->parts.settings->presence_names;
+    return room->present <= (room->nameless ? names - names / 8 : names);
+}
+
+static void announce(struct chi_hub *hub, struct chi_room *room)
+{
+    struct kinds kinds = count_kinds(room);
+    uint32_t all = kinds.came + kinds.renamed + kinds.went;
+
+    chi_timers_clear(&hub->timers, &room->timer);
+    if (!all)
+        return;
+    if (!room->live) { /* nobody hears it */
+        settle_pending(hub, room);
+        return;
+    }
+    room->number++;
+    room->told_at = chi_core_now(hub);
+    room->announced = true;
+    bool names = few_enough(hub, room);
+    if (names && !room->nameless && room->told <= hub->parts.settings->presence_names &&
+        chi_presence_room_for(hub, all)) {
+        tell_differences(hub, room, kinds);
+        return;
+    }
+    room->nameless = !names;
+    tell_whole(hub, room);
+}
+
+void chi_presence_timer(struct chi_timer *timer)
+{
+    struct chi_room *room = CHI_CONTAINER(timer, struct chi_room, timer);
+    announce(room->hub, room);
+}
+
+static void stir(struct chi_hub *hub, struct chi_room *room)
+{
+    uint64_t due = room->announced ? room->told_at + window(hub, room) : 0;
+
+    if (room->live && due > chi_core_now(hub)) {
+        if (room->timer.place)
+            return;
+        if (chi_timers_set(&hub->timers, &room->timer, due) == 0) {
+            chi_core_wake(hub);
+            return;
+        }
+    }
+    announce(hub, room);
+}
+
+void chi_presence_touch(struct chi_hub *hub, struct chi_member *member)
+{
+    struct chi_room *room = member->room;
+
+    if (member->told == (member->gone ? NULL : member->session->name)) {
+        chi_list_remove(&member->pending);
+        chi_core_member_settle(hub, member);
+        return;
+    }
+    if (!chi_list_linked(&member->pending))
+        chi_list_append(&room->pending, &member->pending);
+    if (!member->drafts)
+        stir(hub, room);
+}
+
+const struct chi_signal *chi_presence_snapshot(void *self, uint32_t number)
+{
+    struct chi_hub *hub = self;
+    whole(hub, chi_slots_at(&hub->rooms, number), &hub->snapshot);
+    return &hub->snapshot;
+}

@@ -1,0 +1,209 @@
+/* Who is there: made at the first request, kept through a lost connection, ended at last.
+ *
+ * Ended is not gone: what rooms were told of a session is told to have ended when its own posts are resolved; until then
+ * its members linger, and it for them. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLOSE_REPLACED 4001
+
+struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN])
+{
+    return chi_slots_at(&hub->sessions, chi_index_find(&hub->by_user,
+                                                       (struct chi_span){user, CHI_USER_LEN}));
+}
+
+struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key)
+{
+    return chi_slots_at(&hub->sessions, chi_index_find(&hub->by_name, key));
+}
+
+static struct chi_name *guest_name(struct chi_hub *hub)
+{
+    char text[CHI_GUEST_LEN + 1];
+    struct chi_span span = {text, CHI_GUEST_LEN};
+    do {
+        chi_core_guest_name(hub, text);
+    } while (chi_session_by_name(hub, span)); /* only after all of them were given once */
+    return chi_name_new(span, span);
+}
+
+static void give_identity(struct chi_hub *hub, struct chi_session *session, const char *user)
+{
+    char key[CHI_KEY_LEN + 1];
+    if (user) {
+        memcpy(session->user, user, CHI_USER_LEN);
+        return;
+    }
+    session->serial = ++hub->serial;
+    chi_core_key(hub, session->serial, key);
+    chi_core_user(hub, (struct chi_span){key, CHI_KEY_LEN}, session->user);
+}
+
+int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *user,
+                    struct chi_name *name, struct chi_session **out)
+{
+    struct chi_name *guest = NULL;
+
+    if (chi_index_reserve(&hub->by_user) < 0 || chi_index_reserve(&hub->by_name) < 0)
+        return CHATHUB_ENOMEM;
+    if (!name && (guest = guest_name(hub)) == NULL)
+        return CHATHUB_ENOMEM;
+    struct chi_session *session = chi_slots_take(&hub->sessions);
+    if (!session) {
+        chi_name_unref(guest);
+        return CHATHUB_ENOMEM;
+    }
+    session->name = name ? name : guest;
+    session->client = client;
+    client->session = session;
+    client->nameless = false;
+    give_identity(hub, session, user);
+    chi_index_put(&hub->by_user, session->slot.number);
+    chi_index_put(&hub->by_name, session->slot.number);
+    hub->counts.sessions++;
+    *out = session;
+    return 0;
+}
+
+int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct chi_name *name)
+{
+    struct chi_name *old = session->name;
+
+    if (chi_index_reserve(&hub->by_name) < 0)
+        return CHATHUB_ENOMEM;
+    chi_index_remove(&hub->by_name, session->slot.number);
+    session->name = name;
+    chi_index_put(&hub->by_name, session->slot.number);
+    chi_name_unref(old);
+    for (struct chi_member *member = session->members, *next; member; member = next) {
+        next = member->next;
+        if (!member->gone)
+            chi_presence_touch(hub, member);
+    }
+    return 0;
+}
+
+void chi_session_settle(struct chi_hub *hub, struct chi_session *session)
+{
+    if (!session->ended || session->members)
+        return;
+    chi_name_unref(session->name);
+    free(session->status);
+    chi_slots_give(&hub->sessions, session);
+}
+
+static void forget_lost(struct chi_hub *hub, struct chi_session *session)
+{
+    if (!chi_list_linked(&session->lost))
+        return;
+    chi_list_remove(&session->lost);
+    hub->lost_count--;
+}
+
+static void end(struct chi_hub *hub, struct chi_session *session)
+{
+    forget_lost(hub, session);
+    for (struct chi_member *member = session->members, *next; member; member = next) {
+        next = member->next;
+        if (!member->gone)
+            chi_core_member_end(hub, member, false);
+    }
+    chi_index_remove(&hub->by_user, session->slot.number);
+    chi_index_remove(&hub->by_name, session->slot.number);
+    session->client = NULL;
+    session->ended = true;
+    hub->counts.sessions--;
+    chi_session_settle(hub, session);
+}
+
+/* Its cursors are read while delivery still knows the client. */
+static void detach_all(struct chi_hub *hub, struct chi_session *session)
+{
+    for (struct chi_member *member = session->members, *next; member; member = next) {
+        next = member->next;
+        chi_core_typing_end(hub, member, true);
+        chi_core_member_detach(hub, member, false);
+    }
+}
+
+void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool leaves)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+
+    detach_all(hub, session);
+    if (leaves || !session->known || !settings->return_time || !settings->max_sessions) {
+        end(hub, session);
+        return;
+    }
+    if (hub->lost_count >= settings->max_sessions)
+        end(hub, CHI_CONTAINER(hub->lost.next, struct chi_session, lost));
+    session->client = NULL;
+    session->serial = 0; /* who comes back shows the key */
+    session->lost_at = chi_core_now(hub);
+    chi_list_append(&hub->lost, &session->lost);
+    hub->lost_count++;
+    chi_core_wake(hub);
+}
+
+void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client)
+{
+    struct chi_client *old = session->client;
+
+    if (old) {
+        detach_all(hub, session);
+        chi_core_log(hub, CHATHUB_INFO, "replaced", old, (struct chi_field){NULL, {NULL, 0}},
+                     (struct chi_field){NULL, {NULL, 0}});
+        old->session = NULL;
+    }
+    forget_lost(hub, session);
+    session->client = client;
+    client->session = session;
+    client->nameless = false;
+    if (old)
+        chi_core_close(hub, old, CLOSE_REPLACED, chi_span_of(chathub_strerror(CHATHUB_EREPLACED)),
+                       false);
+}
+
+void chi_session_expire(struct chi_hub *hub)
+{
+    while (chi_session_next(hub) <= chi_core_now(hub))
+        end(hub, CHI_CONTAINER(hub->lost.next, struct chi_session, lost));
+}
+
+uint64_t chi_session_next(const struct chi_hub *hub)
+{
+    if (chi_list_empty(&hub->lost))
+        return UINT64_MAX;
+    return CHI_CONTAINER(hub->lost.next, struct chi_session, lost)->lost_at +
+           hub->parts.settings->return_time;
+}
+
+int chi_session_need(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_client *client = job->client;
+    struct chi_session *session;
+    char key[CHI_KEY_LEN + 1];
+
+    if (client->session)
+        return 0;
+    if (client->nameless)
+        return CHATHUB_ENAMEREQUIRED;
+    int r = chi_core_decide(hub, job, CHATHUB_HELLO, (struct chi_span){NULL, 0},
+                            (struct chi_span){"", 0}, (struct chi_span){"", 0});
+    if (r)
+        return r;
+    r = chi_session_new(hub, client, NULL, NULL, &session);
+    if (r < 0)
+        return r;
+    chi_core_decided_done(job);
+    if (client->welcome) {
+        session->known = !client->keyless;
+        chi_core_key(hub, session->serial, key);
+        chi_core_welcome(hub, client, (struct chi_span){NULL, 0},
+                         (struct chi_span){key, CHI_KEY_LEN}, false);
+    }
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* Dense numbered places for things of one kind: pointers stay, numbers are used again, generations tell them apart. */
+#ifndef CHI_CORE_SLOTS_H
+#define CHI_CORE_SLOTS_H
+
+#include <stdint.h>
+
+/* First field of everything that lives in such places. */
+struct chi_slot {
+    uint32_t number;     /* its place; while it is free: the next free place + 1, 0 for none */
+    uint32_t generation; /* odd while in use; one more at each take and give */
+};
+
+struct chi_slots {
+    char **pages;        /* owned pages of CHI_SLOTS_PAGE places; a page never moves */
+    uint32_t page_count; /* pages allocated */
+    uint32_t item;       /* bytes of one place */
+    uint32_t made;       /* places ever used: numbers are below it */
+    uint32_t used;       /* in use now */
+    uint32_t free;       /* first free place + 1; 0: none */
+};
+
+#define CHI_SLOTS_PAGE 64u
+
+void chi_slots_init(struct chi_slots *slots, uint32_t item);
+void chi_slots_fini(struct chi_slots *slots);
+/* A place, zeroed behind its slot; NULL if there is no memory. */
+void *chi_slots_take(struct chi_slots *slots);
+void chi_slots_give(struct chi_slots *slots, void *item);
+/* What is at a number; NULL if nothing is. */
+void *chi_slots_at(const struct chi_slots *slots, uint32_t number);
+
+#endif
