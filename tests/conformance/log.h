@@ -1,0 +1,20 @@
+/* The log contract's suite: what every implementation of struct chi_log promises, run against whichever is given. */
+#ifndef CHI_TESTS_CONFORMANCE_LOG_H
+#define CHI_TESTS_CONFORMANCE_LOG_H
+
+#include <check.h>
+
+#include "core/env.h"
+#include "core/ports.h"
+#include "core/settings.h"
+
+/* How the suite gets at an implementation. */
+struct log_under_test {
+    const char *name;
+    /* A fresh log in the world of `env`; frees nothing of an earlier one. */
+    struct chi_log *(*make)(const struct chi_settings *settings, struct chi_env env);
+};
+
+Suite *log_suite(const struct log_under_test *log);
+
+#endif
