@@ -1,0 +1,461 @@
+/* What core tells delivery: clients, rooms, members, entries. Each call only records; flush acts.
+ *
+ * Happy path: an entry goes into its room's windows, the room is dirty, the next flush visits its members. Failure: a
+ * client that cannot be served for want of memory is reported to core once, after the flush. */
+#include "delivery/internal.h"
+
+#include <stdlib.h>
+
+#include "chathub.h"
+
+/* A held buffer above this is freed rather than kept for the next client. */
+#define SPARE_BYTES 4096u
+
+int chi_delivery_new(const struct chi_settings *settings, struct chi_env env, struct chi_log *log,
+                     struct chi_delivery **out)
+{
+    struct chi_delivery *d = calloc(1, sizeof(*d));
+    if (!d)
+        return CHATHUB_ENOMEM;
+    d->settings = settings;
+    d->env = env;
+    d->log = log;
+    d->clients.size = sizeof(struct chi_receiver);
+    d->rooms.size = sizeof(struct chi_feed);
+    chi_list_init(&d->ready);
+    chi_list_init(&d->dirty);
+    chi_list_init(&d->failed);
+    chi_list_init(&d->hot);
+    chi_list_init(&d->pages);
+    *out = d;
+    return 0;
+}
+
+void chi_delivery_bind(struct chi_delivery *d, const struct chi_delivery_up *up)
+{
+    d->up = *up;
+}
+
+static void client_release(struct chi_delivery *d, struct chi_receiver *client)
+{
+    if (client->held) {
+        d->counts.held_bytes -= client->held->len;
+        chi_buf_fini(client->held);
+        free(client->held);
+    }
+    if (client->cap)
+        free(client->places.many);
+    chi_list_remove(&client->ready);
+    *client = (struct chi_receiver){0};
+}
+
+static void room_release(struct chi_delivery *d, struct chi_feed *room)
+{
+    chi_hot_free(d, room);
+    chi_list_remove(&room->dirty);
+    free(room->members);
+    *room = (struct chi_feed){0};
+}
+
+void chi_delivery_free(struct chi_delivery *d)
+{
+    if (!d)
+        return;
+    for (uint32_t i = 0; i < d->rooms.count * CHI_PAGED_STEP; i++) {
+        struct chi_feed *room = chi_feed_at(d, i);
+        if (room && room->open)
+            room_release(d, room);
+    }
+    while (!chi_list_empty(&d->pages)) /* those the log had not answered */
+        chi_page_free(d, CHI_CONTAINER(d->pages.next, struct chi_page, in_all));
+    for (uint32_t i = 0; i < d->clients.count * CHI_PAGED_STEP; i++) {
+        struct chi_receiver *client = chi_receiver_at(d, i);
+        if (client && client->flags)
+            client_release(d, client);
+    }
+    for (uint32_t i = 0; i < d->spare_count; i++) {
+        chi_buf_fini(d->spare[i]);
+        free(d->spare[i]);
+    }
+    chi_paged_fini(&d->clients);
+    chi_paged_fini(&d->rooms);
+    chi_buf_fini(&d->frame);
+    chi_buf_fini(&d->scratch);
+    chi_buf_fini(&d->gaps);
+    free(d);
+}
+
+/* ------------------------------------------------------------------------------------------------- clients */
+
+/* The number of an encoding, given to it at its first use; CHATHUB_EFULL: there are too many. */
+static int encoding_number(struct chi_delivery *d, struct chi_encoding encoding)
+{
+    for (uint32_t i = 0; i < d->encoding_count; i++)
+        if (d->encodings[i].dialect == encoding.dialect &&
+            d->encodings[i].framing == encoding.framing)
+            return (int)i;
+    if (d->encoding_count == CHI_ENCODINGS)
+        return CHATHUB_EFULL;
+    d->encodings[d->encoding_count] = encoding;
+    return (int)d->encoding_count++;
+}
+
+static int client_open(struct chi_delivery *d, uint32_t slot, const struct chi_delivery_client *as)
+{
+    int encoding = encoding_number(d, as->encoding);
+    if (encoding < 0)
+        return encoding;
+    if (chi_paged_ensure(&d->clients, slot))
+        return CHATHUB_ENOMEM;
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    client->transport = as->transport;
+    client->slot = slot;
+    client->conn = as->conn;
+    client->encoding = (uint8_t)encoding;
+    client->flags = CHI_RECEIVER_OPEN;
+    return 0;
+}
+
+static int client_encoding(struct chi_delivery *d, uint32_t slot, struct chi_encoding encoding)
+{
+    int number = encoding_number(d, encoding);
+    if (number < 0)
+        return number;
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    client->encoding = (uint8_t)number;
+    for (uint32_t i = 0; i < client->count; i++)
+        chi_feed_at(d, chi_places(client)[i].room)->encodings |= (uint16_t)(1u << number);
+    return 0;
+}
+
+void chi_receiver_ready(struct chi_delivery *d, struct chi_receiver *client)
+{
+    if ((client->flags & (CHI_RECEIVER_OPEN | CHI_RECEIVER_FAILED)) == CHI_RECEIVER_OPEN &&
+        !chi_list_linked(&client->ready))
+        chi_list_append(&d->ready, &client->ready);
+    d->env.ops->wake(d->env.self);
+}
+
+void chi_receiver_fail(struct chi_delivery *d, struct chi_receiver *client)
+{
+    if (client->flags & CHI_RECEIVER_FAILED)
+        return;
+    client->flags |= CHI_RECEIVER_FAILED;
+    chi_list_remove(&client->ready);
+    chi_list_append(&d->failed, &client->ready);
+    d->env.ops->wake(d->env.self);
+}
+
+struct chi_buf *chi_receiver_held(struct chi_delivery *d, struct chi_receiver *client)
+{
+    if (!client->held) {
+        if (d->spare_count)
+            client->held = d->spare[--d->spare_count];
+        else
+            client->held = calloc(1, sizeof(*client->held));
+    }
+    return client->held;
+}
+
+void chi_receiver_held_less(struct chi_delivery *d, struct chi_receiver *client)
+{
+    struct chi_buf *held = client->held;
+    size_t waiting = held ? held->len : 0;
+    if (held && !held->len) {
+        if (d->spare_count < CHI_SPARE && held->cap <= SPARE_BYTES) {
+            d->spare[d->spare_count++] = held;
+        } else {
+            chi_buf_fini(held);
+            free(held);
+        }
+        client->held = NULL;
+    }
+    if ((client->flags & CHI_RECEIVER_FULL) && waiting <= d->settings->client_replies / 2 &&
+        (!waiting || d->counts.held_bytes <= d->settings->hub_reply_bytes)) {
+        client->flags &= (uint8_t)~CHI_RECEIVER_FULL;
+        d->up.drained(d->up.hub, client->slot);
+    }
+}
+
+static int reply(struct chi_delivery *d, uint32_t slot, const struct chi_reply *what)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    struct chi_buf *held = chi_receiver_held(d, client);
+    if (!held)
+        return CHATHUB_ENOMEM;
+    const struct chi_encoding *how = &d->encodings[client->encoding];
+    size_t start = held->len;
+    how->dialect->encode_reply(held, what);
+    if (held->len > start)
+        how->framing->frame(held, start);
+    if (held->failed) {
+        chi_buf_truncate(held, start);
+        return CHATHUB_ENOMEM;
+    }
+    d->counts.held_bytes += held->len - start;
+    chi_receiver_ready(d, client);
+    if (held->len <= d->settings->client_replies &&
+        d->counts.held_bytes <= d->settings->hub_reply_bytes)
+        return 0;
+    client->flags |= CHI_RECEIVER_FULL;
+    return 1;
+}
+
+void chi_delivery_writable(struct chi_delivery *d, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    if (!client)
+        return;
+    client->flags &= (uint8_t)~CHI_RECEIVER_BLOCKED;
+    chi_receiver_ready(d, client);
+}
+
+void chi_delivery_poke(struct chi_delivery *d, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    if (!client || !(client->flags & CHI_RECEIVER_OPEN))
+        return;
+    client->flags |= CHI_RECEIVER_POKED;
+    chi_receiver_ready(d, client);
+}
+
+bool chi_delivery_blocked(const struct chi_delivery *d, uint32_t slot)
+{
+    const struct chi_receiver *client = chi_receiver_at(d, slot);
+    return client && (client->flags & CHI_RECEIVER_BLOCKED);
+}
+
+/* ------------------------------------------------------------------------------------------------- members */
+
+void chi_feed_wake(struct chi_delivery *d, struct chi_feed *room)
+{
+    if (chi_list_linked(&room->dirty)) {
+        room->again = true;
+    } else {
+        room->pass = room->count;
+        room->again = false;
+        if (room->hot)
+            room->hot->pass_min = UINT64_MAX;
+        chi_list_append(&d->dirty, &room->dirty);
+    }
+    d->env.ops->wake(d->env.self);
+}
+
+static int places_add(struct chi_receiver *client, struct chi_place place)
+{
+    if (!client->count && !client->cap) {
+        client->places.one = place;
+    } else {
+        uint32_t cap = client->cap ? client->cap : 0;
+        if (client->count >= cap) {
+            cap = cap ? cap * 2 : 4;
+            struct chi_place *many =
+                realloc(client->cap ? client->places.many : NULL, cap * sizeof(*many));
+            if (!many)
+                return CHATHUB_ENOMEM;
+            if (!client->cap)
+                many[0] = client->places.one;
+            client->places.many = many;
+            client->cap = cap;
+        }
+        client->places.many[client->count] = place;
+    }
+    client->count++;
+    return 0;
+}
+
+static struct chi_place *place_of(struct chi_receiver *client, uint32_t number)
+{
+    struct chi_place *places = chi_places(client);
+    for (uint32_t i = 0; i < client->count; i++)
+        if (places[i].room == number)
+            return &places[i];
+    return NULL;
+}
+
+struct chi_cursor *chi_cursor_of(struct chi_delivery *d, struct chi_receiver *client,
+                                 uint32_t number)
+{
+    struct chi_place *place = client ? place_of(client, number) : NULL;
+    return place ? &chi_feed_at(d, number)->members[place->member] : NULL;
+}
+
+static int members_grow(struct chi_feed *room)
+{
+    if (room->count < room->cap)
+        return 0;
+    uint32_t cap = room->cap ? room->cap + room->cap / 2 + 1 : 1;
+    struct chi_cursor *members = realloc(room->members, cap * sizeof(*members));
+    if (!members)
+        return CHATHUB_ENOMEM;
+    room->members = members;
+    room->cap = cap;
+    return 0;
+}
+
+static int member_join(struct chi_delivery *d, uint32_t number, uint32_t slot, uint64_t from,
+                       bool signals)
+{
+    struct chi_feed *room = chi_feed_at(d, number);
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    struct chi_place place = {.room = number, .member = room->count};
+    if (members_grow(room) || places_add(client, place))
+        return CHATHUB_ENOMEM;
+    room->members[room->count++] = (struct chi_cursor){
+        .position = from < room->top ? from : room->top,
+        .client = slot,
+        .place = client->count - 1,
+        .signal = room->last_signal,
+        .flags = CHI_CURSOR_FRESH | (signals ? CHI_CURSOR_SIGNALS : 0),
+    };
+    room->encodings |= (uint16_t)(1u << client->encoding);
+    chi_receiver_ready(d, client);
+    return 0;
+}
+
+static void member_signals(struct chi_delivery *d, uint32_t number, uint32_t slot)
+{
+    struct chi_cursor *member = chi_cursor_of(d, chi_receiver_at(d, slot), number);
+    if (!member || (member->flags & CHI_CURSOR_SIGNALS))
+        return;
+    member->flags |= CHI_CURSOR_SIGNALS;
+    member->signal = chi_feed_at(d, number)->last_signal;
+}
+
+/* Moves the member at `from` to the empty place `to`. */
+static void member_move(struct chi_delivery *d, struct chi_feed *room, uint32_t from, uint32_t to)
+{
+    if (from == to)
+        return;
+    struct chi_cursor *member = &room->members[to];
+    *member = room->members[from];
+    chi_places(chi_receiver_at(d, member->client))[member->place].member = to;
+}
+
+/* Takes a member out of the dense array. Those not yet visited in this pass stay below `pass`, so that nobody is skipped. */
+static void member_remove(struct chi_delivery *d, struct chi_feed *room, uint32_t index)
+{
+    if (index < room->pass) {
+        member_move(d, room, --room->pass, index);
+        index = room->pass;
+    }
+    member_move(d, room, --room->count, index);
+    if (room->cap > 16 && room->count < room->cap / 4) {
+        struct chi_cursor *members = realloc(room->members, room->cap / 2 * sizeof(*members));
+        if (members) {
+            room->members = members;
+            room->cap /= 2;
+        }
+    }
+}
+
+static void member_leave(struct chi_delivery *d, uint32_t number, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    struct chi_place *place = place_of(client, number);
+    if (!place)
+        return;
+    member_remove(d, chi_feed_at(d, number), place->member);
+    struct chi_place *last = &chi_places(client)[--client->count];
+    if (place != last) {
+        *place = *last;
+        chi_feed_at(d, place->room)->members[place->member].place =
+            (uint32_t)(place - chi_places(client));
+    }
+}
+
+static void leave_all(struct chi_delivery *d, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    while (client->count)
+        member_leave(d, chi_places(client)[client->count - 1].room, slot);
+}
+
+static void client_gone(struct chi_delivery *d, uint32_t slot)
+{
+    leave_all(d, slot);
+    client_release(d, chi_receiver_at(d, slot));
+}
+
+static void client_close(struct chi_delivery *d, uint32_t slot, int code, struct chi_span reason)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    struct chi_span rest = {0};
+    bool torn = client->flags & CHI_RECEIVER_TORN;
+    if (client->held && !torn)
+        rest = (struct chi_span){client->held->at, client->held->len};
+    client->transport->close(client->transport->self, client->conn, torn ? 0 : code, reason, rest);
+    client_gone(d, slot);
+}
+
+static uint64_t member_position(struct chi_delivery *d, uint32_t number, uint32_t slot)
+{
+    struct chi_cursor *member = chi_cursor_of(d, chi_receiver_at(d, slot), number);
+    return member ? member->position : 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- rooms */
+
+static int room_open(struct chi_delivery *d, uint32_t number, struct chi_span name, void *handle,
+                     uint64_t top)
+{
+    if (chi_paged_ensure(&d->rooms, number))
+        return CHATHUB_ENOMEM;
+    *chi_feed_at(d, number) =
+        (struct chi_feed){.log = handle, .name = name, .top = top, .open = true};
+    return 0;
+}
+
+static void room_close(struct chi_delivery *d, uint32_t number)
+{
+    room_release(d, chi_feed_at(d, number));
+}
+
+static void entry(struct chi_delivery *d, uint32_t number, struct chi_entry *what)
+{
+    struct chi_feed *room = chi_feed_at(d, number);
+    if (room->count && chi_hot_need(d, number, room))
+        chi_window_entry(d, room, what);
+    else if (room->hot)
+        chi_windows_drop(d, room->hot);
+    room->top = what->position;
+    if (!room->count)
+        return;
+    chi_feed_wake(d, room);
+    chi_budget_keep(d);
+}
+
+static void signal(struct chi_delivery *d, uint32_t number, const struct chi_signal *what)
+{
+    struct chi_feed *room = chi_feed_at(d, number);
+    if (room->count)
+        chi_ring_signal(d, number, room, what);
+}
+
+static void redact(struct chi_delivery *d, uint32_t number, uint64_t position)
+{
+    struct chi_feed *room = chi_feed_at(d, number);
+    if (!room->hot)
+        return;
+    (void)position; /* what was sent cannot be taken back; what is kept is read anew from the log */
+    chi_windows_drop(d, room->hot);
+    chi_pages_drop(d, room->hot);
+    chi_feed_wake(d, room);
+}
+
+const struct chi_delivery_ops chi_delivery_ops = {
+    .client_open = client_open,
+    .client_encoding = client_encoding,
+    .client_close = client_close,
+    .client_gone = client_gone,
+    .reply = reply,
+    .room_open = room_open,
+    .room_close = room_close,
+    .member_join = member_join,
+    .member_signals = member_signals,
+    .member_leave = member_leave,
+    .member_position = member_position,
+    .entry = entry,
+    .signal = signal,
+    .redact = redact,
+};
