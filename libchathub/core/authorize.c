@@ -14,7 +14,8 @@ static int verdict(struct chi_hub *hub, const struct chi_job *job)
 {
     if (job->decided == 1 + CHATHUB_ALLOW)
         return 0;
-    return job->message ? chi_core_problem(hub, CHATHUB_EDENIED, "%s", job->message) : CHATHUB_EDENIED;
+    return job->message ? chi_core_problem(hub, CHATHUB_EDENIED, "%s", job->message)
+                        : CHATHUB_EDENIED;
 }
 
 /* The slot makes a question's number findable, the count makes it new. */
@@ -40,7 +41,9 @@ int chi_core_decide(struct chi_hub *hub, struct chi_job *job, int action, struct
         .action = action,
         .client = chi_core_client_id(job->client),
         .user = session ? chi_session_user(session) : (struct chi_span){"", 0},
-        .name = name.at ? name : session ? chi_name_shown(session->name) : (struct chi_span){"", 0},
+        .name = name.at   ? name
+                : session ? chi_name_shown(session->name)
+                          : (struct chi_span){"", 0},
         .room = room,
         .content = content,
     };

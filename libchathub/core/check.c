@@ -82,7 +82,8 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         CHECK(!session->client == chi_list_linked(&session->lost),
               "a session has neither client nor place among the lost, or both");
         CHECK(!session->client || client_is(hub, session->client), "a session's client is gone");
-        CHECK(chi_session_by_user(hub, session->user) == session, "a session is not found by its id");
+        CHECK(chi_session_by_user(hub, session->user) == session,
+              "a session is not found by its id");
         CHECK(chi_session_by_name(hub, chi_name_key(session->name)) == session,
               "a session is not found by its name");
     }
@@ -116,8 +117,10 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
           "a room's counts of members are wrong");
     CHECK(drafts == room->drafts, "a room's count of drafts is wrong");
     CHECK(!ready || room->timer.place, "something waits to be told, and no timer is set");
-    CHECK((room->state == CHI_ROOM_OPENING) == (room->waiters != NULL), "a room's waiters are lost");
-    CHECK(room->state == CHI_ROOM_OPEN || (!present && !room->observers), "a closed room is in use");
+    CHECK((room->state == CHI_ROOM_OPENING) == (room->waiters != NULL),
+          "a room's waiters are lost");
+    CHECK(room->state == CHI_ROOM_OPEN || (!present && !room->observers),
+          "a closed room is in use");
     CHECK(room->fixed || room->queued || room->state == CHI_ROOM_OPENING || room->observers ||
               room->drafts || room->holds || !chi_list_empty(&room->members),
           "a room that nobody needs stays loaded");

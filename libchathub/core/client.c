@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSE_POLICY  1008
-#define CLOSE_FAILED  1011
-#define CLOSE_NORMAL  1000
-#define NO_FIELD      ((struct chi_field){NULL, {NULL, 0}})
+#define CLOSE_POLICY 1008
+#define CLOSE_FAILED 1011
+#define CLOSE_NORMAL 1000
+#define NO_FIELD     ((struct chi_field){NULL, {NULL, 0}})
 
 struct chi_client *chi_core_client(const struct chi_hub *hub, uint64_t id)
 {
@@ -136,8 +136,8 @@ static void end(struct chi_hub *hub, struct chi_client *client, bool leaves)
     chi_list_remove(&client->todo);
 }
 
-void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code, struct chi_span reason,
-                    bool leaves)
+void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code,
+                    struct chi_span reason, bool leaves)
 {
     uint32_t number = client->slot.number;
     end(hub, client, leaves);
@@ -190,7 +190,8 @@ static void look_at(struct chi_hub *hub, struct chi_client *client)
     if (client->fail) {
         const char *why = chathub_strerror(client->fail);
         chi_core_log(hub, CHATHUB_WARNING, client->fail == CHATHUB_ESLOW ? "slow" : "error", client,
-                     (struct chi_field){"code", chi_span_of(chathub_errname(client->fail))}, NO_FIELD);
+                     (struct chi_field){"code", chi_span_of(chathub_errname(client->fail))},
+                     NO_FIELD);
         chi_core_close(hub, client, CLOSE_FAILED, chi_span_of(why), false);
         return;
     }

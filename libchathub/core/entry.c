@@ -12,8 +12,8 @@ static char *put(char *at, struct chi_span span)
 
 struct chi_entry *chi_entry_new(uint16_t type, const struct chi_entry_parts *parts)
 {
-    size_t len = parts->sender.len + parts->user.len + parts->cid.len + parts->content.len +
-                 parts->data.len;
+    size_t len =
+        parts->sender.len + parts->user.len + parts->cid.len + parts->content.len + parts->data.len;
     struct chi_entry *entry = malloc(sizeof *entry + len);
     if (!entry)
         return NULL;

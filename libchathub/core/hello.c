@@ -22,9 +22,10 @@ static struct chi_session *shown_session(struct chi_hub *hub, const struct chi_j
     chi_core_user(hub, key, user);
     struct chi_session *shown = chi_session_by_user(hub, user);
     if (own && own != shown)
-        *r = chi_core_problem(hub, CHATHUB_EREQUEST,
-                              "this connection has a session already; show another one's key in the "
-                              "first request of a new connection");
+        *r =
+            chi_core_problem(hub, CHATHUB_EREQUEST,
+                             "this connection has a session already; show another one's key in the "
+                             "first request of a new connection");
     return shown;
 }
 
@@ -198,8 +199,6 @@ int chi_core_hello(struct chi_hub *hub, struct chi_job *job)
 
     if (job->stage == 0) {
         int r = begin(hub, job);
-        if (r < 0 && !job->client->session)
-            job->client->nameless = true;
         if (r)
             return r;
         job->stage = 1;

@@ -7,13 +7,13 @@
 #include "util/text.h"
 
 struct chi_index {
-    uint32_t *cells;     /* owned; number + 1, 0 where empty; open addressing */
-    uint32_t size;       /* cells, a power of two; 0 at first */
-    uint32_t count;      /* cells in use */
-    uint8_t secret[16];  /* so that no peer can choose colliding texts */
+    uint32_t *cells;    /* owned; number + 1, 0 where empty; open addressing */
+    uint32_t size;      /* cells, a power of two; 0 at first */
+    uint32_t count;     /* cells in use */
+    uint8_t secret[16]; /* so that no peer can choose colliding texts */
     /* The text of what has this number; it may not change while the number is in the index. */
     struct chi_span (*text)(const void *ctx, uint32_t number);
-    const void *ctx;     /* for `text` */
+    const void *ctx; /* for `text` */
 };
 
 #define CHI_INDEX_NONE UINT32_MAX
@@ -24,7 +24,8 @@ int chi_index_reserve(struct chi_index *index);
 /* After reserve. No other number has the same text. */
 void chi_index_put(struct chi_index *index, uint32_t number);
 void chi_index_remove(struct chi_index *index, uint32_t number); /* harmless if it is not in */
-uint32_t chi_index_find(const struct chi_index *index, struct chi_span text); /* or CHI_INDEX_NONE */
+uint32_t chi_index_find(const struct chi_index *index,
+                        struct chi_span text); /* or CHI_INDEX_NONE */
 
 /* SipHash-1-3 (Aumasson, Bernstein). */
 uint64_t chi_siphash(const uint8_t secret[16], const void *bytes, size_t len);

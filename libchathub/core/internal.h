@@ -60,7 +60,7 @@ struct chi_client {
 /* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it has been told. */
 struct chi_session {
     struct chi_slot slot;
-    char user[CHI_USER_LEN];    /* public id */
+    char user[CHI_USER_LEN]; /* public id */
     struct chi_name *name;
     struct chi_client *client;  /* NULL: lost, or ended */
     struct chi_member *members; /* its memberships, ended ones that linger included */
@@ -78,15 +78,15 @@ struct chi_member {
     struct chi_slot slot;
     struct chi_session *session;
     struct chi_room *room;
-    struct chi_member *next;   /* of its session */
-    struct chi_link in_room;   /* in room->members, in order of joining */
-    struct chi_link pending;   /* in room->pending: what was told of it is not what is */
-    struct chi_name *told;     /* the name under which the room was told of it; NULL: it was not */
-    uint64_t position;         /* where to go on, while it is not attached */
-    uint32_t drafts;           /* its uncommitted posts here: its signals wait for them */
-    uint8_t gone;              /* it left; lingers for `drafts` and `pending` */
-    uint8_t attached;          /* delivery reads for it */
-    uint8_t resumed;           /* the hello under way says where to go on */
+    struct chi_member *next; /* of its session */
+    struct chi_link in_room; /* in room->members, in order of joining */
+    struct chi_link pending; /* in room->pending: what was told of it is not what is */
+    struct chi_name *told;   /* the name under which the room was told of it; NULL: it was not */
+    uint64_t position;       /* where to go on, while it is not attached */
+    uint32_t drafts;         /* its uncommitted posts here: its signals wait for them */
+    uint8_t gone;            /* it left; lingers for `drafts` and `pending` */
+    uint8_t attached;        /* delivery reads for it */
+    uint8_t resumed;         /* the hello under way says where to go on */
 };
 
 enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
@@ -95,91 +95,91 @@ struct chi_room {
     struct chi_slot slot;
     struct chi_hub *hub;
     struct chi_name *name;
-    void *handle;                /* the log's, while open */
-    uint64_t top;                /* newest position */
-    struct chi_link members;     /* ended ones that linger included */
-    struct chi_link pending;     /* members of whom the room is to be told */
-    struct chi_typer *typers;    /* who types */
-    struct chi_link *waiters;    /* jobs that wait until it is open; NULL while nobody may wait */
-    struct chi_timer timer;      /* the next presence signal */
-    uint64_t number;             /* of the last presence signal */
-    uint64_t told_at;            /* when that was, ms */
-    uint32_t present;            /* members that have not ended */
-    uint32_t told;               /* members that the room was told of */
-    uint32_t live;               /* members attached */
+    void *handle;             /* the log's, while open */
+    uint64_t top;             /* newest position */
+    struct chi_link members;  /* ended ones that linger included */
+    struct chi_link pending;  /* members of whom the room is to be told */
+    struct chi_typer *typers; /* who types */
+    struct chi_link *waiters; /* jobs that wait until it is open; NULL while nobody may wait */
+    struct chi_timer timer;   /* the next presence signal */
+    uint64_t number;          /* of the last presence signal */
+    uint64_t told_at;         /* when that was, ms */
+    uint32_t present;         /* members that have not ended */
+    uint32_t told;            /* members that the room was told of */
+    uint32_t live;            /* members attached */
     uint32_t observers;
-    uint32_t drafts;             /* uncommitted posts */
-    uint32_t holds;              /* jobs and readings that need it */
-    uint32_t idle;               /* next room in hub->idle + 1; 0: last one */
-    uint8_t state;               /* enum chi_room_state */
-    uint8_t fixed;               /* of settings->rooms: never unloaded */
-    uint8_t queued;              /* it is in hub->idle */
-    uint8_t nameless;            /* only counts were told last: differences would mean nothing */
-    uint8_t announced;           /* a presence signal was sent: told_at holds */
-    uint8_t typing;              /* number of typers */
+    uint32_t drafts;   /* uncommitted posts */
+    uint32_t holds;    /* jobs and readings that need it */
+    uint32_t idle;     /* next room in hub->idle + 1; 0: last one */
+    uint8_t state;     /* enum chi_room_state */
+    uint8_t fixed;     /* of settings->rooms: never unloaded */
+    uint8_t queued;    /* it is in hub->idle */
+    uint8_t nameless;  /* only counts were told last: differences would mean nothing */
+    uint8_t announced; /* a presence signal was sent: told_at holds */
+    uint8_t typing;    /* number of typers */
 };
 
 struct chi_typer {
-    struct chi_timer timer;   /* it stops by itself */
+    struct chi_timer timer; /* it stops by itself */
     struct chi_hub *hub;
-    struct chi_typer *next;   /* of its room */
+    struct chi_typer *next; /* of its room */
     struct chi_member *member;
-    uint64_t told_at;         /* when the room was told last, ms */
+    uint64_t told_at; /* when the room was told last, ms */
 };
 
 enum chi_wait {
     CHI_WAIT_NOTHING = 0,
-    CHI_WAIT_ROOM,        /* job->room opens */
-    CHI_WAIT_ANSWER,      /* the host decides */
-    CHI_WAIT_PAGE,        /* the log looks up where the last N begin */
-    CHI_WAIT_DRAFTS,      /* posts of the client are uncommitted */
-    CHI_WAIT_HUB_DRAFTS,  /* too many posts of all are */
-    CHI_WAIT_TURN,        /* it is in hub->ready */
+    CHI_WAIT_ROOM,       /* job->room opens */
+    CHI_WAIT_ANSWER,     /* the host decides */
+    CHI_WAIT_PAGE,       /* the log looks up where the last N begin */
+    CHI_WAIT_DRAFTS,     /* posts of the client are uncommitted */
+    CHI_WAIT_HUB_DRAFTS, /* too many posts of all are */
+    CHI_WAIT_TURN,       /* it is in hub->ready */
 };
 
 /* A request on its way. Its steps run from their beginning each time; what was found out stays here. It lives on the
  * stack until it has to wait. */
 struct chi_job {
-    struct chi_link link;       /* in room->waiters, hub->blocked or hub->ready */
-    struct chi_link all;        /* in hub->jobs, once kept */
+    struct chi_link link; /* in room->waiters, hub->blocked or hub->ready */
+    struct chi_link all;  /* in hub->jobs, once kept */
     struct chi_hub *hub;
-    struct chi_client *client;  /* NULL: it went; only the page is waited for */
+    struct chi_client *client;         /* NULL: it went; only the page is waited for */
     const struct chi_request *request; /* owned once kept */
-    struct chi_room *room;      /* held while it waits for it or for a page of it */
-    uint32_t stage;             /* hello: rooms of `resume` that are done, + 1 */
-    uint32_t count;             /* how many of the last entries are looked for */
-    uint64_t from;              /* where they begin, if found */
-    uint64_t question;          /* pending or answered; 0: none */
-    char *message;              /* the answer's, or NULL */
-    struct chi_timer timer;     /* the answer's time */
+    struct chi_room *room;             /* held while it waits for it or for a page of it */
+    uint32_t stage;                    /* hello: rooms of `resume` that are done, + 1 */
+    uint32_t count;                    /* how many of the last entries are looked for */
+    uint64_t from;                     /* where they begin, if found */
+    uint64_t question;                 /* pending or answered; 0: none */
+    char *message;                     /* the answer's, or NULL */
+    struct chi_timer timer;            /* the answer's time */
     struct chi_log_reader reader;
-    int status;                 /* what became of what it waited for: 0 or an error */
-    uint8_t found;              /* `from` holds */
-    uint8_t wait;               /* enum chi_wait */
-    uint8_t action;             /* enum chathub_action that was decided … */
-    uint8_t decided;            /* … 0: nothing, else 1 + enum chathub_decision */
-    uint8_t kept;               /* it is on the heap */
-    uint8_t observe;            /* not a request: the client was silent */
+    int status;      /* what became of what it waited for: 0 or an error */
+    uint8_t found;   /* `from` holds */
+    uint8_t wait;    /* enum chi_wait */
+    uint8_t action;  /* enum chathub_action that was decided … */
+    uint8_t decided; /* … 0: nothing, else 1 + enum chathub_decision */
+    uint8_t kept;    /* it is on the heap */
+    uint8_t observe; /* not a request: the client was silent */
 };
 
 /* A page of history under way. */
 struct chi_reading {
     struct chi_log_reader reader;
-    struct chi_link all;        /* in hub->readings */
+    struct chi_link all; /* in hub->readings */
     struct chi_hub *hub;
-    struct chi_client *client;  /* NULL: it went */
-    struct chi_room *room;      /* held */
+    struct chi_client *client; /* NULL: it went */
+    struct chi_room *room;     /* held */
     size_t ref_len;
     char ref[];
 };
 
 /* A post that the log has. */
 struct chi_draft {
-    uint64_t client;            /* who waits for the ack */
-    struct chi_member *member;  /* lingers for it */
-    struct chi_entry *entry;    /* with a reference */
-    struct chi_link all;        /* in hub->drafts */
-    uint32_t bytes;             /* it counts for */
+    uint64_t client;           /* who waits for the ack */
+    struct chi_member *member; /* lingers for it */
+    struct chi_entry *entry;   /* with a reference */
+    struct chi_link all;       /* in hub->drafts */
+    uint32_t bytes;            /* it counts for */
     uint32_t ref_len;
     char ref[];
 };
@@ -189,33 +189,33 @@ struct chi_hub {
     struct chi_log_up log_up;
     struct chi_delivery_up delivery_up;
     struct chi_slots clients, sessions, members, rooms;
-    struct chi_index by_user;   /* sessions that have not ended, by public id */
-    struct chi_index by_name;   /* the same by name */
-    struct chi_index by_room;   /* rooms by name */
-    struct chi_timers timers;   /* answers, presence, typing */
-    struct chi_link ready;      /* jobs to go on with */
-    struct chi_link blocked;    /* jobs that wait for hub drafts, first come first served */
-    struct chi_link jobs;       /* all that are kept */
-    struct chi_link readings;   /* all */
-    struct chi_link drafts;     /* all */
-    struct chi_link lost;       /* sessions without connection, oldest first */
-    struct chi_name **homes;    /* default rooms of listeners; [0] is the hub's */
+    struct chi_index by_user; /* sessions that have not ended, by public id */
+    struct chi_index by_name; /* the same by name */
+    struct chi_index by_room; /* rooms by name */
+    struct chi_timers timers; /* answers, presence, typing */
+    struct chi_link ready;    /* jobs to go on with */
+    struct chi_link blocked;  /* jobs that wait for hub drafts, first come first served */
+    struct chi_link jobs;     /* all that are kept */
+    struct chi_link readings; /* all */
+    struct chi_link drafts;   /* all */
+    struct chi_link lost;     /* sessions without connection, oldest first */
+    struct chi_name **homes;  /* default rooms of listeners; [0] is the hub's */
     uint32_t home_count;
-    struct chi_link todo;       /* clients to be looked at in the turn */
-    uint32_t idle;              /* rooms to be unloaded in the turn if nobody needs them, + 1 */
+    struct chi_link todo; /* clients to be looked at in the turn */
+    uint32_t idle;        /* rooms to be unloaded in the turn if nobody needs them, + 1 */
     uint32_t lost_count;
-    uint32_t asked;             /* questions so far */
-    struct chi_job *asking;     /* whose question is being asked */
+    uint32_t asked;         /* questions so far */
+    struct chi_job *asking; /* whose question is being asked */
     uint64_t draft_bytes;
     uint64_t draft_count;
-    uint64_t serial;            /* session keys made */
-    uint32_t guests;            /* guest names made */
-    uint8_t secret[32];         /* session keys and guest names come from it */
-    struct chi_buf shown, key;  /* of the last folded text */
-    struct chi_present *present;   /* scratch for lists of people */
+    uint64_t serial;             /* session keys made */
+    uint32_t guests;             /* guest names made */
+    uint8_t secret[32];          /* session keys and guest names come from it */
+    struct chi_buf shown, key;   /* of the last folded text */
+    struct chi_present *present; /* scratch for lists of people */
     size_t present_cap;
     struct chi_signal snapshot; /* what chi_delivery_up.snapshot answered last */
-    char problem[200];          /* more about the error that a step answers; "" if there is nothing more */
+    char problem[200]; /* more about the error that a step answers; "" if there is nothing more */
     struct chi_hub_counts counts;
     bool stopping;
 };
@@ -252,8 +252,8 @@ int chi_core_problem(struct chi_hub *hub, int code, const char *format, ...)
 void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi_span ref,
                       struct chi_span key, bool renamed);
 /* A log line about a client: who it is, and one or two fields more (key NULL: none). */
-void chi_core_log(struct chi_hub *hub, int level, const char *event, const struct chi_client *client,
-                  struct chi_field one, struct chi_field two);
+void chi_core_log(struct chi_hub *hub, int level, const char *event,
+                  const struct chi_client *client, struct chi_field one, struct chi_field two);
 
 /* -------------------------------------------------------------------------------------------------- names.c */
 
@@ -381,10 +381,10 @@ void chi_core_rooms_free(struct chi_hub *hub);
 /* --------------------------------------------------------------------------------------------------- join.c */
 
 struct chi_wish {
-    struct chi_span room;          /* absent: the default room */
+    struct chi_span room; /* absent: the default room */
     const struct chi_start *start;
     struct chi_span ref;
-    bool implicit;                 /* by a post: an observer's cursor stays */
+    bool implicit; /* by a post: an observer's cursor stays */
 };
 int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wish *wish);
 int chi_core_leave(struct chi_hub *hub, struct chi_job *job);

@@ -8,12 +8,14 @@
 
 #include <stdlib.h>
 
+/* Told with "busy": when it may have passed. */
+#define BUSY_MS 1000u
+
 static int step(struct chi_hub *hub, struct chi_job *job)
 {
     if (job->observe)
         return chi_core_observe(hub, job);
-    if (job->client->welcome && !job->client->nameless &&
-        job->request->type != CHI_REQUEST_HELLO) {
+    if (job->client->welcome && !job->client->nameless && job->request->type != CHI_REQUEST_HELLO) {
         int r = chi_session_need(hub, job);
         if (r)
             return r;
@@ -179,9 +181,13 @@ static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
         chi_core_todo(hub, job->client);
         return;
     }
+    if (request->type == CHI_REQUEST_HELLO && !job->client->session)
+        job->client->nameless = true;
     struct chi_reply error = {.code = code, .ref = request->ref, .room = request->room};
     if (request->type == CHI_REQUEST_POST)
         error.cid = request->cid;
+    if (code == CHATHUB_EAGAIN)
+        error.retry_after = BUSY_MS;
     chi_core_error(hub, job->client, &error);
 }
 

@@ -102,7 +102,8 @@ void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_
     chi_core_reply(hub, member->session->client, &joined);
 }
 
-static void tell_gap(struct chi_hub *hub, const struct chi_member *member, const struct begin *begin)
+static void tell_gap(struct chi_hub *hub, const struct chi_member *member,
+                     const struct begin *begin)
 {
     chi_core_reply(hub, member->session->client,
                    &(struct chi_reply){

@@ -24,6 +24,30 @@ struct chi_member *chi_core_member_named(const struct chi_session *session, stru
     return NULL;
 }
 
+/* Who ended and is back before the room was told: what the room knows of it goes over to the new member, so that nobody
+ * sees the same public id come before it went. */
+static void inherit(struct chi_hub *hub, struct chi_member *member)
+{
+    struct chi_link *pending = &member->room->pending;
+
+    if (hub->sessions.used == hub->counts.sessions) /* none lingers */
+        return;
+    for (struct chi_link *link = pending->next; link != pending; link = link->next) {
+        struct chi_member *old = CHI_CONTAINER(link, struct chi_member, pending);
+        if (!old->gone ||
+            !chi_span_equal(chi_session_user(old->session), chi_session_user(member->session)))
+            continue;
+        struct chi_name *name = member->session->name;
+        bool same = chi_span_equal(chi_name_shown(old->told), chi_name_shown(name));
+        member->told = same ? chi_name_ref(name) : chi_name_ref(old->told);
+        chi_name_unref(old->told);
+        old->told = NULL;
+        chi_list_remove(&old->pending);
+        chi_core_member_settle(hub, old);
+        return;
+    }
+}
+
 struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,
                                        struct chi_room *room)
 {
@@ -38,6 +62,7 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
         member->next = session->members;
         session->members = member;
         chi_list_append(&room->members, &member->in_room);
+        inherit(hub, member);
     }
     member->gone = false;
     room->present++;
@@ -53,8 +78,8 @@ int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint6
 
     chi_core_observe_stop(hub, client);
     member->position = from;
-    int r = CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from,
-                         true);
+    int r =
+        CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from, true);
     if (r < 0)
         return r;
     member->attached = true;

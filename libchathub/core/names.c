@@ -47,16 +47,16 @@ int chi_core_fold(struct chi_hub *hub, enum chi_fold_kind kind, struct chi_span 
     chi_buf_reset(&hub->shown, 1024);
     chi_buf_reset(&hub->key, 1024);
     if (text.len > (size_t)max * UNFOLDED_TIMES)
-        return chi_core_problem(hub, bad, "a %s has at most %u bytes", is_room ? "room's name" : "name",
-                                max);
+        return chi_core_problem(hub, bad, "a %s has at most %u bytes",
+                                is_room ? "room's name" : "name", max);
     int r = env->ops->fold(env->self, kind, text, &hub->shown, &hub->key);
     if (r == CHATHUB_ENOMEM || hub->shown.failed || hub->key.failed)
         return CHATHUB_ENOMEM;
     if (r < 0)
         return bad;
     if (hub->shown.len > max || hub->shown.len + hub->key.len > UINT16_MAX)
-        return chi_core_problem(hub, bad, "a %s has at most %u bytes", is_room ? "room's name" : "name",
-                                max);
+        return chi_core_problem(hub, bad, "a %s has at most %u bytes",
+                                is_room ? "room's name" : "name", max);
     out->shown = (struct chi_span){hub->shown.at, hub->shown.len};
     out->key = (struct chi_span){hub->key.at, hub->key.len};
     return 0;

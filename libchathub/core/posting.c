@@ -29,10 +29,12 @@ static int check_post(struct chi_hub *hub, const struct chi_request *post)
     const struct chi_settings *settings = hub->parts.settings;
 
     if (post->content.len == 0 && post->data.len == 0)
-        return chi_core_problem(hub, CHATHUB_EEMPTY, "the post is empty; put text into \"content\"");
+        return chi_core_problem(hub, CHATHUB_EEMPTY,
+                                "the post is empty; put text into \"content\"");
     if (post->content.len > settings->max_content)
-        return chi_core_problem(hub, CHATHUB_ETOOLONG, "content has %zu bytes; at most %u are taken",
-                                post->content.len, settings->max_content);
+        return chi_core_problem(hub, CHATHUB_ETOOLONG,
+                                "content has %zu bytes; at most %u are taken", post->content.len,
+                                settings->max_content);
     if (post->data.len > settings->max_data)
         return chi_core_problem(hub, CHATHUB_ETOOLONG, "data has %zu bytes; at most %u are taken",
                                 post->data.len, settings->max_data);
@@ -70,7 +72,8 @@ bool chi_core_drafts_full(const struct chi_hub *hub, const struct chi_client *cl
 }
 
 /* A single draft is always taken, however low the bounds are. */
-static enum chi_wait full(const struct chi_hub *hub, const struct chi_client *client, uint64_t bytes)
+static enum chi_wait full(const struct chi_hub *hub, const struct chi_client *client,
+                          uint64_t bytes)
 {
     const struct chi_settings *settings = hub->parts.settings;
     if (client->drafts && (client->drafts >= settings->client_drafts ||
@@ -162,13 +165,20 @@ int chi_core_post(struct chi_hub *hub, struct chi_job *job)
 /* --------------------------------------------------------------------------------------------- what the log answers */
 
 static void note_post(struct chi_hub *hub, const struct chi_client *client,
-                      const struct chi_draft *draft)
+                      const struct chi_draft *draft, uint64_t position)
 {
-    char number[24];
-    snprintf(number, sizeof number, "%" PRIu32, draft->entry->content_len);
-    chi_core_log(hub, CHATHUB_DEBUG, "post", client,
-                 (struct chi_field){"room", chi_name_shown(draft->member->room->name)},
-                 (struct chi_field){"bytes", chi_span_of(number)});
+    char at[24], bytes[24];
+    snprintf(at, sizeof at, "%" PRIu64, position);
+    snprintf(bytes, sizeof bytes, "%" PRIu32, draft->entry->content_len);
+    const struct chi_field fields[] = {
+        {"user", chi_session_user(client->session)},
+        {"name", chi_name_shown(client->session->name)},
+        {"room", chi_name_shown(draft->member->room->name)},
+        {"position", chi_span_of(at)},
+        {"bytes", chi_span_of(bytes)},
+    };
+    hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_DEBUG, "post", fields,
+                            sizeof fields / sizeof fields[0]);
 }
 
 static void answer(struct chi_hub *hub, struct chi_client *client, const struct chi_draft *draft,
@@ -191,7 +201,7 @@ static void answer(struct chi_hub *hub, struct chi_client *client, const struct 
     reply.position = result->entry->position;
     reply.time = result->entry->time;
     chi_core_reply(hub, client, &reply);
-    note_post(hub, client, draft);
+    note_post(hub, client, draft, reply.position);
 }
 
 static void release(struct chi_hub *hub, struct chi_client *client, const struct chi_draft *draft)

@@ -149,8 +149,8 @@ static void whole(struct chi_hub *hub, const struct chi_room *room, struct chi_s
         .number = room->number,
         .count = room->told,
     };
-    signal->snapshot = chi_presence_names(hub, room) &&
-                       chi_presence_list(hub, room, NULL, &signal->came_count);
+    signal->snapshot =
+        chi_presence_names(hub, room) && chi_presence_list(hub, room, NULL, &signal->came_count);
     signal->counts_only = !signal->snapshot;
     signal->came = signal->snapshot ? hub->present : NULL;
 }

@@ -11,8 +11,8 @@
 
 struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN])
 {
-    return chi_slots_at(&hub->sessions, chi_index_find(&hub->by_user,
-                                                       (struct chi_span){user, CHI_USER_LEN}));
+    return chi_slots_at(&hub->sessions,
+                        chi_index_find(&hub->by_user, (struct chi_span){user, CHI_USER_LEN}));
 }
 
 struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key)
@@ -103,8 +103,16 @@ static void forget_lost(struct chi_hub *hub, struct chi_session *session)
     hub->lost_count--;
 }
 
+static void note_end(struct chi_hub *hub, const struct chi_session *session)
+{
+    const struct chi_field fields[] = {{"user", chi_session_user(session)},
+                                       {"name", chi_name_shown(session->name)}};
+    hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_INFO, "ended", fields, 2);
+}
+
 static void end(struct chi_hub *hub, struct chi_session *session)
 {
+    note_end(hub, session);
     forget_lost(hub, session);
     for (struct chi_member *member = session->members, *next; member; member = next) {
         next = member->next;

@@ -58,8 +58,8 @@ void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi
     chi_core_reply(hub, client, &welcome);
 }
 
-void chi_core_log(struct chi_hub *hub, int level, const char *event, const struct chi_client *client,
-                  struct chi_field one, struct chi_field two)
+void chi_core_log(struct chi_hub *hub, int level, const char *event,
+                  const struct chi_client *client, struct chi_field one, struct chi_field two)
 {
     struct chi_field fields[5];
     size_t n = 0;
