@@ -1,0 +1,475 @@
+/* A connection's life.
+ *
+ * Happy path: adopted from a listener (HEAD for WebSockets, SILENT at once for lines), opened in the hub, read from until
+ * the hub or the peer ends it. The hub ends it by transport->close, which brings it to CLOSING: what is owed is sent,
+ * then the protocol's goodbye, then our side is shut down and the peer's end awaited.
+ *
+ * Failure modes: a read that fails or ends (chi_conn_end, from the loop, tells the hub); a send that fails within a call
+ * of delivery's (marked `broken`, ended from the loop by way of `later`); an error of the protocol (chi_conn_fail: the
+ * hub closes it with a code, so that replies and half-sent frames go first, and input is thrown away meanwhile);
+ * deadlines (sweep.c). A struct is freed only from `later`, so that none vanishes under a caller. */
+#include "net/internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "dialect/dialect.h"
+
+/* ------------------------------------------------------------------------------------------------------- numbers */
+
+static int grow_table(struct chi_net *net)
+{
+    uint32_t cap = net->cap ? net->cap * 2 : 64;
+    struct chi_conn **conns = realloc(net->conns, cap * sizeof(*conns));
+
+    if (!conns)
+        return CHATHUB_ENOMEM;
+    net->conns = conns;
+    struct chi_hot *hot = realloc(net->hot, cap * sizeof(*hot));
+    if (!hot)
+        return CHATHUB_ENOMEM;
+    net->hot = hot;
+    net->cap = cap;
+    return 0;
+}
+
+static int take_number(struct chi_net *net, uint32_t *out)
+{
+    if (net->free_number) {
+        *out = net->free_number - 1;
+        net->free_number = net->hot[*out].last_out;
+        return 0;
+    }
+    if (net->top == net->cap && grow_table(net) != 0)
+        return CHATHUB_ENOMEM;
+    *out = net->top++;
+    return 0;
+}
+
+static void give_number(struct chi_net *net, uint32_t number)
+{
+    net->conns[number] = NULL;
+    net->hot[number].fd = -1;
+    net->hot[number].last_out = net->free_number;
+    net->free_number = number + 1;
+}
+
+/* --------------------------------------------------------------------------------------------------- own sending */
+
+struct chi_out *chi_out_new(void)
+{
+    return calloc(1, sizeof(struct chi_out));
+}
+
+void chi_out_free(struct chi_out *out)
+{
+    if (!out)
+        return;
+    chi_buf_fini(&out->bytes);
+    free(out->own);
+    free(out);
+}
+
+/* Everything was sent and we are saying goodbye: our side ends, unless the peer's close frame is still awaited. */
+static void finish_goodbye(struct chi_conn *conn)
+{
+    if (conn->websocket && !conn->deaf && !conn->peer_closed && !conn->hung)
+        return;
+    if (!conn->shut) {
+        conn->shut = true;
+        shutdown(conn->fd, SHUT_WR);
+    }
+    if (conn->hung) {
+        conn->broken = true;
+        chi_conn_later(conn);
+    }
+}
+
+/* One send of what is first in `out`; what it answered. */
+static ssize_t push_once(const struct chi_conn *conn, const struct chi_out *out)
+{
+    if (out->sent < out->bytes.len)
+        return send(conn->fd, out->bytes.at + out->sent, out->bytes.len - out->sent,
+                    MSG_NOSIGNAL | MSG_DONTWAIT | (out->tail_len ? MSG_MORE : 0));
+    size_t off = out->sent - out->bytes.len;
+    return send(conn->fd, out->tail + off, out->tail_len - off, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool chi_conn_push(struct chi_conn *conn)
+{
+    struct chi_out *out = conn->out;
+
+    while (out && out->sent < out->bytes.len + out->tail_len) {
+        ssize_t n = push_once(conn, out);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
+            chi_conn_watch(conn);
+            return true;
+        }
+        if (n < 0) {
+            conn->broken = true;
+            chi_conn_later(conn);
+            return false;
+        }
+        out->sent += (size_t)n;
+        conn->net->hot[conn->number].last_out = chi_net_now(conn->net);
+    }
+    chi_out_free(out);
+    conn->out = NULL;
+    if (conn->phase == CHI_PHASE_CLOSING)
+        finish_goodbye(conn);
+    chi_conn_watch(conn);
+    return true;
+}
+
+void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out)
+{
+    if (conn->out != out) {
+        chi_out_free(conn->out);
+        conn->out = out;
+    }
+    conn->paused = conn->starved = false;
+    chi_conn_phase(conn, CHI_PHASE_CLOSING, conn->net->parts.settings->close_time);
+    if (conn->input && conn->input->rest.len > 0) {
+        conn->resume = true;
+        chi_conn_later(conn);
+    }
+    chi_conn_push(conn);
+}
+
+/* --------------------------------------------------------------------------------------------------------- states */
+
+void chi_conn_watch(struct chi_conn *conn)
+{
+    uint32_t events = 0;
+    struct epoll_event event = {.data.u64 = conn->number};
+
+    if (conn->phase == CHI_PHASE_DEAD)
+        return;
+    if (!conn->paused && !conn->starved && !conn->resume && !conn->hung)
+        events |= EPOLLIN;
+    if (conn->blocked || conn->out)
+        events |= EPOLLOUT;
+    /* A hangup is reported without being asked for: where it is known and nothing is to be sent, watching would spin. */
+    bool watch = events != 0 || !conn->hung;
+    if (watch == conn->watched && (!watch || events == conn->interest))
+        return;
+    event.events = events;
+    epoll_ctl(conn->net->epoll,
+              !watch          ? EPOLL_CTL_DEL
+              : conn->watched ? EPOLL_CTL_MOD
+                              : EPOLL_CTL_ADD,
+              conn->fd, &event);
+    conn->watched = watch;
+    conn->interest = (uint8_t)events;
+}
+
+void chi_conn_later(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+
+    if (conn->queued)
+        return;
+    conn->queued = true;
+    conn->later = net->later;
+    net->later = conn;
+    chi_net_soon(net);
+}
+
+void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time)
+{
+    struct chi_net *net = conn->net;
+    bool mute = phase <= CHI_PHASE_FIRST;
+
+    conn->phase = (uint8_t)phase;
+    conn->due = chi_net_now(net) + time;
+    if (mute && !conn->counted)
+        net->mute++;
+    if (!mute && conn->counted)
+        net->mute--;
+    conn->counted = mute;
+    chi_conn_age(conn);
+    if (!net->accepting)
+        chi_listener_resume(net);
+}
+
+static bool is_young(const struct chi_conn *conn)
+{
+    return conn->phase <= CHI_PHASE_FIRST ||
+           (conn->phase == CHI_PHASE_OPEN && conn->input && conn->input->begun);
+}
+
+static bool grow_young(struct chi_net *net)
+{
+    uint32_t cap = net->young_cap ? net->young_cap * 2 : 64;
+    struct chi_conn **young = realloc(net->young, cap * sizeof(*young));
+
+    if (!young)
+        return false;
+    net->young = young;
+    net->young_cap = cap;
+    return true;
+}
+
+void chi_conn_age(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+    bool young = is_young(conn);
+
+    if (young == (conn->young != 0))
+        return;
+    if (young) {
+        /* Without memory it is watched by the next change of its state, or by the sweep's slower rules. */
+        if (net->young_count == net->young_cap && !grow_young(net))
+            return;
+        net->young[net->young_count++] = conn;
+        conn->young = net->young_count;
+        chi_net_fine(net);
+        return;
+    }
+    struct chi_conn *last = net->young[--net->young_count];
+    net->young[conn->young - 1] = last;
+    last->young = conn->young;
+    conn->young = 0;
+}
+
+void chi_conn_bury(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+
+    if (conn->phase == CHI_PHASE_DEAD)
+        return;
+    close(conn->fd); /* leaves the epoll set with it */
+    conn->fd = -1;
+    net->hot[conn->number].fd = -1;
+    net->count--;
+    conn->watched = false;
+    conn->client = 0;
+    chi_out_free(conn->out);
+    conn->out = NULL;
+    free(conn->pong);
+    conn->pong = NULL;
+    chi_conn_phase(conn, CHI_PHASE_DEAD, 0);
+    chi_conn_later(conn);
+}
+
+void chi_conn_free(struct chi_conn *conn)
+{
+    chi_input_free(conn);
+    give_number(conn->net, conn->number);
+    free(conn);
+}
+
+/* --------------------------------------------------------------------------------------------------- log lines */
+
+const char *chi_peer_text(const struct chi_peer *peer, char out[CHI_PEER_TEXT])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (peer->family == 0)
+        return memcpy(out, "unix", 5);
+    inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->bytes, host, sizeof(host));
+    snprintf(out, CHI_PEER_TEXT, peer->family == 4 ? "%s:%u" : "[%s]:%u", host,
+             (unsigned)peer->port);
+    return out;
+}
+
+bool chi_peer_is_local(const struct chi_peer *peer)
+{
+    static const uint8_t loopback[16] = {[15] = 1};
+    static const uint8_t mapped[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
+
+    if (peer->family == 4)
+        return peer->bytes[0] == 127;
+    return peer->family == 0 || memcmp(peer->bytes, loopback, 16) == 0 ||
+           memcmp(peer->bytes, mapped, 13) == 0;
+}
+
+bool chi_peer_same(const struct chi_peer *a, const struct chi_peer *b)
+{
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 6 ? 8 : 4) == 0;
+}
+
+void chi_conn_log(const struct chi_conn *conn, int level, const char *event,
+                  const struct chi_field *fields, size_t n)
+{
+    const struct chi_env *env = &conn->net->parts.env;
+    struct chi_field all[6];
+    char text[CHI_PEER_TEXT], number[24];
+    size_t count = 0;
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)conn->client);
+    if (conn->client)
+        all[count++] = (struct chi_field){"client", chi_span_of(number)};
+    all[count++] = (struct chi_field){"address", chi_span_of(chi_peer_text(&conn->peer, text))};
+    for (size_t i = 0; i < n && i < 4; i++)
+        all[count++] = fields[i];
+    env->ops->log(env->self, level, event, all, count);
+}
+
+static void log_connected(const struct chi_conn *conn, struct chi_encoding encoding)
+{
+    const struct chi_field fields[] = {
+        {"protocol", chi_span_of(conn->websocket ? "websocket" : "lines")},
+        {"dialect", chi_span_of(encoding.dialect->name)}};
+
+    chi_conn_log(conn, CHATHUB_INFO, "connected", fields, 2);
+}
+
+/* ------------------------------------------------------------------------------------------------ opening, ending */
+
+int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome)
+{
+    const struct chi_settings *settings = conn->net->parts.settings;
+    char text[CHI_PEER_TEXT];
+    struct chi_client_desc desc = {
+        .as = {conn->websocket ? &conn->net->websockets : &conn->net->lines, conn->number,
+               encoding},
+        .default_room = chi_span_of(conn->listener->address.room),
+        .address = chi_span_of(chi_peer_text(&conn->peer, text)),
+        .welcome = welcome,
+    };
+
+    conn->dialect = encoding.dialect;
+    int error = chi_hub_client_open(conn->net->parts.hub, &desc, &conn->client);
+    if (error) {
+        conn->client = 0;
+        return error;
+    }
+    if (settings->observe_delay && !welcome)
+        chi_conn_phase(conn, CHI_PHASE_SILENT, settings->observe_delay);
+    else
+        chi_conn_phase(conn, CHI_PHASE_FIRST, settings->first_request_time);
+    log_connected(conn, encoding);
+    return 0;
+}
+
+static void log_disconnected(const struct chi_conn *conn, const char *reason)
+{
+    char ms[24];
+    uint64_t now = conn->net->parts.env.ops->now(conn->net->parts.env.self);
+
+    snprintf(ms, sizeof(ms), "%llu", (unsigned long long)(now - conn->opened));
+    const struct chi_field fields[] = {
+        {"reason", chi_span_of(conn->reason ? conn->reason : reason)},
+        {"duration_ms", chi_span_of(ms)}};
+    chi_conn_log(conn, CHATHUB_INFO, "disconnected", fields, 2);
+}
+
+uint64_t chi_conn_forget(struct chi_conn *conn, const char *reason)
+{
+    uint64_t client = conn->client;
+
+    if (client)
+        log_disconnected(conn, reason);
+    conn->client = 0;
+    return conn->net->closing ? 0 : client;
+}
+
+void chi_conn_end(struct chi_conn *conn, const char *reason)
+{
+    struct chi_net *net = conn->net;
+
+    if (conn->phase == CHI_PHASE_DEAD)
+        return;
+    uint64_t client = chi_conn_forget(conn, reason);
+    chi_conn_bury(conn);
+    if (client)
+        chi_hub_client_closed(net->parts.hub, client, reason);
+}
+
+void chi_conn_fail(struct chi_conn *conn, int code, const char *reason)
+{
+    conn->deaf = true;
+    if (!conn->reason)
+        conn->reason = reason;
+    if (conn->client)
+        chi_hub_close_client(conn->net->parts.hub, conn->client, code, chi_span_of(reason));
+    else if (conn->phase == CHI_PHASE_CLOSING && !conn->out)
+        finish_goodbye(conn);
+}
+
+static void set_socket_options(const struct chi_conn *conn)
+{
+    const struct chi_settings *settings = conn->net->parts.settings;
+    const int on = 1, idle = 60, interval = 15, probes = 4;
+    int notsent = (int)settings->notsent;
+    unsigned user = settings->stall_time + 1000;
+
+    if (conn->peer.family == 0)
+        return;
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user, sizeof(user));
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+}
+
+/* Lines have no handshake: the hub learns of the client at once. */
+static void open_lines(struct chi_conn *conn)
+{
+    const struct chi_dialect *dialect = conn->listener->address.dialect;
+    struct chi_encoding encoding = {dialect ? dialect : &chi_dialect_human, &chi_framing_lines};
+    struct chi_out *out;
+
+    conn->decided = dialect != NULL;
+    int error = chi_conn_open(conn, encoding, false);
+    if (error == 0)
+        return;
+    const struct chi_field field = {"reason", chi_span_of(chathub_errname(error))};
+    chi_conn_log(conn, CHATHUB_INFO, "refused", &field, 1);
+    conn->deaf = true;
+    out = chi_out_new();
+    if (out) {
+        chi_buf_add_text(&out->bytes, "! ");
+        chi_buf_add_text(&out->bytes, chathub_strerror(error));
+        chi_buf_add_char(&out->bytes, '\n');
+    }
+    chi_conn_goodbye(conn, out);
+}
+
+int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
+                   const struct chi_peer *peer)
+{
+    struct chi_conn *conn = calloc(1, sizeof(*conn));
+    struct epoll_event event = {.events = EPOLLIN};
+    uint32_t now = chi_net_now(net);
+
+    if (!conn || take_number(net, &conn->number) != 0) {
+        free(conn);
+        return CHATHUB_ENOMEM;
+    }
+    conn->net = net;
+    conn->listener = listener;
+    conn->peer = *peer;
+    conn->opened = net->parts.env.ops->now(net->parts.env.self);
+    conn->fd = fd;
+    conn->last_in = now;
+    event.data.u64 = conn->number;
+    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        give_number(net, conn->number);
+        free(conn);
+        return CHATHUB_EIO;
+    }
+    conn->watched = true;
+    conn->interest = EPOLLIN;
+    net->conns[conn->number] = conn;
+    net->hot[conn->number] = (struct chi_hot){fd, now};
+    net->count++;
+    set_socket_options(conn);
+    if (listener->address.protocol == CHI_PROTOCOL_LINES)
+        open_lines(conn);
+    else
+        chi_conn_phase(conn, CHI_PHASE_HEAD, net->parts.settings->head_time);
+    return 0;
+}

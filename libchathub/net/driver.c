@@ -1,0 +1,156 @@
+/* Happy path: requests came in while the loop polled; uv_check runs the hub's turn and one slice of the flush. What a
+ * host's timer posted is done in uv_prepare, before the loop would sleep. While a slice leaves something over, an idle
+ * handle makes the loop poll without waiting, so that reads are served between slices. One timer wakes the hub for its
+ * own deadlines. Failure modes: none of its own; handles that cannot be made fail the start. */
+#include "net/driver.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#define TICK_MS 1000u
+
+struct chi_driver {
+    struct chi_driver_parts parts;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle;
+    uv_timer_t timer;
+    uv_async_t async;
+    bool *work;       /* somebody asked for a turn */
+    bool busy;        /* the last flush left something */
+    bool running;     /* inside a turn: a nested loop does not start another */
+    uint64_t ticked;  /* when delivery last kept house */
+    uint32_t handles; /* not yet closed */
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+static uint64_t clock_us(void *ctx)
+{
+    (void)ctx;
+    return uv_hrtime() / 1000;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* its being there is what counts */
+}
+
+static void keep_idle(struct chi_driver *driver)
+{
+    if (driver->busy || *driver->work)
+        uv_idle_start(&driver->idle, on_idle);
+    else
+        uv_idle_stop(&driver->idle);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct chi_driver *driver = timer->data;
+    *driver->work = true;
+}
+
+static void set_timer(struct chi_driver *driver, uint64_t now)
+{
+    uint64_t due = chi_hub_next(driver->parts.hub);
+    if (chi_delivery_warm(driver->parts.delivery) && driver->ticked + TICK_MS < due)
+        due = driver->ticked + TICK_MS;
+    if (due == UINT64_MAX)
+        uv_timer_stop(&driver->timer);
+    else
+        uv_timer_start(&driver->timer, on_timer, due > now ? due - now : 0, 0);
+}
+
+static void turn(struct chi_driver *driver)
+{
+    if (driver->running || !(*driver->work || driver->busy))
+        return;
+    driver->running = true;
+    *driver->work = false;
+    uint64_t now = uv_now(driver->parts.loop);
+    chi_inproc_turn(driver->parts.inproc);
+    chi_hub_turn(driver->parts.hub);
+    if (now - driver->ticked >= TICK_MS) {
+        driver->ticked = now;
+        chi_delivery_tick(driver->parts.delivery);
+    }
+    driver->busy = chi_delivery_flush(driver->parts.delivery, clock_us, NULL);
+    set_timer(driver, now);
+    driver->running = false;
+    driver->parts.after(driver->parts.arg); /* may close the driver */
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct chi_driver *driver = prepare->data;
+    turn(driver);
+    if (!uv_is_closing((uv_handle_t *)prepare))
+        keep_idle(driver);
+}
+
+static void on_check(uv_check_t *check)
+{
+    turn(check->data);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct chi_driver *driver = async->data;
+    driver->parts.woken(driver->parts.arg);
+}
+
+int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out)
+{
+    struct chi_driver *driver = calloc(1, sizeof(*driver));
+    if (!driver)
+        return CHATHUB_ENOMEM;
+    driver->parts = *parts;
+    driver->work = work;
+    if (uv_async_init(parts->loop, &driver->async, on_async)) {
+        free(driver);
+        return CHATHUB_EIO;
+    }
+    uv_prepare_init(parts->loop, &driver->prepare);
+    uv_check_init(parts->loop, &driver->check);
+    uv_idle_init(parts->loop, &driver->idle);
+    uv_timer_init(parts->loop, &driver->timer);
+    driver->handles = 5;
+    driver->async.data = driver->prepare.data = driver->check.data = driver->idle.data =
+        driver->timer.data = driver;
+    uv_prepare_start(&driver->prepare, on_prepare);
+    uv_check_start(&driver->check, on_check);
+    *work = true;
+    *out = driver;
+    return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct chi_driver *driver = handle->data;
+    if (--driver->handles)
+        return;
+    if (driver->done)
+        driver->done(driver->done_arg);
+    free(driver);
+}
+
+void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg)
+{
+    driver->done = done;
+    driver->done_arg = arg;
+    uv_close((uv_handle_t *)&driver->prepare, on_closed);
+    uv_close((uv_handle_t *)&driver->check, on_closed);
+    uv_close((uv_handle_t *)&driver->idle, on_closed);
+    uv_close((uv_handle_t *)&driver->timer, on_closed);
+    uv_close((uv_handle_t *)&driver->async, on_closed);
+}
+
+void chi_driver_wake(struct chi_driver *driver)
+{
+    uv_async_send(&driver->async);
+}
+
+bool chi_driver_busy(const struct chi_driver *driver)
+{
+    return driver->busy || *driver->work;
+}

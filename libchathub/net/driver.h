@@ -1,0 +1,33 @@
+/* The driver: runs a hub's turns and delivery's flushes at the right moments of a libuv loop. */
+#ifndef CHI_NET_DRIVER_H
+#define CHI_NET_DRIVER_H
+
+#include <stdbool.h>
+
+#include "core/hub.h"
+#include "delivery/delivery.h"
+#include "net/inproc.h"
+
+struct uv_loop_s;
+struct chi_driver;
+
+struct chi_driver_parts {
+    struct uv_loop_s *loop;
+    struct chi_hub *hub;
+    struct chi_delivery *delivery;
+    struct chi_inproc *inproc;
+    void (*after)(void *arg); /* after each turn and flush */
+    void (*woken)(void *arg); /* chi_driver_wake was called on some thread */
+    void *arg;
+};
+
+/* Handles on the loop, which keep it alive until close. `work` (of the world) is the driver's from now on. */
+int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out);
+/* Nothing is run any more; frees itself when the loop has closed its handles, and calls `done` (may be NULL) then. */
+void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg);
+/* From any thread. */
+void chi_driver_wake(struct chi_driver *driver);
+/* Whether a flush left something for the next turn. */
+bool chi_driver_busy(const struct chi_driver *driver);
+
+#endif

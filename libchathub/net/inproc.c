@@ -1,0 +1,329 @@
+/* Happy path: a host's request waits in its client's inbox until the next turn; what the pump sends is a run of
+ * records (chi_dialect_local), each told to the host's callback at once and whole, so this transport never blocks.
+ * Failure modes: an inbox that is full refuses; a client that the hub closed gets what it was owed and CLOSED in the next
+ * turn; without memory for what it was owed, CLOSED alone. */
+#include "net/inproc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dialect/dialect.h"
+#include "dialect/local.h"
+#include "net/framing.h"
+#include "util/list.h"
+#include "util/map.h"
+
+#define INBOX_MAX 64u
+
+struct message {
+    struct chi_link link;
+    struct chi_request *request; /* owned copy */
+};
+
+struct guest {
+    struct chi_link link; /* among those with something for a turn */
+    uint64_t id;          /* the hub's */
+    uint32_t conn;        /* its place */
+    chathub_event_cb cb;
+    void *arg;
+    struct chi_link inbox; /* messages not yet handed over */
+    uint32_t waiting;      /* their number */
+    bool paused;           /* the hub reads nothing of it now */
+    bool leaving;          /* the host closed it */
+    bool closed;           /* the hub closed it: only its end is to be told */
+    int code;              /* of the close */
+    struct chi_buf rest;   /* what it was owed then */
+};
+
+struct chi_inproc {
+    struct chi_hub *hub;
+    struct chathub *owner;
+    struct chi_env env;
+    struct chi_transport transport;
+    struct guest **guests; /* by conn; NULL: free */
+    uint32_t count;        /* places */
+    uint32_t lowest;       /* no place below it is free */
+    struct chi_map *by_id;
+    struct chi_link due; /* guests with something for a turn */
+};
+
+static void guest_due(struct chi_inproc *inproc, struct guest *guest)
+{
+    if (!chi_list_linked(&guest->link))
+        chi_list_append(&inproc->due, &guest->link);
+    inproc->env.ops->wake(inproc->env.self);
+}
+
+static void guest_free(struct chi_inproc *inproc, struct guest *guest)
+{
+    struct chi_link *link;
+    while ((link = chi_list_take(&guest->inbox))) {
+        struct message *message = CHI_CONTAINER(link, struct message, link);
+        free(message->request);
+        free(message);
+    }
+    chi_map_remove(inproc->by_id, &guest->id, sizeof(guest->id));
+    chi_list_remove(&guest->link);
+    chi_buf_fini(&guest->rest);
+    inproc->guests[guest->conn] = NULL;
+    if (guest->conn < inproc->lowest)
+        inproc->lowest = guest->conn;
+    free(guest);
+}
+
+/* ----------------------------------------------------------------------------------------------- transport */
+
+static void tell_records(struct chi_inproc *inproc, struct guest *guest, const char *at, size_t len)
+{
+    const char *end = at + len;
+    while (at < end) {
+        struct chathub_event event;
+        at += chi_local_read(at, &event);
+        event.client = guest->id;
+        guest->cb(inproc->owner, &event, guest->arg);
+    }
+}
+
+static ptrdiff_t inproc_send(void *self, uint32_t conn, const void *bytes, size_t len)
+{
+    struct chi_inproc *inproc = self;
+    tell_records(inproc, inproc->guests[conn], bytes, len);
+    return (ptrdiff_t)len;
+}
+
+static void inproc_write_many(void *self, const void *bytes, size_t len, const uint32_t *conns,
+                              size_t n, int32_t *taken)
+{
+    for (size_t i = 0; i < n; i++)
+        taken[i] = (int32_t)inproc_send(self, conns[i], bytes, len);
+}
+
+static void inproc_read(void *self, uint32_t conn, bool on)
+{
+    struct chi_inproc *inproc = self;
+    struct guest *guest = inproc->guests[conn];
+    guest->paused = !on;
+    if (on && guest->waiting)
+        guest_due(inproc, guest);
+}
+
+static void inproc_close(void *self, uint32_t conn, int code, struct chi_span reason,
+                         struct chi_span rest)
+{
+    (void)reason;
+    struct chi_inproc *inproc = self;
+    struct guest *guest = inproc->guests[conn];
+    guest->closed = true;
+    guest->code = code;
+    chi_buf_add(&guest->rest, rest.at, rest.len);
+    guest_due(inproc, guest);
+}
+
+/* ------------------------------------------------------------------------------------------------ the turn */
+
+static int error_of_close(int code)
+{
+    switch (code) {
+    case 1000:
+        return 0;
+    case 1001:
+        return CHATHUB_ESHUTDOWN;
+    case 1008:
+        return CHATHUB_EABUSE;
+    case 4001:
+        return CHATHUB_EREPLACED;
+    default:
+        return CHATHUB_EIO;
+    }
+}
+
+/* Tells the end of a guest and forgets it. */
+static void guest_end(struct chi_inproc *inproc, struct guest *guest)
+{
+    struct chathub_event event = {
+        .size = sizeof(event),
+        .type = CHATHUB_EVENT_CLOSED,
+        .client = guest->id,
+        .code = error_of_close(guest->code),
+        .room = "",
+        .sender = "",
+        .sender_id = "",
+        .content = "",
+        .cid = "",
+        .data = "",
+        .session = "",
+        .ref = "",
+        .json = "",
+    };
+    event.message = event.code ? chathub_strerror(event.code) : "";
+    if (!guest->rest.failed)
+        tell_records(inproc, guest, guest->rest.at, guest->rest.len);
+    guest->cb(inproc->owner, &event, guest->arg);
+    guest_free(inproc, guest);
+}
+
+static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
+{
+    struct chi_link *link;
+    while (!guest->closed && !guest->paused && (link = chi_list_take(&guest->inbox))) {
+        struct message *message = CHI_CONTAINER(link, struct message, link);
+        guest->waiting--;
+        enum chi_next next = chi_hub_request(inproc->hub, guest->id, message->request);
+        free(message->request);
+        free(message);
+        guest->paused |= next == CHI_NEXT_WAIT;
+    }
+    if (!guest->closed && guest->leaving && !guest->waiting) {
+        chi_hub_client_closed(inproc->hub, guest->id, "left");
+        guest->closed = true;
+        guest->code = 1000;
+    }
+    if (guest->closed)
+        guest_end(inproc, guest);
+}
+
+void chi_inproc_turn(struct chi_inproc *inproc)
+{
+    struct chi_link now; /* those due now: what callbacks add is for the next turn */
+    chi_list_init(&now);
+    struct chi_link *link;
+    while ((link = chi_list_take(&inproc->due)))
+        chi_list_append(&now, link);
+    while ((link = chi_list_take(&now)))
+        guest_turn(inproc, CHI_CONTAINER(link, struct guest, link));
+}
+
+/* ------------------------------------------------------------------------------------------------- the face */
+
+int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env env,
+                   struct chi_inproc **out)
+{
+    struct chi_inproc *inproc = calloc(1, sizeof(*inproc));
+    if (!inproc)
+        return CHATHUB_ENOMEM;
+    uint8_t secret[16];
+    env.ops->random(env.self, secret, sizeof(secret));
+    inproc->by_id = chi_map_new(secret);
+    if (!inproc->by_id) {
+        free(inproc);
+        return CHATHUB_ENOMEM;
+    }
+    inproc->hub = hub;
+    inproc->owner = owner;
+    inproc->env = env;
+    inproc->transport = (struct chi_transport){
+        .send = inproc_send,
+        .write_many = inproc_write_many,
+        .read = inproc_read,
+        .close = inproc_close,
+        .self = inproc,
+    };
+    chi_list_init(&inproc->due);
+    *out = inproc;
+    return 0;
+}
+
+void chi_inproc_free(struct chi_inproc *inproc)
+{
+    if (!inproc)
+        return;
+    for (uint32_t i = 0; i < inproc->count; i++)
+        if (inproc->guests[i])
+            guest_free(inproc, inproc->guests[i]);
+    chi_map_free(inproc->by_id);
+    free(inproc->guests);
+    free(inproc);
+}
+
+static int place_find(struct chi_inproc *inproc, uint32_t *conn)
+{
+    while (inproc->lowest < inproc->count && inproc->guests[inproc->lowest])
+        inproc->lowest++;
+    *conn = inproc->lowest;
+    if (*conn < inproc->count)
+        return 0;
+    uint32_t count = inproc->count ? inproc->count * 2 : 8;
+    struct guest **guests = realloc(inproc->guests, count * sizeof(struct guest *));
+    if (!guests)
+        return CHATHUB_ENOMEM;
+    memset(guests + inproc->count, 0, (count - inproc->count) * sizeof(struct guest *));
+    inproc->guests = guests;
+    inproc->count = count;
+    return 0;
+}
+
+static int guest_register(struct chi_inproc *inproc, struct guest *guest)
+{
+    const struct chi_client_desc desc = {
+        .as = {.transport = &inproc->transport,
+               .conn = guest->conn,
+               .encoding = {&chi_dialect_local, &chi_framing_none}},
+        .address = CHI_SPAN("in-process"),
+        .welcome = true,
+    };
+    int error = chi_hub_client_open(inproc->hub, &desc, &guest->id);
+    if (error)
+        return error;
+    error = chi_map_put(inproc->by_id, &guest->id, sizeof(guest->id), guest);
+    if (error)
+        chi_hub_client_closed(inproc->hub, guest->id, "no memory");
+    return error;
+}
+
+int chi_inproc_open(struct chi_inproc *inproc, chathub_event_cb cb, void *arg, uint64_t *id)
+{
+    uint32_t conn;
+    if (place_find(inproc, &conn))
+        return CHATHUB_ENOMEM;
+    struct guest *guest = calloc(1, sizeof(*guest));
+    if (!guest)
+        return CHATHUB_ENOMEM;
+    guest->conn = conn;
+    guest->cb = cb;
+    guest->arg = arg;
+    chi_list_init(&guest->inbox);
+    int error = guest_register(inproc, guest);
+    if (error) {
+        free(guest);
+        return error;
+    }
+    inproc->guests[conn] = guest;
+    *id = guest->id;
+    return 0;
+}
+
+static struct guest *guest_find(struct chi_inproc *inproc, uint64_t id)
+{
+    struct guest *guest = chi_map_get(inproc->by_id, &id, sizeof(id));
+    return guest && !guest->closed && !guest->leaving ? guest : NULL;
+}
+
+int chi_inproc_request(struct chi_inproc *inproc, uint64_t id, const struct chi_request *request)
+{
+    struct guest *guest = guest_find(inproc, id);
+    if (!guest)
+        return CHATHUB_EGONE;
+    if (guest->waiting >= INBOX_MAX)
+        return CHATHUB_EAGAIN;
+    struct message *message = calloc(1, sizeof(*message));
+    if (message)
+        message->request = chi_request_copy(request);
+    if (!message || !message->request) {
+        free(message);
+        return CHATHUB_ENOMEM;
+    }
+    chi_list_append(&guest->inbox, &message->link);
+    guest->waiting++;
+    guest_due(inproc, guest);
+    return 0;
+}
+
+int chi_inproc_close(struct chi_inproc *inproc, uint64_t id)
+{
+    struct guest *guest = guest_find(inproc, id);
+    if (!guest)
+        return CHATHUB_EGONE;
+    guest->leaving = true;
+    guest_due(inproc, guest);
+    return 0;
+}

@@ -1,0 +1,59 @@
+#include "net/internal.h"
+
+#include <stdlib.h>
+
+struct chi_input *chi_input_get(struct chi_conn *conn)
+{
+    if (!conn->input)
+        conn->input = calloc(1, sizeof(*conn->input));
+    return conn->input;
+}
+
+void chi_input_free(struct chi_conn *conn)
+{
+    struct chi_input *input = conn->input;
+
+    if (!input)
+        return;
+    conn->net->partial -= input->counted;
+    chi_buf_fini(&input->bytes);
+    chi_buf_fini(&input->rest);
+    chi_frames_free(input->frames);
+    free(input);
+    conn->input = NULL;
+}
+
+void chi_input_settle(struct chi_conn *conn)
+{
+    struct chi_input *input = conn->input;
+
+    if (!input)
+        return;
+    if (!input->begun && !input->message && !input->frames && input->bytes.len == 0 &&
+        input->rest.len == 0) {
+        chi_input_free(conn);
+    } else {
+        size_t size = sizeof(*input) + input->bytes.cap + input->rest.cap +
+                      (input->frames ? chi_frames_size() : 0);
+        conn->net->partial += size - input->counted;
+        input->counted = size;
+    }
+    chi_conn_age(conn);
+}
+
+void chi_input_begin(struct chi_input *input, struct chi_conn *conn)
+{
+    if (input->begun)
+        return;
+    input->begun = true;
+    input->due = chi_net_now(conn->net) + conn->net->parts.settings->message_time;
+}
+
+void chi_input_finish(struct chi_input *input)
+{
+    chi_buf_reset(&input->bytes, 0);
+    input->utf8 = 0;
+    input->fragments = 0;
+    input->begun = false;
+    input->message = false;
+}

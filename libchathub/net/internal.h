@@ -1,0 +1,283 @@
+/* What the files of net/ share: the net, its listeners and its connections. */
+#ifndef CHI_NET_INTERNAL_H
+#define CHI_NET_INTERNAL_H
+
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "core/ports.h"
+#include "net/framing.h"
+#include "net/net.h"
+
+/* The most that is read of one connection at a time. */
+#define CHI_READ_SIZE 65536u
+/* Readiness reports taken, and connections accepted by one listener, in one wake. */
+#define CHI_EVENT_BATCH  256
+#define CHI_ACCEPT_BATCH 64
+/* Listeners of one net. */
+#define CHI_LISTENERS_MAX 64
+
+/* Bounds of an HTTP request's head (security.md, "HTTP parsing"). */
+#define CHI_HEAD_MAX    8192u
+#define CHI_TARGET_MAX  2048u
+#define CHI_HEADERS_MAX 64u
+
+enum chi_phase {
+    CHI_PHASE_HEAD,   /* an HTTP head is awaited */
+    CHI_PHASE_SILENT, /* a client that said nothing yet, and observes if that lasts */
+    CHI_PHASE_FIRST,  /* a client that has to say something */
+    CHI_PHASE_OPEN,   /* a client that has spoken or observes */
+    CHI_PHASE_CLOSING, /* the hub does not know it (any more): what is in `out` is sent, then goodbye */
+    CHI_PHASE_DEAD, /* the socket is closed, the struct waits to be freed */
+};
+
+/* A peer's address, for log lines and limits. */
+struct chi_peer {
+    uint8_t family;    /* 4, 6, or 0 for a Unix socket */
+    uint8_t bytes[16]; /* of the address, network order */
+    uint16_t port;
+};
+#define CHI_PEER_TEXT 64
+/* "127.0.0.1:1234", "[::1]:1234" or "unix"; answers `out`. */
+const char *chi_peer_text(const struct chi_peer *peer, char out[CHI_PEER_TEXT]);
+bool chi_peer_is_local(const struct chi_peer *peer);
+/* Whether both count as one for limits: the same IPv4 address, the same IPv6 /64. */
+bool chi_peer_same(const struct chi_peer *a, const struct chi_peer *b);
+
+struct chi_listener {
+    struct chi_address address; /* as asked for; port: the real one */
+    int fds[2];                 /* `localhost` has two; -1: none */
+    bool local;                 /* only this machine can reach it */
+    bool bound;                 /* a Unix socket's file is ours to remove */
+};
+
+/* A message or head that is cut by the end of a read, and what waits behind a pause. Only while there is such. */
+struct chi_frames;
+struct chi_input {
+    struct chi_buf bytes;      /* of the head, message or line so far */
+    struct chi_buf rest;       /* read, but not looked at because the hub wants no request now */
+    struct chi_frames *frames; /* WebSocket: the reader that stands within a frame, or NULL */
+    size_t counted;            /* what it counts for in net->partial */
+    uint32_t due;              /* when the message has to be complete; valid while `begun` */
+    uint32_t utf8;             /* state of the check of `bytes` */
+    uint16_t fragments;        /* frames of the open message */
+    bool begun;                /* a message has begun and `due` holds */
+    bool message;              /* WebSocket: a fragmented or cut message is open */
+};
+
+/* Bytes that the connection sends by itself: an HTTP answer, a goodbye. */
+struct chi_out {
+    struct chi_buf bytes;
+    const char *tail; /* bytes behind them that stay valid: an asset's; or `own` */
+    size_t tail_len;
+    char *own;   /* the tail where it is owned, or NULL */
+    size_t sent; /* of both together */
+};
+
+/* The last ping's payload, while its pong waits. */
+struct chi_pong {
+    uint8_t len;
+    uint8_t bytes[CHI_CONTROL_MAX];
+};
+
+struct chi_conn {
+    uint64_t client; /* the hub's id; 0: it knows none (yet, or any more) */
+    struct chi_net *net;
+    struct chi_listener *listener;
+    struct chi_input *input;           /* NULL while nothing is cut */
+    struct chi_out *out;               /* NULL while nothing is sent by itself */
+    struct chi_pong *pong;             /* NULL while none waits */
+    struct chi_conn *later;            /* next in net->later, while `queued` */
+    const char *reason;                /* why it ends, a constant, or NULL */
+    const struct chi_dialect *dialect; /* what it says is read by */
+    struct chi_peer peer;
+    uint64_t opened; /* env.now when it was accepted */
+    int fd;
+    uint32_t number;         /* index in net->conns */
+    uint32_t young;          /* index in net->young + 1; 0: not there */
+    uint32_t due;            /* end of the phase HEAD, SILENT, FIRST or CLOSING */
+    uint32_t last_in;        /* when a byte came */
+    uint32_t pinged;         /* when the ping went out that has no answer */
+    uint32_t unsent;         /* bytes that the kernel held when it was last asked */
+    uint32_t control_second; /* second to which control_count belongs */
+    uint16_t control_count;  /* control frames received in it */
+    uint16_t close_code;     /* of the peer's close frame; 0: it had none */
+    uint8_t phase;           /* enum chi_phase */
+    uint8_t interest;        /* events that epoll watches */
+    bool websocket : 1;      /* upgraded */
+    bool http : 1;           /* closing after an HTTP answer */
+    bool decided : 1;        /* its dialect is settled */
+    bool paused : 1;         /* the hub wants no request now */
+    bool starved : 1;        /* not read from: too much unfinished input in all */
+    bool deaf : 1;           /* what comes is thrown away */
+    bool hung : 1;           /* the peer is gone; only what it sent before is still to be read */
+    bool blocked : 1;        /* the last send took less than it was given */
+    bool broken : 1;         /* a send failed; to be ended from the loop */
+    bool resume : 1;         /* to be read from again, from the loop */
+    bool queued : 1;         /* in net->later */
+    bool ping_due : 1;       /* a ping waits for a frame boundary */
+    bool ping_sent : 1;      /* a ping is unanswered */
+    bool peer_closed : 1;    /* its close frame came */
+    bool shut : 1;           /* our side is shut down */
+    bool counted : 1;        /* in net->mute */
+    bool watched : 1;        /* in the epoll set */
+};
+
+/* What sends look at, dense. */
+struct chi_hot {
+    int fd;            /* -1: the number is free */
+    uint32_t last_out; /* when a byte was taken; of a free number: the next free one + 1 */
+};
+
+struct chi_net {
+    struct chi_net_parts parts;
+    struct chi_transport websockets, lines; /* the same table but for take_control */
+    int epoll;                              /* watches listeners and connections */
+    uv_poll_t poll;                         /* brings the epoll set into the loop */
+    uv_timer_t sweep;                       /* each second over all connections */
+    uv_timer_t fine;                        /* while `young` is not empty */
+    uv_timer_t soon;                        /* once, when `later` is not empty */
+    struct chi_listener *listeners[CHI_LISTENERS_MAX];
+    uint32_t listener_count;
+    struct chi_conn **conns; /* by number; NULL: free */
+    struct chi_hot *hot;     /* by number */
+    uint32_t cap;            /* of both */
+    uint32_t top;            /* numbers in use are below it */
+    uint32_t free_number;    /* first free one below `top` + 1; 0: none */
+    uint32_t count;          /* open sockets of connections */
+    uint32_t mute;           /* of them: not through their handshake, or have said nothing yet */
+    struct chi_conn **young; /* connections with a deadline that the fine timer watches */
+    uint32_t young_count, young_cap;
+    struct chi_conn *later;     /* to be looked at from the loop, newest first */
+    uint64_t partial;           /* bytes of unfinished input of all */
+    struct chi_frames *spare;   /* a frame reader at a boundary, for whoever reads next, or NULL */
+    char *buffer;               /* CHI_READ_SIZE bytes for reading, shared */
+    struct chi_buf scratch;     /* the dialects' decoders', shared */
+    struct chi_request request; /* what they decode into */
+    struct chi_decode_error error; /* why they did not */
+    uint64_t
+        accept_again; /* when accepting goes on after descriptors ran out; 0: it was not stopped so */
+    uint64_t accept_logged;  /* when that was last logged; 0: never */
+    bool accepting;          /* listeners are in the epoll set */
+    bool stopped;            /* no more accepting at all */
+    bool famine;             /* unfinished input reached its bound, and that was logged */
+    bool closing;            /* the hub and delivery must not be called */
+    uint8_t handles;         /* libuv handles that are not closed */
+    void (*done)(void *arg); /* of chi_net_close */
+    void *done_arg;
+};
+
+/* env.now, cut: differences hold for 24 days, far above every time that is measured. */
+static inline uint32_t chi_net_now(const struct chi_net *net)
+{
+    return (uint32_t)net->parts.env.ops->now(net->parts.env.self);
+}
+static inline bool chi_net_past(uint32_t now, uint32_t due)
+{
+    return (int32_t)(now - due) >= 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------- net.c */
+
+/* Has the fine timer run, and chi_conn_work_later be called. Harmless if they already are to. */
+void chi_net_fine(struct chi_net *net);
+void chi_net_soon(struct chi_net *net);
+/* Puts socket `which` of a listener into the epoll set, or takes it out. 0 or CHATHUB_EIO. */
+int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int which);
+
+/* -------------------------------------------------------------------------------------------------- listener.c */
+
+/* Takes what waits at a listener's socket, a batch. */
+void chi_listener_ready(struct chi_net *net, uint32_t index, int which);
+/* Accepts again after a pause, if its cause is gone. */
+void chi_listener_resume(struct chi_net *net);
+void chi_listener_close_all(struct chi_net *net);
+
+/* ------------------------------------------------------------------------------------------------------ conn.c */
+
+/* Takes over an open, non-blocking descriptor as a new connection of `listener`. CHATHUB_ENOMEM, CHATHUB_EIO: the
+ * descriptor stays the caller's. */
+int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
+                   const struct chi_peer *peer);
+/* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the hub's error. */
+int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome);
+/* Ends it at once (from the loop only): the socket is closed, the hub told if it knows it. `reason` is a constant. */
+void chi_conn_end(struct chi_conn *conn, const char *reason);
+/* Logs the client's end; the connection has none any more. Answers the id that the hub has to be told of, or 0. */
+uint64_t chi_conn_forget(struct chi_conn *conn, const char *reason);
+/* Has the hub end it with a close code; nothing that it says is heard any more. From the loop only. */
+void chi_conn_fail(struct chi_conn *conn, int code, const char *reason);
+/* Enters the phase CLOSING: sends `out` (owned from here on; NULL: nothing), then says goodbye. */
+void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out);
+/* Sends of `out` what the socket takes. false: it is broken, and queued to be ended. */
+bool chi_conn_push(struct chi_conn *conn);
+/* What epoll has to watch, after a change of the flags. */
+void chi_conn_watch(struct chi_conn *conn);
+/* Looked at from the loop, as soon as it runs. */
+void chi_conn_later(struct chi_conn *conn);
+/* Sets the end of its phase (0: none) and whether the fine timer looks at it. */
+void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time);
+/* Whether the fine timer watches it, by phase and input. */
+void chi_conn_age(struct chi_conn *conn);
+/* Frees everything of a connection but its number; for chi_net_close too. */
+void chi_conn_bury(struct chi_conn *conn);
+void chi_conn_free(struct chi_conn *conn);
+/* A log line about a connection: its address and up to 4 fields more. */
+void chi_conn_log(const struct chi_conn *conn, int level, const char *event,
+                  const struct chi_field *fields, size_t n);
+
+struct chi_out *chi_out_new(void); /* empty; NULL if there is no memory */
+void chi_out_free(struct chi_out *out);
+
+/* ------------------------------------------------------------------------------------------------------ read.c */
+
+/* epoll's word. */
+void chi_conn_ready(struct chi_conn *conn, uint32_t events);
+/* Works off bytes that came, until they are used up or its reading stops. Not re-entrant. */
+void chi_conn_feed(struct chi_conn *conn, const char *bytes, size_t len);
+/* Hands one message (valid UTF-8) to its dialect and the hub. false: take no further one now. */
+bool chi_conn_message(struct chi_conn *conn, struct chi_span text);
+/* Does with its reading what the hub answered to a message; answers as chi_conn_message. */
+bool chi_conn_next(struct chi_conn *conn, enum chi_next next);
+/* What was put off by chi_conn_later. */
+void chi_conn_work_later(struct chi_net *net);
+
+/* ----------------------------------------------------------------------------------------------------- input.c */
+
+/* The connection's input, made if there is none; NULL if there is no memory. */
+struct chi_input *chi_input_get(struct chi_conn *conn);
+/* Counts it anew and lets go of it if it holds nothing. */
+void chi_input_settle(struct chi_conn *conn);
+void chi_input_free(struct chi_conn *conn);
+/* A message has begun: it has to be complete in time. */
+void chi_input_begin(struct chi_input *input, struct chi_conn *conn);
+/* The message is complete, or thrown away. */
+void chi_input_finish(struct chi_input *input);
+
+/* ------------------------------------------------------------------------------------------------- transport.c */
+
+void chi_transport_init(struct chi_net *net);
+
+/* ----------------------------------------------------------------------------------------------------- sweep.c */
+
+/* Judges silence, stalls and goodbyes; each second. */
+void chi_sweep_all(struct chi_net *net);
+/* Judges heads, silence at the start and begun messages; often, while there are such. */
+void chi_sweep_young(struct chi_net *net);
+
+/* ------------------------------------------------------------------------------------ http.c, websocket.c, lines.c */
+
+/* Each works off bytes of its protocol and answers how many it used: fewer than `len` only if the connection changed
+ * its phase, was paused, or became deaf. */
+size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len);
+size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len);
+size_t chi_lines_feed(struct chi_conn *conn, const char *bytes, size_t len);
+
+/* Answers with a status and one line of text, and closes. `why` is told to the peer and logged; `extra`: further header
+ * lines, each with its CRLF, or NULL. */
+void chi_http_refuse(struct chi_conn *conn, int status, const char *why, const char *extra);
+
+void chi_frames_free(struct chi_frames *frames); /* NULL is allowed */
+size_t chi_frames_size(void);                    /* bytes that one occupies */
+
+#endif

@@ -1,0 +1,237 @@
+/* Reading: from the socket into the shared buffer, through the protocol's layer and the dialect into the hub.
+ *
+ * Happy path: epoll reports a socket, one read, all of it is used up within the call. Failure modes: the hub wants to wait
+ * (what is left is kept in `rest`, the socket not watched, until transport->read); too much unfinished input in all
+ * (`starved`: not read until there is less); the connection ends or fails within a layer (it turns DEAD or deaf, which
+ * every loop here looks at). */
+#include "net/internal.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "dialect/dialect.h"
+
+/* Reads that a connection is given whose sending side broke: what came before still counts. */
+#define LAST_READS 8
+
+/* The one place that settles how a connection speaks, by the first thing that it says: a WebSocket the hub's own
+ * protocol, a line the same if it begins as a JSON object, else as people write. */
+static int settle_dialect(struct chi_conn *conn, struct chi_span text)
+{
+    struct chi_encoding encoding = {&chi_dialect_native, &chi_framing_lines};
+
+    if (conn->decided || text.len == 0)
+        return 0;
+    conn->decided = true;
+    if (conn->websocket || text.at[0] != '{')
+        return 0;
+    conn->dialect = &chi_dialect_native;
+    return chi_hub_client_encoding(conn->net->parts.hub, conn->client, encoding);
+}
+
+bool chi_conn_next(struct chi_conn *conn, enum chi_next next)
+{
+    conn->paused = next == CHI_NEXT_WAIT && conn->client;
+    return next == CHI_NEXT_READ;
+}
+
+bool chi_conn_message(struct chi_conn *conn, struct chi_span text)
+{
+    struct chi_net *net = conn->net;
+    enum chi_next next = CHI_NEXT_READ;
+
+    if (settle_dialect(conn, text) != 0) {
+        chi_conn_fail(conn, 1011, "out of memory");
+        return false;
+    }
+    int got = conn->dialect->decode(&net->scratch, text, &net->request, &net->error);
+    if (got == 0)
+        return true;
+    if (conn->phase < CHI_PHASE_OPEN)
+        chi_conn_phase(conn, CHI_PHASE_OPEN, 0);
+    if (got > 0)
+        next = chi_hub_request(net->parts.hub, conn->client, &net->request);
+    else
+        next = chi_hub_bad_request(net->parts.hub, conn->client, &net->error);
+    return chi_conn_next(conn, next);
+}
+
+static bool hears(const struct chi_conn *conn)
+{
+    return !conn->deaf && !conn->paused && conn->phase != CHI_PHASE_DEAD;
+}
+
+static size_t feed_once(struct chi_conn *conn, const char *bytes, size_t len)
+{
+    if (conn->phase == CHI_PHASE_HEAD)
+        return chi_http_feed(conn, bytes, len);
+    return conn->websocket ? chi_websocket_feed(conn, bytes, len)
+                           : chi_lines_feed(conn, bytes, len);
+}
+
+static void keep_rest(struct chi_conn *conn, const char *bytes, size_t len)
+{
+    struct chi_input *input = chi_input_get(conn);
+
+    if (input)
+        chi_buf_add(&input->rest, bytes, len);
+    if (!input || input->rest.failed)
+        chi_conn_fail(conn, 1013, "out of memory");
+}
+
+void chi_conn_feed(struct chi_conn *conn, const char *bytes, size_t len)
+{
+    while (len > 0 && hears(conn)) {
+        size_t used = feed_once(conn, bytes, len);
+        bytes += used;
+        len -= used;
+    }
+    if (conn->phase == CHI_PHASE_DEAD)
+        return;
+    if (len > 0 && !conn->deaf)
+        keep_rest(conn, bytes, len);
+    if (conn->deaf)
+        chi_input_free(conn);
+    chi_input_settle(conn);
+    chi_conn_watch(conn);
+}
+
+/* The peer sends nothing more. What we owe it may still be taken. */
+static void peer_ended(struct chi_conn *conn)
+{
+    if (conn->phase == CHI_PHASE_CLOSING && conn->out) {
+        conn->hung = true;
+        chi_conn_watch(conn);
+        return;
+    }
+    chi_conn_end(conn, "closed by the other side");
+}
+
+/* How much may be read now, so that all unfinished input stays within its bound. */
+static size_t read_size(const struct chi_conn *conn)
+{
+    const struct chi_net *net = conn->net;
+    uint64_t bound = net->parts.settings->hub_partial_bytes;
+
+    if (conn->deaf)
+        return CHI_READ_SIZE;
+    if (net->partial >= bound)
+        return 0;
+    return bound - net->partial < CHI_READ_SIZE ? (size_t)(bound - net->partial) : CHI_READ_SIZE;
+}
+
+/* Too much unfinished input in all: it is not read from until the sweep finds less. Told once each time. */
+static void starve(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+    const struct chi_env *env = &net->parts.env;
+    const struct chi_field field = {
+        "advice", CHI_SPAN("some clients are not read from now; see the option hub-partial-bytes")};
+
+    conn->starved = true;
+    chi_conn_watch(conn);
+    if (!net->famine)
+        env->ops->log(env->self, CHATHUB_WARNING, "input full", &field, 1);
+    net->famine = true;
+}
+
+/* One read. false: there was nothing, or the connection is over. */
+static bool read_once(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+    size_t size = read_size(conn);
+
+    if (size == 0) {
+        starve(conn);
+        return false;
+    }
+    ssize_t n = recv(conn->fd, net->buffer, size, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n < 0) {
+        chi_conn_end(conn, errno == ETIMEDOUT ? "timed out" : "connection lost");
+        return false;
+    }
+    if (n == 0) {
+        peer_ended(conn);
+        return false;
+    }
+    conn->last_in = chi_net_now(net);
+    conn->ping_sent = false;
+    chi_conn_feed(conn, net->buffer, (size_t)n);
+    return true;
+}
+
+static void writable(struct chi_conn *conn)
+{
+    if (conn->out && (!chi_conn_push(conn) || conn->out))
+        return;
+    conn->blocked = false;
+    chi_conn_watch(conn);
+    if (conn->client)
+        chi_delivery_writable(conn->net->parts.delivery, chi_hub_client_slot(conn->client));
+}
+
+void chi_conn_ready(struct chi_conn *conn, uint32_t events)
+{
+    if (conn->phase == CHI_PHASE_DEAD || conn->broken)
+        return;
+    if ((events & EPOLLOUT) != 0)
+        writable(conn);
+    if (conn->phase == CHI_PHASE_DEAD || conn->broken || (events & ~(uint32_t)EPOLLOUT) == 0)
+        return;
+    if (conn->paused || conn->starved || conn->resume || conn->hung) {
+        conn->hung = conn->hung || (events & (EPOLLHUP | EPOLLERR)) != 0;
+        chi_conn_watch(conn);
+        return;
+    }
+    read_once(conn);
+}
+
+/* ---------------------------------------------------------------------------------------------- from the loop, later */
+
+static void feed_rest(struct chi_conn *conn)
+{
+    struct chi_buf rest = {0};
+
+    conn->resume = false;
+    if (conn->paused)
+        return;
+    if (conn->input) {
+        rest = conn->input->rest;
+        conn->input->rest = (struct chi_buf){0};
+    }
+    chi_conn_feed(conn, rest.at, rest.len);
+    chi_buf_fini(&rest);
+    if (conn->hung && hears(conn))
+        while (hears(conn) && read_once(conn))
+            continue;
+}
+
+static void end_broken(struct chi_conn *conn)
+{
+    for (int i = 0; i < LAST_READS && conn->client && hears(conn); i++)
+        if (!read_once(conn))
+            break;
+    chi_conn_end(conn, "connection lost");
+}
+
+void chi_conn_work_later(struct chi_net *net)
+{
+    struct chi_conn *conn = net->later;
+
+    net->later = NULL;
+    while (conn) {
+        struct chi_conn *next = conn->later;
+        conn->queued = false;
+        conn->later = NULL;
+        if (conn->phase == CHI_PHASE_DEAD)
+            chi_conn_free(conn);
+        else if (conn->broken)
+            end_broken(conn);
+        else if (conn->resume)
+            feed_rest(conn);
+        conn = next;
+    }
+}

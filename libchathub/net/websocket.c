@@ -1,0 +1,358 @@
+/* RFC 6455 after the handshake: frames in (wslay's frame level), messages put together, control frames answered.
+ *
+ * Happy path: a read holds whole frames; a spare reader takes them one by one and each unfragmented text goes to the
+ * hub straight from the reader's buffer, without a copy. A frame that the read cuts stays with its reader in the
+ * connection's input until it is complete; fragments gather in input->bytes.
+ *
+ * Failure modes: whatever breaks the protocol fails the connection with its close code (fail); the peer's own close
+ * has the hub end it; a hub that wants to wait stops the loop at a frame's end, and what the reader took beyond it is
+ * left to the caller. */
+#include "net/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <wslay/wslay.h>
+
+/* wslay's frame context: two headers, a state and a buffer of 4 KiB. */
+#define CONTEXT_SIZE 4352
+
+struct chi_frames {
+    wslay_frame_context_ptr context;
+    const char *in;                   /* what it may still take */
+    size_t left;                      /* of it */
+    uint64_t carry;                   /* bytes of the present frame that earlier reads brought */
+    uint64_t got;                     /* payload of the present frame so far */
+    uint8_t control[CHI_CONTROL_MAX]; /* payload of the present control frame */
+};
+
+/* ------------------------------------------------------------------------------------------------------- readers */
+
+static ssize_t take_bytes(uint8_t *buf, size_t len, int flags, void *user)
+{
+    struct chi_frames *frames = user;
+    size_t n = len < frames->left ? len : frames->left;
+
+    (void)flags;
+    if (n == 0)
+        return -1;
+    memcpy(buf, frames->in, n);
+    frames->in += n;
+    frames->left -= n;
+    return (ssize_t)n;
+}
+
+static struct chi_frames *frames_new(void)
+{
+    static const struct wslay_frame_callbacks callbacks = {.recv_callback = take_bytes};
+    struct chi_frames *frames = calloc(1, sizeof(*frames));
+
+    if (frames && wslay_frame_context_init(&frames->context, &callbacks, frames) != 0) {
+        free(frames);
+        return NULL;
+    }
+    return frames;
+}
+
+void chi_frames_free(struct chi_frames *frames)
+{
+    if (!frames)
+        return;
+    wslay_frame_context_free(frames->context);
+    free(frames);
+}
+
+size_t chi_frames_size(void)
+{
+    return sizeof(struct chi_frames) + CONTEXT_SIZE;
+}
+
+/* The connection's reader, or the spare one, or a new one. It leaves its owner. */
+static struct chi_frames *frames_take(struct chi_conn *conn)
+{
+    struct chi_frames **from =
+        conn->input && conn->input->frames ? &conn->input->frames : &conn->net->spare;
+    struct chi_frames *frames = *from;
+
+    *from = NULL;
+    return frames ? frames : frames_new();
+}
+
+/* A reader that is done: at a boundary with nothing in it, it serves the next connection. */
+static void frames_done(struct chi_net *net, struct chi_frames *frames, bool clean)
+{
+    if (clean && !net->spare)
+        net->spare = frames;
+    else
+        chi_frames_free(frames);
+}
+
+/* -------------------------------------------------------------------------------------------------- control frames */
+
+static void on_ping(struct chi_conn *conn, const struct chi_frames *frames, size_t len)
+{
+    if (!conn->client)
+        return;
+    if (!conn->pong)
+        conn->pong = malloc(sizeof(*conn->pong));
+    if (!conn->pong)
+        return;
+    /* Section 5.5.3: only the most recent ping need be answered. */
+    conn->pong->len = (uint8_t)len;
+    memcpy(conn->pong->bytes, frames->control, len);
+    chi_delivery_poke(conn->net->parts.delivery, chi_hub_client_slot(conn->client));
+}
+
+/* What is wrong with a close frame's payload: a close code to answer with, or 0. */
+static int close_fault(const uint8_t *payload, size_t len, unsigned *code)
+{
+    *code = 0;
+    if (len == 0)
+        return 0;
+    if (len == 1)
+        return 1002;
+    *code = (unsigned)(payload[0] << 8 | payload[1]);
+    if (!chi_close_code_valid(*code))
+        return 1002;
+    return chi_utf8_valid(payload + 2, len - 2) ? 0 : 1007;
+}
+
+/* The hub ends the client with what it is owed, and our close frame answers this one (transport.c). A client that says
+ * 1000, or nothing, has left for good; with any other code its session may come back. */
+static void let_go(struct chi_conn *conn, int code)
+{
+    bool left = code == 0 || code == 1000;
+    struct chi_span reason = left ? CHI_SPAN("left") : CHI_SPAN("closed by the other side");
+
+    conn->reason = reason.at;
+    chi_hub_close_client(conn->net->parts.hub, conn->client, left ? 1000 : code, reason);
+}
+
+static void on_close(struct chi_conn *conn, const struct chi_frames *frames, size_t len)
+{
+    unsigned code;
+    int fault = close_fault(frames->control, len, &code);
+
+    if (fault) {
+        chi_conn_fail(conn, fault, fault == 1002 ? "bad close code" : "close reason is not UTF-8");
+        return;
+    }
+    conn->peer_closed = true;
+    conn->close_code = (uint16_t)code;
+    conn->deaf = true;
+    if (conn->client)
+        let_go(conn, (int)code);
+    else if (!conn->out)
+        chi_conn_push(conn);
+}
+
+/* false: too many within this second. */
+static bool count_control(struct chi_conn *conn)
+{
+    uint32_t second = chi_net_now(conn->net) / 1000;
+
+    if (second != conn->control_second) {
+        conn->control_second = second;
+        conn->control_count = 0;
+    }
+    if (conn->control_count < UINT16_MAX)
+        conn->control_count++;
+    return conn->control_count <= conn->net->parts.settings->control_rate;
+}
+
+static void on_control(struct chi_conn *conn, struct chi_frames *frames,
+                       const struct wslay_frame_iocb *frame)
+{
+    size_t len = (size_t)frame->payload_length;
+
+    if (frame->opcode == CHI_OPCODE_CLOSE)
+        on_close(conn, frames, len);
+    else if (!count_control(conn))
+        chi_conn_fail(conn, 1008, "too many control frames");
+    else if (frame->opcode == CHI_OPCODE_PING)
+        on_ping(conn, frames, len);
+}
+
+/* ------------------------------------------------------------------------------------------------------- messages */
+
+/* Looks at a frame's head when its first bytes are there. false: the connection was failed. */
+static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
+{
+    const struct chi_settings *settings = conn->net->parts.settings;
+    const struct chi_input *input = conn->input;
+    bool open = input && input->message;
+    size_t have = open ? input->bytes.len : 0;
+    int code = 1002;
+    const char *why = NULL;
+
+    if (!frame->mask)
+        why = "frames of a client have to be masked";
+    else if (frame->rsv)
+        why = "reserved bits are set";
+    else if (wslay_is_ctrl_frame(frame->opcode) ? frame->opcode > CHI_OPCODE_PONG
+                                                : frame->opcode > CHI_OPCODE_BINARY)
+        why = "reserved opcode";
+    else if (wslay_is_ctrl_frame(frame->opcode))
+        return true;
+    else if (open != (frame->opcode == CHI_OPCODE_CONTINUATION))
+        why = open ? "a new message within a fragmented one" : "nothing to continue";
+    else if (frame->opcode == CHI_OPCODE_BINARY)
+        code = 1003, why = "binary messages are not understood here";
+    else if (frame->payload_length > settings->max_message ||
+             have + frame->payload_length > settings->max_message)
+        code = 1009, why = "message too big";
+    else if (open && input->fragments >= settings->max_fragments)
+        code = 1008, why = "too many fragments";
+    if (why)
+        chi_conn_fail(conn, code, why);
+    return why == NULL;
+}
+
+/* Adds a piece to the open message, which it opens. false: the connection was failed. */
+static bool gather(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
+{
+    struct chi_input *input = chi_input_get(conn);
+
+    if (input) {
+        chi_input_begin(input, conn);
+        input->message = true;
+        if (frame->data_length > 0)
+            chi_buf_add(&input->bytes, frame->data, frame->data_length);
+    }
+    if (!input || input->bytes.failed) {
+        chi_conn_fail(conn, 1011, "out of memory");
+        return false;
+    }
+    input->utf8 = chi_utf8_feed(input->utf8, frame->data, frame->data_length);
+    if (input->utf8 == CHI_UTF8_INVALID) {
+        chi_conn_fail(conn, 1007, "text is not UTF-8");
+        return false;
+    }
+    return true;
+}
+
+/* The open message is complete. */
+static bool finish_message(struct chi_conn *conn)
+{
+    struct chi_input *input = conn->input;
+    struct chi_buf message = input->bytes;
+    bool whole = input->utf8 == 0, more = false;
+
+    input->bytes = (struct chi_buf){0};
+    chi_input_finish(input);
+    if (whole)
+        more = chi_conn_message(conn, (struct chi_span){message.at, message.len});
+    else
+        chi_conn_fail(conn, 1007, "text is not UTF-8");
+    chi_buf_fini(&message);
+    return more;
+}
+
+static bool on_whole(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
+{
+    if (!chi_utf8_valid(frame->data, frame->data_length)) {
+        chi_conn_fail(conn, 1007, "text is not UTF-8");
+        return false;
+    }
+    return chi_conn_message(conn, (struct chi_span){(const char *)frame->data, frame->data_length});
+}
+
+/* A piece of a data frame. false: go no further. */
+static bool on_data(struct chi_conn *conn, const struct chi_frames *frames,
+                    const struct wslay_frame_iocb *frame)
+{
+    bool end = frames->got == frame->payload_length;
+    bool open = conn->input && conn->input->message;
+
+    if (!open && end && frame->fin)
+        return on_whole(conn, frame);
+    if (!gather(conn, frame))
+        return false;
+    if (!end)
+        return true;
+    conn->input->fragments++;
+    return !frame->fin || finish_message(conn);
+}
+
+/* A piece of a frame, perhaps all of it. false: go no further. */
+static bool on_piece(struct chi_conn *conn, struct chi_frames *frames,
+                     const struct wslay_frame_iocb *frame)
+{
+    bool first = frames->got == 0;
+
+    frames->got += frame->data_length;
+    /* The hub is done with it: only the peer's close is of interest. */
+    if (!conn->client && frame->opcode != CHI_OPCODE_CLOSE)
+        return true;
+    if (first && !check_head(conn, frame))
+        return false;
+    if (!wslay_is_ctrl_frame(frame->opcode))
+        return on_data(conn, frames, frame);
+    if (frame->data_length > 0)
+        memcpy(frames->control + frames->got - frame->data_length, frame->data, frame->data_length);
+    if (frames->got == frame->payload_length)
+        on_control(conn, frames, frame);
+    return !conn->deaf && conn->phase != CHI_PHASE_DEAD;
+}
+
+/* Bytes of a frame with its header: wslay takes lengths in their shortest form only. */
+static uint64_t frame_size(const struct wslay_frame_iocb *frame)
+{
+    uint64_t extended = frame->payload_length < 126           ? 0
+                        : frame->payload_length <= UINT16_MAX ? 2
+                                                              : 8;
+
+    return 2 + extended + (frame->mask ? 4 : 0) + frame->payload_length;
+}
+
+/* Keeps the reader of a frame that the read cut. */
+static void keep_frames(struct chi_conn *conn, struct chi_frames *frames)
+{
+    struct chi_input *input = chi_input_get(conn);
+
+    if (!input) {
+        chi_frames_free(frames);
+        chi_conn_fail(conn, 1011, "out of memory");
+        return;
+    }
+    chi_input_begin(input, conn);
+    input->frames = frames;
+}
+
+size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len)
+{
+    struct chi_frames *frames = frames_take(conn);
+    struct wslay_frame_iocb frame;
+    int64_t
+        start; /* where the present frame begins, before `bytes` if an earlier read brought its beginning */
+    ssize_t got = 0;
+    bool more = true;
+
+    if (!frames) {
+        chi_conn_fail(conn, 1011, "out of memory");
+        return len;
+    }
+    frames->in = bytes;
+    frames->left = len;
+    start = -(int64_t)frames->carry;
+    while (more && (got = wslay_frame_recv(frames->context, &frame)) >= 0) {
+        more = on_piece(conn, frames, &frame);
+        if (frames->got == frame.payload_length) {
+            start += (int64_t)frame_size(&frame);
+            frames->got = 0;
+            if (conn->input && !conn->input->message)
+                conn->input->begun = false;
+        }
+    }
+    if (more && got != WSLAY_ERR_WANT_READ) {
+        chi_conn_fail(conn, 1002, "malformed frame");
+        more = false;
+    }
+    frames->carry = (uint64_t)((int64_t)len - start);
+    if (more && frames->carry > 0) {
+        keep_frames(conn, frames);
+        return len;
+    }
+    size_t unread = conn->deaf || conn->phase == CHI_PHASE_DEAD ? 0 : (size_t)frames->carry;
+    frames_done(conn->net, frames, frames->carry == 0);
+    return len - unread;
+}
