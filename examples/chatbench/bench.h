@@ -1,0 +1,123 @@
+/* One run of chatbench: its clients, rooms and counters, on one epoll loop. */
+#ifndef CB_BENCH_H
+#define CB_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "histogram.h"
+#include "options.h"
+#include "proc.h"
+#include "wire.h"
+
+#define CB_SCRATCH     (1u << 20)
+#define CB_DRAFT_EXTRA 512u
+
+enum cb_state {
+    CB_NEW,        /* no socket yet */
+    CB_CONNECTING, /* TCP is under way */
+    CB_UPGRADING,  /* HTTP is under way */
+    CB_JOINING,    /* join was asked for */
+    CB_LIVE,       /* joined */
+    CB_GONE,       /* the connection ended */
+};
+
+struct cb_client {
+    int fd;                  /* -1: none */
+    uint8_t state;           /* enum cb_state */
+    bool slow;               /* one of those that stop reading */
+    bool paused;             /* reads nothing now */
+    uint32_t posted;         /* posts sent, the number of the next one */
+    uint32_t acked;          /* of them committed */
+    uint32_t refused;        /* of them answered by an error */
+    uint32_t presence;       /* presence frames received */
+    uint32_t in_len;         /* bytes in `in` */
+    uint32_t out_len;        /* bytes in `out` */
+    struct cb_member member; /* what it has seen of its room */
+    char *in;                /* an incomplete frame; NULL: none */
+    char *out;               /* what the socket did not take; NULL: nothing */
+};
+
+struct cb_bench {
+    struct cb_options options;
+    struct cb_client *clients;
+    struct cb_room *rooms;
+    uint32_t *next;      /* for each client: number of its next post in the room's reference */
+    int epoll, timer;    /* descriptors */
+    uint64_t run;        /* random: tells this run's posts from others */
+    uint32_t seed;       /* of masks */
+    uint64_t now;        /* monotonic ns, read after each wait */
+    char *scratch;       /* CB_SCRATCH bytes to read into */
+    char *draft, *frame; /* a post being written, and as a frame */
+    uint32_t started;    /* connections begun */
+    uint32_t pending;    /* of them not yet joined */
+    uint32_t live;       /* joined now */
+    uint32_t ended;      /* connections lost */
+    uint64_t sent, acked, refused, dups; /* posts */
+    uint64_t frames, bytes;              /* received, since the first post */
+    uint64_t deliveries;                 /* entries received, since the first post */
+    uint64_t last_progress;              /* when something was received last, ns */
+    uint64_t errors;                     /* error frames that answer no post */
+    uint64_t gaps;                       /* gap frames */
+    struct cb_faults faults;
+    struct cb_histogram
+        latency;       /* ns from the planned time of a post to its receipt, not of slow clients */
+    char problem[400]; /* the first thing that went wrong, in words */
+};
+
+/* client.c: connections */
+uint64_t cb_clock(void);
+/* Begins the next connection. False: bench->problem says why not. */
+bool cb_client_start(struct cb_bench *bench);
+/* Writes text as one frame. What the socket does not take waits. */
+void cb_client_send(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len);
+void cb_client_pause(struct cb_bench *bench, struct cb_client *client, bool paused);
+/* Closes politely, if it is open. */
+void cb_client_end(struct cb_bench *bench, struct cb_client *client);
+/* The connection is lost or useless. */
+void cb_client_lost(struct cb_bench *bench, struct cb_client *client, const char *why);
+/* Waits for something to happen, until `deadline` at most, and handles it. */
+void cb_step(struct cb_bench *bench, uint64_t deadline);
+
+/* talk.c: requests and what comes back */
+void cb_talk_join(struct cb_bench *bench, struct cb_client *client);
+/* The next post of this client, stamped with the time at which it was due. */
+void cb_talk_post(struct cb_bench *bench, struct cb_client *client, uint64_t due);
+void cb_talk_text(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len);
+/* Keeps the first problem. */
+__attribute__((format(printf, 2, 3))) void cb_problem(struct cb_bench *bench, const char *format,
+                                                      ...);
+
+static inline uint32_t cb_number(const struct cb_bench *bench, const struct cb_client *client)
+{
+    return (uint32_t)(client - bench->clients);
+}
+
+static inline uint32_t cb_room_of(const struct cb_bench *bench, const struct cb_client *client)
+{
+    return cb_number(bench, client) % bench->options.rooms;
+}
+
+/* What was measured beside the counters of the bench. */
+struct cb_measures {
+    double join_seconds, post_seconds, drain_seconds;
+    uint32_t presence_max; /* presence frames of one client until the first post */
+    double presence_mean;
+    uint32_t presence_end;               /* the same at the end, at most */
+    bool has_cpu;                        /* cpu_* are known */
+    struct cb_cpu cpu_before, cpu_after; /* at the first post, and when all had arrived */
+    double own_cpu;                      /* seconds of CPU of chatbench in the same time */
+    int64_t pss_start, pss_joined, pss_posted, pss_end; /* bytes; -1: not known */
+    uint64_t lost, gapped; /* entries that did not come; those that a gap told */
+    uint64_t expected;     /* entries that all members together should have */
+    uint32_t lag_min;      /* entries that a slow client was behind when it read on, at least */
+    int64_t
+        kernel_max; /* bytes for one slow client in kernel buffers then, at most; -1: not known */
+};
+
+/* report.c */
+void cb_report(const struct cb_bench *bench, const struct cb_measures *m);
+
+#endif

@@ -1,0 +1,47 @@
+/* What chatbench is asked to do. */
+#ifndef CB_OPTIONS_H
+#define CB_OPTIONS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* Content of a post begins with its stamp, which needs so much. */
+#define CB_SIZE_MIN 64u
+#define CB_SIZE_MAX 65536u
+
+struct cb_options {
+    const char *url;            /* as given */
+    bool websocket;             /* else lines */
+    char host[256];             /* as in the URL, for Host: */
+    char path[256];             /* of the WebSocket */
+    struct sockaddr_storage to; /* where it leads */
+    socklen_t to_len;           /* its length */
+    bool has_source;            /* source is set */
+    struct in_addr
+        source; /* first own address; the next ones are used beyond CB_PORTS connections each */
+    bool plain; /* WebSocket without subprotocol chathub.v1 */
+    const char *prefix;      /* room names begin with it */
+    uint32_t clients, rooms; /* how many; client i is in room i % rooms */
+    uint32_t posters;        /* clients 0 … posters - 1 post, each in its room */
+    uint32_t ramp;           /* connections being made at a time */
+    uint32_t size;           /* bytes of content */
+    double rate;             /* posts a second of all posters; 0: by outstanding */
+    uint32_t outstanding;    /* posts without ack of all posters */
+    double seconds;          /* how long to post */
+    uint64_t posts;          /* how many posts in all; 0: by time */
+    double settle;           /* seconds between the last join and the first post */
+    double idle;             /* seconds of silence at the end */
+    double drain;         /* seconds without progress after which what is missing counts as lost */
+    int pid;              /* of the server, 0: not known */
+    uint32_t stall;       /* the last so many clients stop reading */
+    double stall_seconds; /* for so long from the first post on; 0: do not wait */
+    bool gaps_ok;         /* a told gap is no loss */
+    bool json;            /* report as JSON */
+};
+
+/* Reads the command line. 0: go on; 1: help was printed; -1: a mistake, told on stderr. */
+int cb_options_read(struct cb_options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,29 @@
+/* What the kernel tells about the server's process and sockets, from /proc. */
+#ifndef CB_PROC_H
+#define CB_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CB_THREADS_MAX 16
+
+struct cb_thread {
+    char name[32];       /* as the kernel knows it */
+    double user, system; /* seconds of CPU */
+};
+
+struct cb_cpu {
+    double user, system;                      /* seconds of CPU of all threads, ended ones too */
+    struct cb_thread threads[CB_THREADS_MAX]; /* those that live */
+    uint32_t count;                           /* of threads */
+};
+
+/* False: there is no such process, or it is not ours to look at. */
+bool cb_proc_cpu(int pid, struct cb_cpu *out);
+/* Proportional set size in bytes: private memory, and the process's share of what it shares. -1: not readable. */
+int64_t cb_proc_pss(int pid);
+/* Bytes that wait in the queues of this machine's IPv4 TCP socket from `local_port` to `remote_port`. False: none. */
+bool cb_proc_queues(uint16_t local_port, uint16_t remote_port, uint32_t *to_send,
+                    uint32_t *to_read);
+
+#endif
