@@ -6,6 +6,7 @@
  * Failure: its client goes first: the job is dropped, or, while a page is under way for it, lives on without client. */
 #include "core/internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* Told with "busy": when it may have passed. */
@@ -137,6 +138,7 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
 
 static int look_back(struct chi_hub *hub, struct chi_job *job)
 {
+    assert(job->room);
     uint64_t bytes = (uint64_t)hub->parts.settings->page_bytes * LOOK_BACK_PAGES;
     struct chi_log_read read = {.after = 0,
                                 .before = UINT64_MAX,
@@ -153,6 +155,7 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
 {
     switch ((enum chi_wait)job->wait) {
     case CHI_WAIT_ROOM:
+        assert(job->room);
         chi_list_append(job->room->waiters, &job->link);
         return 0;
     case CHI_WAIT_ANSWER:

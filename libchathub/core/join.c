@@ -190,7 +190,7 @@ static int trouble(struct chi_job *job)
 int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wish *wish)
 {
     struct chi_folded name;
-    struct chi_room *room;
+    struct chi_room *room = NULL;
     struct begin begin = {0, 0, false, false};
     static const struct chi_span none = {"", 0};
 
@@ -261,7 +261,7 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
 {
     struct chi_client *client = job->client;
     struct chi_folded name;
-    struct chi_room *room;
+    struct chi_room *room = NULL;
     static const struct chi_span none = {"", 0};
 
     int r = trouble(job);

@@ -80,7 +80,7 @@ int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struc
         if (!hub->parts.settings->create_rooms)
             return CHATHUB_ENOROOM;
         int r = make(hub, name, &room);
-        if (r < 0)
+        if (!room)
             return r;
     }
     *out = room;
@@ -105,7 +105,7 @@ static int make_fixed(struct chi_hub *hub, struct chi_span text)
     room = chi_core_room_find(hub, name.key);
     if (!room)
         r = make(hub, &name, &room);
-    if (r < 0)
+    if (!room)
         return r;
     room->fixed = true;
     return 0;

@@ -409,9 +409,9 @@ static void batch_settle(struct chi_delivery *d, struct batch *b, uint32_t index
 
 static void batch_send(struct chi_delivery *d, struct batch *b)
 {
-    const struct chi_transport *transport = b->transport;
     if (!b->n)
         return;
+    const struct chi_transport *transport = b->transport;
     if (!b->bytes.len) {
         for (uint32_t i = 0; i < b->n; i++)
             b->taken[i] = 0;
