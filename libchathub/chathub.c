@@ -1,8 +1,9 @@
 /* The boundary: checks what hosts hand in and calls inward; nothing behind it is forgiving.
  *
- * Happy path: new makes options, start makes the world (clock, log, delivery, hub, net, driver) and opens listeners,
- * stop says bye, waits for what is under way, closes the net and then the driver, and tells the host. Failure modes: a
- * start that fails takes down what it had made; a second stop, or free, ends at once. */
+ * Happy path: new makes options, start makes the world (clock, log, delivery, hub, net, driver)
+ * and opens listeners, stop says bye, waits for what is under way, closes the net and then the
+ * driver, and tells the host. Failure modes: a start that fails takes down what it had made; a
+ * second stop, or free, ends at once. */
 #include "chathub.h"
 
 #include <stdarg.h>
@@ -57,7 +58,7 @@ struct chathub {
     char problem[512];
 };
 
-/* -------------------------------------------------------------------------------------------------- errors */
+/* --------------------------------------------------------------------------------------- errors */
 
 /* Notes what was wrong, for chathub_problem; answers the error. */
 static int problem(struct chathub *hub, int error, const char *format, ...)
@@ -105,7 +106,7 @@ const char *chathub_problem(const struct chathub *hub)
     return hub ? hub->problem : "";
 }
 
-/* ------------------------------------------------------------------------------------------------ new, free */
+/* ------------------------------------------------------------------------------------ new, free */
 
 int chathub_new(struct chathub **out)
 {
@@ -193,7 +194,7 @@ void chathub_free(struct chathub *hub)
     free(hub);
 }
 
-/* ------------------------------------------------------------------------------------------------- options */
+/* -------------------------------------------------------------------------------------- options */
 
 static int set_listen(struct chathub *hub, const char *url)
 {
@@ -253,7 +254,7 @@ int chathub_option_at(uint32_t index, struct chathub_option *out)
     return out ? chi_options_at(index, out) : CHATHUB_EINVAL;
 }
 
-/* --------------------------------------------------------------------------------------- callbacks and routes */
+/* ------------------------------------------------------------------------- callbacks and routes */
 
 int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb, void *arg)
 {
@@ -336,7 +337,7 @@ int chathub_http_body(struct chathub *hub, const char *type, const void *bytes, 
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- authorize */
+/* ------------------------------------------------------------------------------------ authorize */
 
 /* Appends a text and its NUL to hub->text; its offset is noted before. */
 static size_t keep_text(struct chathub *hub, struct chi_span text)
@@ -379,7 +380,7 @@ int chathub_answer(struct chathub *hub, uint64_t question, int allow, const char
     return plain(hub, chi_hub_answer(hub->hub, question, allow != 0, chi_span_of(message)));
 }
 
-/* ------------------------------------------------------------------------------------------------------ start */
+/* ---------------------------------------------------------------------------------------- start */
 
 static void stop_step(struct chathub *hub);
 
@@ -500,7 +501,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- stop */
+/* ----------------------------------------------------------------------------------------- stop */
 
 /* Nothing of the hub is on the loop any more. */
 static void on_driver_closed(void *arg)
@@ -584,7 +585,7 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
     return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------- its own loop */
+/* --------------------------------------------------------------------------------- its own loop */
 
 int chathub_run(struct chathub *hub)
 {
@@ -672,7 +673,7 @@ int chathub_listener(const struct chathub *hub, uint32_t index, char *out, size_
     return error ? error : chi_net_listener(hub->net, index, out, size);
 }
 
-/* ----------------------------------------------------------------------------------------- in-process clients */
+/* --------------------------------------------------------------------------- in-process clients */
 
 static int inproc_request(struct chathub *hub, uint64_t client, const struct chi_request *request)
 {
@@ -777,7 +778,7 @@ int chathub_close(struct chathub *hub, uint64_t client)
     return error ? error : plain(hub, chi_inproc_close(hub->inproc, client));
 }
 
-/* ------------------------------------------------------------------------------------------------- statistics */
+/* ----------------------------------------------------------------------------------- statistics */
 
 int chathub_stats(const struct chathub *hub, struct chathub_stats *out)
 {

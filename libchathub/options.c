@@ -15,7 +15,8 @@
 #define HOUR   (MINUTE * 60)
 #define DAY    (HOUR * 24)
 
-/* One option. Its name is its field's with dashes for underscores; the default is a text, as a person would set it. */
+/* One option. Its name is its field's with dashes for underscores; the default is a text, as a
+ * person would set it. */
 struct option {
     const char *name;
     const char *standard;
@@ -217,7 +218,7 @@ static struct units units_of(const struct option *option)
     return (struct units){none, 1};
 }
 
-/* ------------------------------------------------------------------------------------------------ finding one */
+/* ---------------------------------------------------------------------------------- finding one */
 
 static const struct option *find(const char *name)
 {
@@ -270,7 +271,7 @@ static const char *nearest(const char *name)
     return best;
 }
 
-/* ------------------------------------------------------------------------------------------- telling what is wrong */
+/* ------------------------------------------------------------------------ telling what is wrong */
 
 /* What was given may hold anything. */
 static void keep_on_one_line(char *text)
@@ -344,7 +345,7 @@ static int fail_value(struct problem problem, const struct option *option, const
                 what[option->type], low, high);
 }
 
-/* ------------------------------------------------------------------------------------------------ reading values */
+/* ------------------------------------------------------------------------------- reading values */
 
 static bool read_switch(struct chi_span text, uint64_t *out)
 {
@@ -389,7 +390,7 @@ static bool read_number(const struct option *option, struct chi_span text, uint6
     return number == 0 && n == 0;
 }
 
-/* ------------------------------------------------------------------------------------------------ the settings */
+/* --------------------------------------------------------------------------------- the settings */
 
 static void *field(struct chi_settings *settings, const struct option *option)
 {

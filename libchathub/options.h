@@ -8,9 +8,9 @@
 /* Fills in every default. 0 or CHATHUB_ENOMEM. */
 int chi_options_defaults(struct chi_settings *settings);
 void chi_options_fini(struct chi_settings *settings);
-/* Sets by text. `started`: options of `start` are refused. problem: one line on an error, naming the option, the value,
- * what would fit, and for an unknown name the nearest known one. `listen` is not in the settings: CHATHUB_OK with
- * *is_listen set, and the caller adds the listener. */
+/* Sets by text. `started`: options of `start` are refused. problem: one line on an error, naming
+ * the option, the value, what would fit, and for an unknown name the nearest known one. `listen`
+ * is not in the settings: CHATHUB_OK with *is_listen set, and the caller adds the listener. */
 int chi_options_set(struct chi_settings *settings, const char *name, const char *value,
                     bool started, bool *is_listen, char *problem, size_t size);
 int chi_options_set_number(struct chi_settings *settings, const char *name, uint64_t value,

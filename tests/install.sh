@@ -3,7 +3,8 @@
 # The packages that a build needs; llhttp is a library in newer releases, and C sources in Debian 12.
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-dev libjansson-dev libutf8proc-dev
     uthash-dev libmd-dev libyaml-dev)
-test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils)
+test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
+    chromium)
 ci_packages=(clang-format clang-tidy cppcheck)
 
 is_installed() {

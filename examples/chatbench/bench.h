@@ -113,8 +113,7 @@ struct cb_measures {
     uint64_t lost, gapped; /* entries that did not come; those that a gap told */
     uint64_t expected;     /* entries that all members together should have */
     uint32_t lag_min;      /* entries that a slow client was behind when it read on, at least */
-    int64_t
-        kernel_max; /* bytes for one slow client in kernel buffers then, at most; -1: not known */
+    int64_t kernel_max;    /* most bytes of one slow client in the kernel; -1: not known */
 };
 
 /* report.c */

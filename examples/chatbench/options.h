@@ -19,9 +19,8 @@ struct cb_options {
     struct sockaddr_storage to; /* where it leads */
     socklen_t to_len;           /* its length */
     bool has_source;            /* source is set */
-    struct in_addr
-        source; /* first own address; the next ones are used beyond CB_PORTS connections each */
-    bool plain; /* WebSocket without subprotocol chathub.v1 */
+    struct in_addr source;   /* first own address, good for CB_PORTS connections; then the next */
+    bool plain;              /* WebSocket without subprotocol chathub.v1 */
     const char *prefix;      /* room names begin with it */
     uint32_t clients, rooms; /* how many; client i is in room i % rooms */
     uint32_t posters;        /* clients 0 … posters - 1 post, each in its room */

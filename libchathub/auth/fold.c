@@ -2,7 +2,8 @@
 
 #include "chathub.h"
 
-/* Printable ASCII, outer spaces cut off, inner runs of spaces made one (RFC 8266 section 2.3); compared without case. */
+/* Printable ASCII, outer spaces cut off, inner runs of spaces made one (RFC 8266 section 2.3);
+ * compared without case. */
 static int fold_ascii(struct chi_span text, struct chi_buf *shown, struct chi_buf *key)
 {
     size_t before = shown->len;
@@ -32,8 +33,8 @@ static int fold_ascii(struct chi_span text, struct chi_buf *shown, struct chi_bu
 #include <stdlib.h>
 #include <utf8proc.h>
 
-/* Invisible or misleading though their category is one of letters, marks or symbols: fillers, joiners, variation
- * selectors (but FE0F, which emoji have), and object replacement. */
+/* Invisible or misleading though their category is one of letters, marks or symbols: fillers,
+ * joiners, variation selectors (but FE0F, which emoji have), and object replacement. */
 static bool is_hidden(utf8proc_int32_t c)
 {
     static const struct {
@@ -47,7 +48,8 @@ static bool is_hidden(utf8proc_int32_t c)
     return false;
 }
 
-/* What a code point is in a name. A mark shows nothing by itself: a name needs something it can stand on. */
+/* What a code point is in a name. A mark shows nothing by itself: a name needs something it can
+ * stand on. */
 enum part { PART_REFUSED, PART_SPACE, PART_MARK, PART_VISIBLE };
 
 static enum part part_of(utf8proc_int32_t c)
@@ -157,8 +159,9 @@ static int map_to(struct chi_span text, utf8proc_option_t options, struct chi_bu
 
 #define KEY_OPTIONS (UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE)
 
-/* Folding to a key may uncover spaces (U+00A8 is a space and a mark in NFKC) and characters that fold once more: it
- * is done until nothing changes (RFC 8266 section 2.1 asks for as many as three rounds). */
+/* Folding to a key may uncover spaces (U+00A8 is a space and a mark in NFKC) and characters that
+ * fold once more: it is done until nothing changes (RFC 8266 section 2.1 asks for as many as
+ * three rounds). */
 static int key_of(struct chi_span text, struct chi_buf *key)
 {
     struct chi_buf rounds[2] = {{0}, {0}};

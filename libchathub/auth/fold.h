@@ -1,4 +1,5 @@
-/* Names: which are allowed, their normal form, and the key by which they are compared (RFC 8265, 8266). */
+/* Names: which are allowed, their normal form, and the key by which they are compared (RFC 8265,
+ * 8266). */
 #ifndef CHI_AUTH_FOLD_H
 #define CHI_AUTH_FOLD_H
 

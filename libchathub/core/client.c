@@ -1,8 +1,9 @@
 /* Connections and in-process clients as the hub knows them.
  *
- * Happy path: open, requests one after the other, closed. A request that has to wait stops the client's reading
- * (CHI_NEXT_WAIT); when nothing holds it any more it is put on hub->todo, and the turn lets its transport read on.
- * Failure: a client that cannot be told something (no memory) is put there too, and the turn closes it. */
+ * Happy path: open, requests one after the other, closed. A request that has to wait stops the
+ * client's reading (CHI_NEXT_WAIT); when nothing holds it any more it is put on hub->todo, and
+ * the turn lets its transport read on. Failure: a client that cannot be told something (no
+ * memory) is put there too, and the turn closes it. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -171,7 +172,7 @@ void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason)
     }
 }
 
-/* ----------------------------------------------------------------------------------------- what waits for the turn */
+/* ---------------------------------------------------------------------- what waits for the turn */
 
 void chi_core_todo(struct chi_hub *hub, struct chi_client *client)
 {
@@ -232,7 +233,7 @@ void chi_core_failed(void *self, uint32_t number, int code)
     chi_core_todo(hub, client);
 }
 
-/* ----------------------------------------------------------------------------------------------------- requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 static enum chi_next next_of(struct chi_hub *hub, struct chi_client *client)
 {

@@ -1,4 +1,5 @@
-/* What the rules need from the world: time, randomness, digests, folding of names, and a place for log lines. */
+/* What the rules need from the world: time, randomness, digests, folding of names, and a place
+ * for log lines. */
 #ifndef CHI_CORE_ENV_H
 #define CHI_CORE_ENV_H
 
@@ -26,14 +27,16 @@ struct chi_env_ops {
     void (*random)(void *self, void *bytes, size_t len);
     /* SHA-256. */
     void (*digest)(void *self, const void *bytes, size_t len, uint8_t out[32]);
-    /* Checks a name or a room's name by ../shared rules (docs/names in protocol.md) and appends to `shown` its
-     * normal form and to `key` what it is compared by. 0; CHATHUB_ENAME if the text is no name; CHATHUB_ENOMEM.
-     * Lengths are the caller's to check. */
+    /* Checks a name or a room's name by ../shared rules (docs/names in protocol.md) and appends
+     * to `shown` its normal form and to `key` what it is compared by. 0; CHATHUB_ENAME if the
+     * text is no name; CHATHUB_ENOMEM. Lengths are the caller's to check. */
     int (*fold)(void *self, enum chi_fold_kind kind, struct chi_span text, struct chi_buf *shown,
                 struct chi_buf *key);
-    /* A log line: level (enum chathub_level), event (a constant word), fields. Copies what it keeps. */
+    /* A log line: level (enum chathub_level), event (a constant word), fields. Copies what it
+     * keeps. */
     void (*log)(void *self, int level, const char *event, const struct chi_field *fields, size_t n);
-    /* There is work for chi_hub_turn: the driver calls it before the loop sleeps again. May be called often. */
+    /* There is work for chi_hub_turn: the driver calls it before the loop sleeps again. May be
+     * called often. */
     void (*wake)(void *self);
 };
 

@@ -1,8 +1,9 @@
 /* hello: who a client is, its name, and the rooms that it goes on in.
  *
- * Everything is checked before anything changes: a hello that is refused leaves the old connection of its session, its
- * name and its rooms as they were. Then the welcome, then the rooms of `resume` in order (each may have to wait), then
- * the session's other rooms, where its cursors stood. */
+ * Everything is checked before anything changes: a hello that is refused leaves the old
+ * connection of its session, its name and its rooms as they were. Then the welcome, then the
+ * rooms of `resume` in order (each may have to wait), then the session's other rooms, where its
+ * cursors stood. */
 #include "core/internal.h"
 
 /* The session that the key is of; *mine: there is a key. NULL: a new one, or an error in *r. */
@@ -156,7 +157,8 @@ static void go_on(struct chi_hub *hub, struct chi_client *client, struct chi_mem
     chi_core_todo(hub, client);
 }
 
-/* The session's rooms that are not attached, where its cursors stood; those that the hello lists in a second round. */
+/* The session's rooms that are not attached, where its cursors stood; those that the hello lists
+ * in a second round. */
 static void go_on_in_rooms(struct chi_hub *hub, struct chi_client *client)
 {
     for (struct chi_member *member = client->session->members; member; member = member->next) {

@@ -142,7 +142,7 @@ const struct chi_delivery_up *chi_hub_delivery_up(struct chi_hub *hub)
     return &hub->delivery_up;
 }
 
-/* ---------------------------------------------------------------------------------------------------- its turns */
+/* ------------------------------------------------------------------------------------ its turns */
 
 void chi_hub_turn(struct chi_hub *hub)
 {
@@ -166,7 +166,7 @@ uint64_t chi_hub_next(const struct chi_hub *hub)
     return lost < next ? lost : next;
 }
 
-/* ------------------------------------------------------------------------------------------------------ its end */
+/* -------------------------------------------------------------------------------------- its end */
 
 /* Clients are told different times, so that they do not all come back at once. */
 #define BACK_MIN_MS    1000u

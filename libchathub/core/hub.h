@@ -1,7 +1,8 @@
 /* The hub: one chat world. Rules without I/O; everything it meets comes as tables (env.h, ports.h).
  *
- * Drivers (net/, in-process clients, the simulation) open clients, hand over requests, and call chi_hub_turn when the
- * hub asked for it. All on one thread. Nothing here calls transports: effects wait in delivery for its flush. */
+ * Drivers (net/, in-process clients, the simulation) open clients, hand over requests, and call
+ * chi_hub_turn when the hub asked for it. All on one thread. Nothing here calls transports:
+ * effects wait in delivery for its flush. */
 #ifndef CHI_CORE_HUB_H
 #define CHI_CORE_HUB_H
 
@@ -14,8 +15,8 @@ struct chi_hub;
 
 /* A decision that the host is asked for. Borrowed for the call. */
 struct chi_question {
-    uint64_t id;             /* for chi_hub_answer */
-    int action;              /* enum chathub_action */
+    uint64_t id; /* for chi_hub_answer */
+    int action;  /* enum chathub_action */
     uint64_t client;
     struct chi_span user;    /* public id */
     struct chi_span name;    /* its name; for a hello: the wished one */
@@ -26,11 +27,12 @@ struct chi_question {
 struct chi_hub_parts {
     const struct chi_settings *settings; /* read at each use; outlives the hub */
     struct chi_env env;
-    struct chi_log *log;                 /* outlives the hub */
+    struct chi_log *log; /* outlives the hub */
     const struct chi_delivery_ops *delivery_ops;
-    struct chi_delivery *delivery;       /* outlives the hub */
-    /* Asked for the actions in `ask` (bits 1 << action). Answers a chathub_decision; CHATHUB_LATER: chi_hub_answer
-     * follows. Called in chi_hub_turn or chi_hub_request. NULL: everything is allowed. */
+    struct chi_delivery *delivery; /* outlives the hub */
+    /* Asked for the actions in `ask` (bits 1 << action). Answers a chathub_decision;
+     * CHATHUB_LATER: chi_hub_answer follows. Called in chi_hub_turn or chi_hub_request. NULL:
+     * everything is allowed. */
     int (*authorize)(void *ctx, const struct chi_question *question);
     void *authorize_ctx;
     uint32_t ask;
@@ -48,14 +50,15 @@ struct chi_client_desc {
     bool welcome;                  /* its first reply is `welcome` (chathub.v1) */
 };
 
-/* A new client, unnamed. Its id is never 0 and never used again. 0, CHATHUB_EFULL, CHATHUB_ESTOPPED, CHATHUB_ENOMEM. */
+/* A new client, unnamed. Its id is never 0 and never used again. 0, CHATHUB_EFULL,
+ * CHATHUB_ESTOPPED, CHATHUB_ENOMEM. */
 int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc, uint64_t *id);
 /* The slot under which delivery and transports know it. */
 uint32_t chi_hub_client_slot(uint64_t id);
 /* The way it speaks from now on (its first frame told). */
 int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encoding encoding);
-/* Its connection ended (reason: a constant word for the log line). Its session may come back, unless the reason is
- * "left": it said goodbye itself. A stale id is harmless, here and below. */
+/* Its connection ended (reason: a constant word for the log line). Its session may come back,
+ * unless the reason is "left": it said goodbye itself. A stale id is harmless, here and below. */
 void chi_hub_client_closed(struct chi_hub *hub, uint64_t id, const char *reason);
 
 /* What a driver does with the client's reading after a request. */
@@ -66,24 +69,30 @@ enum chi_next {
 };
 
 enum chi_next chi_hub_request(struct chi_hub *hub, uint64_t id, const struct chi_request *request);
-/* Something that could not be decoded: answered by an error; closed (1008) after too many in a row. */
-enum chi_next chi_hub_bad_request(struct chi_hub *hub, uint64_t id, const struct chi_decode_error *error);
+/* Something that could not be decoded: answered by an error; closed (1008) after too many in a
+ * row. */
+enum chi_next chi_hub_bad_request(struct chi_hub *hub, uint64_t id,
+                                  const struct chi_decode_error *error);
 /* It said nothing for a while: from now on it listens in its default room. */
 void chi_hub_observe(struct chi_hub *hub, uint64_t id);
-/* Ends a client as the hub's own decision, after what it is owed: `code` as in RFC 6455. With 1000 its session ends
- * too (the client itself said goodbye); with any other code it may come back. */
+/* Ends a client as the hub's own decision, after what it is owed: `code` as in RFC 6455. With
+ * 1000 its session ends too (the client itself said goodbye); with any other code it may come
+ * back. */
 void chi_hub_close_client(struct chi_hub *hub, uint64_t id, int code, struct chi_span reason);
 
-/* The host's answer; an unknown id (too late, client gone) changes nothing: CHATHUB_EGONE. `message` may be empty. */
+/* The host's answer; an unknown id (too late, client gone) changes nothing: CHATHUB_EGONE.
+ * `message` may be empty. */
 int chi_hub_answer(struct chi_hub *hub, uint64_t question, bool allow, struct chi_span message);
 
-/* Works off what waits: commits, opened rooms, answers, timers. Delivery is flushed by the driver afterwards. */
+/* Works off what waits: commits, opened rooms, answers, timers. Delivery is flushed by the
+ * driver afterwards. */
 void chi_hub_turn(struct chi_hub *hub);
-/* When chi_hub_turn has to be called though nothing woke the driver (env.now ms); UINT64_MAX: not at all. */
+/* When chi_hub_turn has to be called though nothing woke the driver (env.now ms); UINT64_MAX:
+ * not at all. */
 uint64_t chi_hub_next(const struct chi_hub *hub);
 
-/* No new clients and requests; bye to all (retry_after in it), drafts are waited for; the driver looks at `idle` and
- * then closes clients by chi_hub_close_all(1001). */
+/* No new clients and requests; bye to all (retry_after in it), drafts are waited for; the driver
+ * looks at `idle` and then closes clients by chi_hub_close_all(1001). */
 void chi_hub_stop(struct chi_hub *hub);
 bool chi_hub_idle(const struct chi_hub *hub); /* no draft is uncommitted, no decision pending */
 void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason);
@@ -97,7 +106,8 @@ struct chi_hub_counts {
     uint64_t posts, dups, refused, bad_requests;                   /* since the start */
 };
 void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out);
-/* For tests: looks whether all that the hub holds about itself agrees; a constant text of the first fault, or NULL. */
+/* For tests: looks whether all that the hub holds about itself agrees; a constant text of the
+ * first fault, or NULL. */
 const char *chi_hub_check(const struct chi_hub *hub);
 
 #endif

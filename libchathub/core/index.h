@@ -1,4 +1,5 @@
-/* Finds things in tables by a text of theirs: a keyed hash of their numbers, 4 to 8 bytes for each. */
+/* Finds things in tables by a text of theirs: a keyed hash of their numbers, 4 to 8 bytes for
+ * each. */
 #ifndef CHI_CORE_INDEX_H
 #define CHI_CORE_INDEX_H
 

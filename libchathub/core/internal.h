@@ -1,4 +1,5 @@
-/* The hub's own records: clients, sessions, names, members, rooms, waiting requests. Private to core/. */
+/* The hub's own records: clients, sessions, names, members, rooms, waiting requests. Private to
+ * core/. */
 #ifndef CHI_CORE_INTERNAL_H
 #define CHI_CORE_INTERNAL_H
 
@@ -13,7 +14,8 @@
 #define CHI_USER_LEN 16
 /* Who types in one room at the same time; more are not told. */
 #define CHI_TYPERS_MAX 64
-/* What a step answers beside 0 (done) and errors: the request has to wait, job->wait says for what. */
+/* What a step answers beside 0 (done) and errors: the request has to wait, job->wait says for
+ * what. */
 #define CHI_STEP_WAIT 1
 
 /* A checked name as it is shown and as it is compared. Shared, counted, never changed. */
@@ -57,7 +59,8 @@ struct chi_client {
     uint8_t spoke;               /* it sent something, or observes */
 };
 
-/* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it has been told. */
+/* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it
+ * has been told. */
 struct chi_session {
     struct chi_slot slot;
     char user[CHI_USER_LEN]; /* public id */
@@ -137,8 +140,8 @@ enum chi_wait {
     CHI_WAIT_TURN,       /* it is in hub->ready */
 };
 
-/* A request on its way. Its steps run from their beginning each time; what was found out stays here. It lives on the
- * stack until it has to wait. */
+/* A request on its way. Its steps run from their beginning each time; what was found out stays
+ * here. It lives on the stack until it has to wait. */
 struct chi_job {
     struct chi_link link; /* in room->waiters, hub->blocked or hub->ready */
     struct chi_link all;  /* in hub->jobs, once kept */
@@ -240,7 +243,7 @@ static inline struct chi_span chi_session_user(const struct chi_session *session
     return (struct chi_span){session->user, CHI_USER_LEN};
 }
 
-/* --------------------------------------------------------------------------------------------------- tell.c */
+/* --------------------------------------------------------------------------------------- tell.c */
 
 /* Replies to a client; one that cannot be told is closed in the next turn. */
 void chi_core_reply(struct chi_hub *hub, struct chi_client *client, const struct chi_reply *reply);
@@ -255,7 +258,7 @@ void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi
 void chi_core_log(struct chi_hub *hub, int level, const char *event,
                   const struct chi_client *client, struct chi_field one, struct chi_field two);
 
-/* -------------------------------------------------------------------------------------------------- names.c */
+/* -------------------------------------------------------------------------------------- names.c */
 
 struct chi_name *chi_name_new(struct chi_span shown, struct chi_span key);
 struct chi_name *chi_name_ref(struct chi_name *name);
@@ -264,7 +267,8 @@ void chi_name_unref(struct chi_name *name); /* NULL is allowed */
 struct chi_folded {
     struct chi_span shown, key;
 };
-/* Checks a name or room name; *out holds until the next call. CHATHUB_ENAME, CHATHUB_EROOMNAME, CHATHUB_ENOMEM. */
+/* Checks a name or room name; *out holds until the next call. CHATHUB_ENAME, CHATHUB_EROOMNAME,
+ * CHATHUB_ENOMEM. */
 int chi_core_fold(struct chi_hub *hub, enum chi_fold_kind kind, struct chi_span text,
                   struct chi_folded *out);
 /* Whether only the hub may give this name, by its key. */
@@ -278,7 +282,7 @@ void chi_core_key(struct chi_hub *hub, uint64_t serial, char out[CHI_KEY_LEN + 1
 bool chi_core_key_valid(struct chi_span key);
 void chi_core_user(struct chi_hub *hub, struct chi_span key, char user[CHI_USER_LEN]);
 
-/* ------------------------------------------------------------------------------------------------- client.c */
+/* ------------------------------------------------------------------------------------- client.c */
 
 /* NULL: a stale id. */
 struct chi_client *chi_core_client(const struct chi_hub *hub, uint64_t id);
@@ -302,7 +306,7 @@ void chi_core_failed(void *hub, uint32_t client, int code);
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client);
 void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client);
 
-/* ---------------------------------------------------------------------------------------------------- job.c */
+/* ---------------------------------------------------------------------------------------- job.c */
 
 /* Runs a job until it is done (0) or waits (CHI_STEP_WAIT). `job` is not to be used afterwards. */
 int chi_core_run(struct chi_hub *hub, struct chi_job *job);
@@ -313,29 +317,30 @@ void chi_core_job_free(struct chi_job *job);
 void chi_core_job_ready(struct chi_hub *hub, struct chi_job *job);
 void chi_core_work_jobs(struct chi_hub *hub);
 
-/* ---------------------------------------------------------------------------------------------- authorize.c */
+/* ---------------------------------------------------------------------------------- authorize.c */
 
-/* Asks the host, if it wants to be asked. 0: allowed; CHATHUB_EDENIED; CHI_STEP_WAIT. What was decided holds for
- * the job until chi_core_decided_done. */
+/* Asks the host, if it wants to be asked. 0: allowed; CHATHUB_EDENIED; CHI_STEP_WAIT. What was
+ * decided holds for the job until chi_core_decided_done. */
 int chi_core_decide(struct chi_hub *hub, struct chi_job *job, int action, struct chi_span name,
                     struct chi_span room, struct chi_span content);
 void chi_core_decided_done(struct chi_job *job);
 /* Sets the timer of a kept job that waits for its answer. */
 int chi_core_await_answer(struct chi_hub *hub, struct chi_job *job);
 
-/* ------------------------------------------------------------------------------------------------ session.c */
+/* ------------------------------------------------------------------------------------ session.c */
 
 struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN]);
 struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key);
-/* A session for a client without one. `name` NULL: a guest's name is made; else its reference is taken over on success.
- * `user` NULL: a key is made. */
+/* A session for a client without one. `name` NULL: a guest's name is made; else its reference is
+ * taken over on success. `user` NULL: a key is made. */
 int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *user,
                     struct chi_name *name, struct chi_session **out);
 /* Takes over the reference of `name`. 0 or CHATHUB_ENOMEM. */
 int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct chi_name *name);
 /* Its client goes, is still known to delivery, and is not told `left`. */
 void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool leaves);
-/* It goes on with another client, where its cursors stand; none of its memberships is attached yet. */
+/* It goes on with another client, where its cursors stand; none of its memberships is attached
+ * yet. */
 void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client);
 /* Those whose time to return is over. */
 void chi_session_expire(struct chi_hub *hub);
@@ -345,7 +350,7 @@ void chi_session_settle(struct chi_hub *hub, struct chi_session *session);
 /* The client's session, made if it may have one. 0, CHATHUB_ENAMEREQUIRED, CHI_STEP_WAIT … */
 int chi_session_need(struct chi_hub *hub, struct chi_job *job);
 
-/* ------------------------------------------------------------------------------------------------- member.c */
+/* ------------------------------------------------------------------------------------- member.c */
 
 /* A session's place in a room, unless it ended; NULL: none. */
 struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room);
@@ -356,20 +361,22 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
                                        struct chi_room *room);
 /* Ends the client's observing: an observer that is in a room is none. */
 int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint64_t from);
-/* Delivery reads no more for it; it knows where to go on. `told`: delivery is to be told (the client stays). */
+/* Delivery reads no more for it; it knows where to go on. `told`: delivery is to be told (the
+ * client stays). */
 void chi_core_member_detach(struct chi_hub *hub, struct chi_member *member, bool told);
 /* Its place ends. `told` as above. */
 void chi_core_member_end(struct chi_hub *hub, struct chi_member *member, bool told);
 /* Frees a place that ended and that nothing needs any more. */
 void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member);
 
-/* --------------------------------------------------------------------------------------------------- room.c */
+/* --------------------------------------------------------------------------------------- room.c */
 
 /* A room's name as it came; absent: the client's default room. *out as chi_core_fold. */
 int chi_core_room_name(struct chi_hub *hub, const struct chi_client *client, struct chi_span text,
                        struct chi_folded *out);
 struct chi_room *chi_core_room_find(const struct chi_hub *hub, struct chi_span key);
-/* Finds or makes it and has it opened. 0: open; CHI_STEP_WAIT: opening; errors. *out is set in both good cases. */
+/* Finds or makes it and has it opened. 0: open; CHI_STEP_WAIT: opening; errors. *out is set in
+ * both good cases. */
 int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out);
 int chi_core_room_fixed(struct chi_hub *hub);
 /* To be called whenever something that keeps a room loaded ended. Acts in the turn. */
@@ -378,7 +385,7 @@ void chi_core_work_idle(struct chi_hub *hub);
 void chi_core_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top);
 void chi_core_rooms_free(struct chi_hub *hub);
 
-/* --------------------------------------------------------------------------------------------------- join.c */
+/* --------------------------------------------------------------------------------------- join.c */
 
 struct chi_wish {
     struct chi_span room; /* absent: the default room */
@@ -392,7 +399,7 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job);
 void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_span ref,
                      uint64_t start);
 
-/* ----------------------------------------------------------------- hello.c, posting.c, history.c, who.c, signs.c */
+/* ------------------------------------------------ hello.c, posting.c, history.c, who.c, signs.c */
 
 int chi_core_hello(struct chi_hub *hub, struct chi_job *job);
 int chi_core_post(struct chi_hub *hub, struct chi_job *job);
@@ -409,7 +416,7 @@ void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool te
 /* The member that a request about a room is for, or CHATHUB_ENOTMEMBER and the like. */
 int chi_core_member_needed(struct chi_hub *hub, struct chi_job *job, struct chi_member **out);
 
-/* ----------------------------------------------------------------------------------------------- presence.c */
+/* ----------------------------------------------------------------------------------- presence.c */
 
 /* What is true of a member changed (it came, went, has another name, or has no drafts any more). */
 void chi_presence_touch(struct chi_hub *hub, struct chi_member *member);
@@ -417,7 +424,8 @@ void chi_presence_touch(struct chi_hub *hub, struct chi_member *member);
 void chi_presence_timer(struct chi_timer *timer);
 /* Whether names are told in this room. */
 bool chi_presence_names(const struct chi_hub *hub, const struct chi_room *room);
-/* Who is there as the room was told, `self` (may be NULL) always among them, in hub->present. false: no memory. */
+/* Who is there as the room was told, `self` (may be NULL) always among them, in hub->present.
+ * false: no memory. */
 bool chi_presence_list(struct chi_hub *hub, const struct chi_room *room,
                        const struct chi_member *self, uint32_t *count);
 /* How many are there as the room was told, and `self`. */

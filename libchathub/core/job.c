@@ -1,9 +1,10 @@
 /* Requests on their way.
  *
- * Happy path: a request is done in one go and never leaves the stack. One that has to wait (a room opens, the host
- * decides, the log looks something up, too many drafts) is copied, and its step is run again from the beginning when
- * that is over: so everything is checked again, and only what job keeps is not asked twice.
- * Failure: its client goes first: the job is dropped, or, while a page is under way for it, lives on without client. */
+ * Happy path: a request is done in one go and never leaves the stack. One that has to wait (a
+ * room opens, the host decides, the log looks something up, too many drafts) is copied, and its
+ * step is run again from the beginning when that is over: so everything is checked again, and
+ * only what job keeps is not asked twice. Failure: its client goes first: the job is dropped,
+ * or, while a page is under way for it, lives on without client. */
 #include "core/internal.h"
 
 #include <assert.h>

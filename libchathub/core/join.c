@@ -1,7 +1,8 @@
 /* Into rooms and out of them.
  *
- * A join folds the room's name, asks the host, has the room opened, finds where its cursor begins (which may need a look
- * into the log), and only then changes anything. Each of these may have to wait; the step then begins anew. */
+ * A join folds the room's name, asks the host, has the room opened, finds where its cursor
+ * begins (which may need a look into the log), and only then changes anything. Each of these may
+ * have to wait; the step then begins anew. */
 #include "core/internal.h"
 
 /* Where a cursor is to begin. */
@@ -128,7 +129,8 @@ static void promote(struct chi_hub *hub, struct chi_member *member)
     chi_core_observe_end(hub, client);
 }
 
-/* A cursor that cannot be made is no reason to lose the membership: the client is closed and may come back to it. */
+/* A cursor that cannot be made is no reason to lose the membership: the client is closed and may
+ * come back to it. */
 static int place_cursor(struct chi_hub *hub, struct chi_member *member, bool is_new, uint64_t from)
 {
     struct chi_client *client = member->session->client;

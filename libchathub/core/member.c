@@ -24,8 +24,8 @@ struct chi_member *chi_core_member_named(const struct chi_session *session, stru
     return NULL;
 }
 
-/* Who ended and is back before the room was told: what the room knows of it goes over to the new member, so that nobody
- * sees the same public id come before it went. */
+/* Who ended and is back before the room was told: what the room knows of it goes over to the new
+ * member, so that nobody sees the same public id come before it went. */
 static void inherit(struct chi_hub *hub, struct chi_member *member)
 {
     struct chi_link *pending = &member->room->pending;

@@ -33,7 +33,8 @@ void chi_name_unref(struct chi_name *name)
         free(name);
 }
 
-/* Longer ones are refused before they are folded, which may shorten them: 3 bytes to 1 in the normal form. */
+/* Longer ones are refused before they are folded, which may shorten them: 3 bytes to 1 in the
+ * normal form. */
 #define UNFOLDED_TIMES 4u
 
 int chi_core_fold(struct chi_hub *hub, enum chi_fold_kind kind, struct chi_span text,

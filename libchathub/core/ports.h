@@ -1,7 +1,8 @@
 /* The hub's doors: the tables through which core meets logs, delivery, dialects and transports.
  *
- * Unless a slot says otherwise: it is called on the hub's thread, must not block, must not call back into its
- * caller before it returned, borrows what it is handed for the call only, and is never NULL. */
+ * Unless a slot says otherwise: it is called on the hub's thread, must not block, must not call
+ * back into its caller before it returned, borrows what it is handed for the call only, and is
+ * never NULL. */
 #ifndef CHI_CORE_PORTS_H
 #define CHI_CORE_PORTS_H
 
@@ -14,34 +15,36 @@
 #include "core/request.h"
 #include "util/buf.h"
 
-/* ------------------------------------------------------------------------------------------------- dialects */
+/* ------------------------------------------------------------------------------------- dialects */
 
 struct chi_decode_error {
-    int code;              /* enum chathub_error */
-    struct chi_span ref;   /* as far as it could be read */
-    char message[200];     /* what is wrong and what to do; NUL-terminated */
+    int code;            /* enum chathub_error */
+    struct chi_span ref; /* as far as it could be read */
+    char message[200];   /* what is wrong and what to do; NUL-terminated */
 };
 
-/* A dialect writes and reads text; it has no state per client and no memory of its own but `decoder`. */
+/* A dialect writes and reads text; it has no state per client and no memory of its own but
+ * `decoder`. */
 struct chi_dialect {
     const char *name;
-    /* Reads one frame or line of valid UTF-8 into *out, whose spans stay valid until the next decode with the same
-     * `scratch` (owned by the caller, reset by decode). 1: a request; 0: nothing to do (an empty line);
-     * negative: not understood, *error says why. */
+    /* Reads one frame or line of valid UTF-8 into *out, whose spans stay valid until the next
+     * decode with the same `scratch` (owned by the caller, reset by decode). 1: a request; 0:
+     * nothing to do (an empty line); negative: not understood, *error says why. */
     int (*decode)(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                   struct chi_decode_error *error);
-    /* Each appends the text of one frame to `out`, without framing, and nothing if the dialect has no such frame.
-     * `room` is the display name of the entry's room. Failure shows in out->failed. */
+    /* Each appends the text of one frame to `out`, without framing, and nothing if the dialect
+     * has no such frame. `room` is the display name of the entry's room. Failure shows in
+     * out->failed. */
     void (*encode_entry)(struct chi_buf *out, struct chi_span room, const struct chi_entry *entry);
     void (*encode_reply)(struct chi_buf *out, const struct chi_reply *reply);
     void (*encode_signal)(struct chi_buf *out, const struct chi_signal *signal);
-    /* `welcome` does not show the session's key: whoever speaks it cannot come back to a session that was made here, and
-     * such a session ends with its connection. */
+    /* `welcome` does not show the session's key: whoever speaks it cannot come back to a session
+     * that was made here, and such a session ends with its connection. */
     bool hides_key;
 };
 
-/* A framing makes one frame of the text that stands in `buf` from `start` to its end: it may put bytes before
- * and behind it (a WebSocket header; a newline), or nothing. */
+/* A framing makes one frame of the text that stands in `buf` from `start` to its end: it may put
+ * bytes before and behind it (a WebSocket header; a newline), or nothing. */
 struct chi_framing {
     const char *name;
     void (*frame)(struct chi_buf *buf, size_t start);
@@ -52,32 +55,37 @@ struct chi_encoding {
     const struct chi_framing *framing;
 };
 
-/* ----------------------------------------------------------------------------------------------- transports */
+/* ----------------------------------------------------------------------------------- transports */
 
-/* A transport carries bytes for its connections, which it numbers itself (`conn`). Delivery calls send, write_many and
- * take_control from its flush alone; read and close may come at any time, also from within the transport's own calls
- * into the hub (a request may close its client): they must not call back, nor free what a caller still uses. Every connection in these calls is one that was given to chi_hub_client_open and is not closed since. */
+/* A transport carries bytes for its connections, which it numbers itself (`conn`). Delivery
+ * calls send, write_many and take_control from its flush alone; read and close may come at any
+ * time, also from within the transport's own calls into the hub (a request may close its
+ * client): they must not call back, nor free what a caller still uses. Every connection in these
+ * calls is one that was given to chi_hub_client_open and is not closed since. */
 struct chi_transport {
-    /* Hands over `len` bytes (> 0); answers how many were taken, fewer than `len` if it must wait (it then calls
-     * chi_delivery_writable once it can take more). Negative: broken; it reports chi_hub_client_closed later, not
-     * inside this call. */
+    /* Hands over `len` bytes (> 0); answers how many were taken, fewer than `len` if it must
+     * wait (it then calls chi_delivery_writable once it can take more). Negative: broken; it
+     * reports chi_hub_client_closed later, not inside this call. */
     ptrdiff_t (*send)(void *self, uint32_t conn, const void *bytes, size_t len);
     /* The same span to many: taken[i] as `send` would answer for conns[i], -1 where broken. */
     void (*write_many)(void *self, const void *bytes, size_t len, const uint32_t *conns, size_t n,
                        int32_t *taken);
-    /* Asked at a frame boundary after chi_delivery_poke: appends the transport's own frames (pong, ping). NULL: it
-     * has none. */
+    /* Asked at a frame boundary after chi_delivery_poke: appends the transport's own frames
+     * (pong, ping). NULL: it has none. */
     void (*take_control)(void *self, uint32_t conn, struct chi_buf *out);
-    /* Stops (false) or goes on (true) reading requests; frames that it has read already wait in it. */
+    /* Stops (false) or goes on (true) reading requests; frames that it has read already wait in
+     * it. */
     void (*read)(void *self, uint32_t conn, bool on);
-    /* The hub is done with this connection: sends `rest` (what the hub had begun to send or owed as replies), then
-     * says goodbye in its protocol with `code` (an RFC 6455 close code) and `reason`, and frees it in its own time.
-     * Code 0: a frame was torn (no memory): it is cut without a word. No further call for `conn`, nor from it. */
-    void (*close)(void *self, uint32_t conn, int code, struct chi_span reason, struct chi_span rest);
+    /* The hub is done with this connection: sends `rest` (what the hub had begun to send or owed
+     * as replies), then says goodbye in its protocol with `code` (an RFC 6455 close code) and
+     * `reason`, and frees it in its own time. Code 0: a frame was torn (no memory): it is cut
+     * without a word. No further call for `conn`, nor from it. */
+    void (*close)(void *self, uint32_t conn, int code, struct chi_span reason,
+                  struct chi_span rest);
     void *self; /* handed to every slot */
 };
 
-/* ----------------------------------------------------------------------------------------------------- logs */
+/* ----------------------------------------------------------------------------------------- logs */
 
 /* Numbers that logs give out are positions: > 0, < 2^53, strictly increasing over the log. */
 #define CHI_POSITION_MAX ((1ull << 53) - 1)
@@ -85,12 +93,11 @@ struct chi_transport {
 #define CHI_EPOCH_LEN 16
 
 struct chi_log_result {
-    void *token;             /* what came with the draft; NULL for an entry that somebody else posted */
-    int status;              /* 0 committed; CHATHUB_EDUP: first one is `entry`; CHATHUB_ECIDREUSED; CHATHUB_ELOG
+    void *token; /* what came with the draft; NULL for an entry that somebody else posted */
+    int status; /* 0 committed; CHATHUB_EDUP: first one is `entry`; CHATHUB_ECIDREUSED; CHATHUB_ELOG
                                 not committed; CHATHUB_EUNKNOWN: may or may not be */
     uint32_t room;           /* the hub's number of the room */
-    struct chi_entry *entry; /* committed: the entry. dup: position and time of the first are all that holds.
-                                else NULL. Borrowed */
+    struct chi_entry *entry; /* committed: it. dup: the first, position and time only. Or NULL */
     uint64_t retry_after;    /* errors: ms after which it may work again, 0: not known */
 };
 
@@ -98,29 +105,32 @@ struct chi_log_page {
     int status;                       /* 0 or CHATHUB_ELOG */
     struct chi_entry *const *entries; /* oldest first. Borrowed */
     uint32_t count;
-    bool more;                        /* there are more in the asked direction */
+    bool more; /* there are more in the asked direction */
 };
 
 /* What a log reports, always from within its `poll`, in the order in which it happened. */
 struct chi_log_up {
-    /* A room is ready: its handle in the log and its newest position (0: none). status as in chi_log_result. */
+    /* A room is ready: its handle in the log and its newest position (0: none). status as in
+     * chi_log_result. */
     void (*opened)(void *hub, uint32_t room, int status, void *handle, uint64_t top);
-    /* Entries of one room arrive in the order of their positions. Drafts are answered in the order of append. */
+    /* Entries of one room arrive in the order of their positions. Drafts are answered in the
+     * order of append. */
     void (*committed)(void *hub, const struct chi_log_result *results, size_t n);
     void *hub;
 };
 
 /* Who asked for a page; a part of something that lives until the page came or the log was freed. */
 struct chi_log_reader {
-    void (*page)(struct chi_log_reader *reader, const struct chi_log_page *page); /* once, from within `poll` */
+    void (*page)(struct chi_log_reader *reader,
+                 const struct chi_log_page *page); /* once, from within `poll` */
 };
 
 struct chi_log_read {
-    uint64_t after;   /* entries with position > after … */
-    uint64_t before;  /* … and < before; UINT64_MAX: no bound */
-    uint32_t limit;   /* at most so many entries, > 0 */
-    uint32_t bytes;   /* and at most so many bytes of entries, but always one */
-    bool backward;    /* the newest of them (true) or the oldest (false); pages are oldest first either way */
+    uint64_t after;  /* entries with position > after … */
+    uint64_t before; /* … and < before; UINT64_MAX: no bound */
+    uint32_t limit;  /* at most so many entries, > 0 */
+    uint32_t bytes;  /* and at most so many bytes of entries, but always one */
+    bool backward;   /* the newest of them (true) or the oldest; oldest first in both */
     struct chi_log_reader *reader; /* gets the page */
 };
 
@@ -129,34 +139,42 @@ struct chi_log {
     void (*bind)(struct chi_log *log, const struct chi_log_up *up);
     /* Identity of this opening, CHI_EPOCH_LEN characters. Valid as long as the log. */
     struct chi_span (*epoch)(struct chi_log *log);
-    /* Whether a position that was read under `epoch` means the same today (the epoch is known, and the position
-     * lies before the next epoch's first). An empty epoch means the current one. */
+    /* Whether a position that was read under `epoch` means the same today (the epoch is known,
+     * and the position lies before the next epoch's first). An empty epoch means the current
+     * one. */
     bool (*holds)(struct chi_log *log, struct chi_span epoch, uint64_t position);
     /* ms for which (room, user, cid) is remembered at least. */
     uint64_t (*horizon)(struct chi_log *log);
-    /* Opens a room under the hub's number `room`: `opened` follows. The name is the room's comparison key. */
+    /* Opens a room under the hub's number `room`: `opened` follows. The name is the room's
+     * comparison key. */
     int (*open)(struct chi_log *log, uint32_t room, struct chi_span key);
-    /* The hub needs the handle no more: no append and no read with it from now on. Reads under way still answer. */
+    /* The hub needs the handle no more: no append and no read with it from now on. Reads under
+     * way still answer. */
     void (*close)(struct chi_log *log, void *handle);
-    /* Takes a draft (adds its own reference) for a room; `committed` follows with `token`. An error: it was not
-     * taken (CHATHUB_EAGAIN: full, CHATHUB_ENOMEM, CHATHUB_ELOG) and `committed` does not follow. */
+    /* Takes a draft (adds its own reference) for a room; `committed` follows with `token`. An
+     * error: it was not taken (CHATHUB_EAGAIN: full, CHATHUB_ENOMEM, CHATHUB_ELOG) and
+     * `committed` does not follow. */
     int (*append)(struct chi_log *log, void *handle, struct chi_entry *draft, void *token);
-    /* `reader->page` follows, unless this answers an error. A read that crosses an append sees it or does not. */
+    /* `reader->page` follows, unless this answers an error. A read that crosses an append sees
+     * it or does not. */
     int (*read)(struct chi_log *log, void *handle, const struct chi_log_read *read);
-    /* The entry at this position loses its texts, everywhere and for good; position, prev and time stay.
-     * 0, CHATHUB_ENOENT, CHATHUB_ELOG. */
+    /* The entry at this position loses its texts, everywhere and for good; position, prev and
+     * time stay. 0, CHATHUB_ENOENT, CHATHUB_ELOG. */
     int (*redact)(struct chi_log *log, void *handle, uint64_t position);
     /* Reports what is done. Called in each turn. */
     void (*poll)(struct chi_log *log);
-    /* When poll should be called next though nothing woke the hub (env.now ms); UINT64_MAX: never. */
+    /* When poll should be called next though nothing woke the hub (env.now ms); UINT64_MAX:
+     * never. */
     uint64_t (*next)(struct chi_log *log);
-    /* Ends it: nothing is reported any more. May block until its threads are done. NULL is allowed. */
+    /* Ends it: nothing is reported any more. May block until its threads are done. NULL is
+     * allowed. */
     void (*free)(struct chi_log *log);
 };
 
-/* ------------------------------------------------------------------------------------------------- delivery */
+/* ------------------------------------------------------------------------------------- delivery */
 
-/* Delivery brings entries from logs to members. Rooms and clients are known by the hub's numbers (dense slots). */
+/* Delivery brings entries from logs to members. Rooms and clients are known by the hub's numbers
+ * (dense slots). */
 
 struct chi_delivery;
 
@@ -166,25 +184,32 @@ struct chi_delivery_client {
     struct chi_encoding encoding;
 };
 
-/* How core calls delivery (implemented in delivery/; the simulation may stand in). Bytes go out only in `flush`. */
+/* How core calls delivery (implemented in delivery/; the simulation may stand in). Bytes go out
+ * only in `flush`. */
 struct chi_delivery_ops {
-    int (*client_open)(struct chi_delivery *d, uint32_t client, const struct chi_delivery_client *as);
+    int (*client_open)(struct chi_delivery *d, uint32_t client,
+                       const struct chi_delivery_client *as);
     /* From the next frame on. */
     int (*client_encoding)(struct chi_delivery *d, uint32_t client, struct chi_encoding encoding);
-    /* The hub ends it: transport->close, at once, with the replies that it is owed. All its memberships end. */
+    /* The hub ends it: transport->close, at once, with the replies that it is owed. All its
+     * memberships end. */
     void (*client_close)(struct chi_delivery *d, uint32_t client, int code, struct chi_span reason);
     /* The transport ended it: everything of it is forgotten; the transport is not called. */
     void (*client_gone)(struct chi_delivery *d, uint32_t client);
-    /* Encodes a reply and queues it before any entry not yet sent. 0; 1: taken, but the client has so many replies
-     * waiting that it should not be read from (`drained` follows); CHATHUB_ENOMEM: it could not be taken: close. */
+    /* Encodes a reply and queues it before any entry not yet sent. 0; 1: taken, but the client
+     * has so many replies waiting that it should not be read from (`drained` follows);
+     * CHATHUB_ENOMEM: it could not be taken: close. */
     int (*reply)(struct chi_delivery *d, uint32_t client, const struct chi_reply *reply);
-    /* A room opens with its log's handle and newest position; name, its display name, stays valid until room_close. */
-    int (*room_open)(struct chi_delivery *d, uint32_t room, struct chi_span name, void *handle, uint64_t top);
+    /* A room opens with its log's handle and newest position; name, its display name, stays
+     * valid until room_close. */
+    int (*room_open)(struct chi_delivery *d, uint32_t room, struct chi_span name, void *handle,
+                     uint64_t top);
     /* It has no members any more (the caller saw to that). */
     void (*room_close)(struct chi_delivery *d, uint32_t room);
-    /* The client reads the room's entries after `from`. signals: it gets the room's signals too (observers do not),
-     * from now on. */
-    int (*member_join)(struct chi_delivery *d, uint32_t room, uint32_t client, uint64_t from, bool signals);
+    /* The client reads the room's entries after `from`. signals: it gets the room's signals too
+     * (observers do not), from now on. */
+    int (*member_join)(struct chi_delivery *d, uint32_t room, uint32_t client, uint64_t from,
+                       bool signals);
     /* An observer becomes a member: its cursor stays, signals begin now. */
     void (*member_signals)(struct chi_delivery *d, uint32_t room, uint32_t client);
     /* No entry of the room after this. Harmless if it is no member. */
@@ -202,11 +227,11 @@ struct chi_delivery_ops {
 struct chi_delivery_up {
     /* Fewer replies wait than the bound: it may be read from again. */
     void (*drained)(void *hub, uint32_t client);
-    /* No memory, or another reason why this client cannot be served on: the hub closes it, resumable. Called at most
-     * once per client; delivery has stopped pumping it. */
+    /* No memory, or another reason why this client cannot be served on: the hub closes it,
+     * resumable. Called at most once per client; delivery has stopped pumping it. */
     void (*failed)(void *hub, uint32_t client, int code);
-    /* The presence of a room as one signal (a snapshot, or the count where it is too large for names), for a member
-     * that fell out of the room's ring. Valid until the next call. */
+    /* The presence of a room as one signal (a snapshot, or the count where it is too large for
+     * names), for a member that fell out of the room's ring. Valid until the next call. */
     const struct chi_signal *(*snapshot)(void *hub, uint32_t room);
     void *hub;
 };

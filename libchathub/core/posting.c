@@ -1,9 +1,9 @@
 /* Posts: from request to draft, and from the log's answer to the ack.
  *
- * Happy path: the post is checked, the log takes the draft, later says it is committed: the entry goes to delivery, the
- * ack to the poster. Failures: the poster is gone or another connection has its session (no ack: whoever comes back
- * posts again with the same cid); the log cannot, or does not know (told as an error); too many drafts (the poster is
- * not read from). */
+ * Happy path: the post is checked, the log takes the draft, later says it is committed: the
+ * entry goes to delivery, the ack to the poster. Failures: the poster is gone or another
+ * connection has its session (no ack: whoever comes back posts again with the same cid); the log
+ * cannot, or does not know (told as an error); too many drafts (the poster is not read from). */
 #include "core/internal.h"
 
 #include <inttypes.h>
@@ -162,7 +162,7 @@ int chi_core_post(struct chi_hub *hub, struct chi_job *job)
     return r ? r : append(hub, job, member);
 }
 
-/* --------------------------------------------------------------------------------------------- what the log answers */
+/* ------------------------------------------------------------------------- what the log answers */
 
 static void note_post(struct chi_hub *hub, const struct chi_client *client,
                       const struct chi_draft *draft, uint64_t position)

@@ -1,10 +1,12 @@
 /* Who is in a room, told to the room.
  *
- * Each member carries the name under which the room was told of it (`told`). Where that is not what is true, the member
- * is pending; a signal tells the differences of all pending ones and makes them true. So who comes and goes between two
- * signals is never told, what waits is bounded by who is there, and leaving needs no memory.
- * The first change is told at once, the next ones in windows that grow with the room. Members whose own posts are not
- * committed stay pending until they are. Where names are too many, only counts are told, and later a whole list. */
+ * Each member carries the name under which the room was told of it (`told`). Where that is not
+ * what is true, the member is pending; a signal tells the differences of all pending ones and
+ * makes them true. So who comes and goes between two signals is never told, what waits is
+ * bounded by who is there, and leaving needs no memory. The first change is told at once, the
+ * next ones in windows that grow with the room. Members whose own posts are not committed stay
+ * pending until they are. Where names are too many, only counts are told, and later a whole
+ * list. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -164,7 +166,8 @@ static void tell_whole(struct chi_hub *hub, struct chi_room *room)
     CHI_DELIVERY(hub, signal, room->slot.number, &signal);
 }
 
-/* A room that had too many for names has to shrink by an eighth before they are told again, lest it goes to and fro. */
+/* A room that had too many for names has to shrink by an eighth before they are told again, lest
+ * it goes to and fro. */
 static bool few_enough(const struct chi_hub *hub, const struct chi_room *room)
 {
     uint32_t names = hub->parts.settings->presence_names;

@@ -27,7 +27,8 @@ static size_t size_of_texts(const struct chi_request *r)
     return len;
 }
 
-/* Moves a span's text to `at`. A text that is there but empty stays told from one that is absent. */
+/* Moves a span's text to `at`. A text that is there but empty stays told from one that is
+ * absent. */
 static char *move(char *at, struct chi_span *span)
 {
     if (!span->at)

@@ -17,15 +17,15 @@ enum chi_request_type {
     CHI_REQUEST_TYPING,    /* room, on */
     CHI_REQUEST_STATUS,    /* content: the status text, empty for none */
     CHI_REQUEST_PING,
-    CHI_REQUEST_HELP,      /* human lines only: answered by CHI_REPLY_HELP */
+    CHI_REQUEST_HELP, /* human lines only: answered by CHI_REPLY_HELP */
 };
 
 /* Where a member begins to read. */
 enum chi_start_kind {
     CHI_START_DEFAULT, /* the last N, N by setting */
     CHI_START_NOW,
-    CHI_START_LAST,    /* the last `count` */
-    CHI_START_AFTER,   /* after `position`, which was read under `epoch` */
+    CHI_START_LAST,  /* the last `count` */
+    CHI_START_AFTER, /* after `position`, which was read under `epoch` */
 };
 
 struct chi_start {
@@ -43,29 +43,31 @@ struct chi_resume {
 /* At most this many rooms in one hello. */
 #define CHI_RESUME_MAX 64
 
-/* Every span points into the decoder's memory and is valid until its next call: who waits copies the request
- * (chi_request_copy). Empty spans (at NULL) are absent fields. All text is valid UTF-8. */
+/* Every span points into the decoder's memory and is valid until its next call: who waits copies
+ * the request (chi_request_copy). Empty spans (at NULL) are absent fields. All text is valid
+ * UTF-8. */
 struct chi_request {
     enum chi_request_type type;
-    bool on;                   /* typing: started or stopped */
-    bool has_before;           /* history: `before` was given */
-    bool has_after;            /* history: `after` was given */
-    uint32_t limit;            /* history, who: how many at most; 0: the default */
-    struct chi_span ref;       /* a JSON value (number, string, true …) repeated in the reply as it came */
-    struct chi_span room;      /* absent: the listener's default room */
-    struct chi_span name;      /* hello: wished name; who: names after this one (by comparison key) */
-    struct chi_span session;   /* hello: the session's key */
-    struct chi_span content;   /* post, status */
-    struct chi_span cid;       /* post */
-    struct chi_span data;      /* post: JSON object on one line, as it came */
-    struct chi_start start;    /* join */
-    uint64_t before;           /* history: positions below it */
-    uint64_t after;            /* history: positions above it */
-    uint32_t resume_count;     /* hello */
-    struct chi_resume resume[CHI_RESUME_MAX]; /* hello: rooms to go on in; only resume_count are set */
+    bool on;                 /* typing: started or stopped */
+    bool has_before;         /* history: `before` was given */
+    bool has_after;          /* history: `after` was given */
+    uint32_t limit;          /* history, who: how many at most; 0: the default */
+    struct chi_span ref;     /* a JSON value, repeated in the reply as it came */
+    struct chi_span room;    /* absent: the listener's default room */
+    struct chi_span name;    /* hello: wished name; who: names after this one (by comparison key) */
+    struct chi_span session; /* hello: the session's key */
+    struct chi_span content; /* post, status */
+    struct chi_span cid;     /* post */
+    struct chi_span data;    /* post: JSON object on one line, as it came */
+    struct chi_start start;  /* join */
+    uint64_t before;         /* history: positions below it */
+    uint64_t after;          /* history: positions above it */
+    uint32_t resume_count;   /* hello */
+    struct chi_resume resume[CHI_RESUME_MAX]; /* hello: rooms to go on in; resume_count are set */
 };
 
-/* One allocation that holds the request and all its texts; free() it. NULL if there is no memory. */
+/* One allocation that holds the request and all its texts; free() it. NULL if there is no
+ * memory. */
 struct chi_request *chi_request_copy(const struct chi_request *request);
 
 #endif

@@ -1,7 +1,8 @@
-/* Rooms: made at the first join (or fixed by the settings), opened by the log, unloaded when nobody needs them.
+/* Rooms: made at the first join (or fixed by the settings), opened by the log, unloaded when nobody
+ * needs them.
  *
- * Happy path: closed, opening (who wants in waits), open. Failure: the log cannot open it: those who wait are told, the
- * room is closed again, and the next one who wants in tries anew. */
+ * Happy path: closed, opening (who wants in waits), open. Failure: the log cannot open it: those
+ * who wait are told, the room is closed again, and the next one who wants in tries anew. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -111,7 +112,8 @@ static int make_fixed(struct chi_hub *hub, struct chi_span text)
     return 0;
 }
 
-/* Fixed rooms are opened at their first join, as others: the hub need not wait for them to start. */
+/* Fixed rooms are opened at their first join, as others: the hub need not wait for them to
+ * start. */
 int chi_core_room_fixed(struct chi_hub *hub)
 {
     const char *at = hub->parts.settings->rooms;

@@ -1,7 +1,7 @@
 /* Who is there: made at the first request, kept through a lost connection, ended at last.
  *
- * Ended is not gone: what rooms were told of a session is told to have ended when its own posts are resolved; until then
- * its members linger, and it for them. */
+ * Ended is not gone: what rooms were told of a session is told to have ended when its own posts
+ * are resolved; until then its members linger, and it for them. */
 #include "core/internal.h"
 
 #include <stdlib.h>

@@ -1,11 +1,12 @@
-/* Typing and status: signs of life that are told and forgotten. Only where names are told: in larger rooms each of them
- * would cost more than it says. */
+/* Typing and status: signs of life that are told and forgotten. Only where names are told: in
+ * larger rooms each of them would cost more than it says. */
 #include "core/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Newer signs of a user replace older ones: a number of the user, from its public id, which is a digest. */
+/* Newer signs of a user replace older ones: a number of the user, from its public id, which is a
+ * digest. */
 static uint64_t key_of(const struct chi_session *session)
 {
     uint64_t key;

@@ -1,4 +1,5 @@
-/* Dense numbered places for things of one kind: pointers stay, numbers are used again, generations tell them apart. */
+/* Dense numbered places for things of one kind: pointers stay, numbers are used again,
+ * generations tell them apart. */
 #ifndef CHI_CORE_SLOTS_H
 #define CHI_CORE_SLOTS_H
 

@@ -1,4 +1,5 @@
-/* Delivery's books: figures for statistics, and the cross-check that the simulation makes after every step. */
+/* Delivery's books: figures for statistics, and the cross-check that the simulation makes after
+ * every step. */
 #include "delivery/internal.h"
 
 static bool wants(const struct chi_feed *room, const struct chi_cursor *member)

@@ -1,7 +1,8 @@
 /* What core tells delivery: clients, rooms, members, entries. Each call only records; flush acts.
  *
- * Happy path: an entry goes into its room's windows, the room is dirty, the next flush visits its members. Failure: a
- * client that cannot be served for want of memory is reported to core once, after the flush. */
+ * Happy path: an entry goes into its room's windows, the room is dirty, the next flush visits
+ * its members. Failure: a client that cannot be served for want of memory is reported to core
+ * once, after the flush. */
 #include "delivery/internal.h"
 
 #include <stdlib.h>
@@ -85,7 +86,7 @@ void chi_delivery_free(struct chi_delivery *d)
     free(d);
 }
 
-/* ------------------------------------------------------------------------------------------------- clients */
+/* -------------------------------------------------------------------------------------- clients */
 
 /* The number of an encoding, given to it at its first use; CHATHUB_EFULL: there are too many. */
 static int encoding_number(struct chi_delivery *d, struct chi_encoding encoding)
@@ -225,7 +226,7 @@ bool chi_delivery_blocked(const struct chi_delivery *d, uint32_t slot)
     return client && (client->flags & CHI_RECEIVER_BLOCKED);
 }
 
-/* ------------------------------------------------------------------------------------------------- members */
+/* -------------------------------------------------------------------------------------- members */
 
 void chi_feed_wake(struct chi_delivery *d, struct chi_feed *room)
 {
@@ -332,7 +333,8 @@ static void member_move(struct chi_delivery *d, struct chi_feed *room, uint32_t 
     chi_places(chi_receiver_at(d, member->client))[member->place].member = to;
 }
 
-/* Takes a member out of the dense array. Those not yet visited in this pass stay below `pass`, so that nobody is skipped. */
+/* Takes a member out of the dense array. Those not yet visited in this pass stay below `pass`,
+ * so that nobody is skipped. */
 static void member_remove(struct chi_delivery *d, struct chi_feed *room, uint32_t index)
 {
     if (index < room->pass) {
@@ -394,7 +396,7 @@ static uint64_t member_position(struct chi_delivery *d, uint32_t number, uint32_
     return member ? member->position : 0;
 }
 
-/* --------------------------------------------------------------------------------------------------- rooms */
+/* ---------------------------------------------------------------------------------------- rooms */
 
 static int room_open(struct chi_delivery *d, uint32_t number, struct chi_span name, void *handle,
                      uint64_t top)

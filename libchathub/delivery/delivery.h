@@ -17,8 +17,9 @@ void chi_delivery_free(struct chi_delivery *d);
 /* Before the first flush. */
 void chi_delivery_bind(struct chi_delivery *d, const struct chi_delivery_up *up);
 
-/* Writes until nothing is left to write or the slice is over (settings->slice_us, judged by `clock`, µs; NULL: no
- * limit). Answers whether more remains: the driver polls for reads and calls again. */
+/* Writes until nothing is left to write or the slice is over (settings->slice_us, judged by
+ * `clock`, µs; NULL: no limit). Answers whether more remains: the driver polls for reads and
+ * calls again. */
 bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), void *ctx);
 
 /* From transports: it can take bytes again. */
@@ -27,7 +28,8 @@ void chi_delivery_writable(struct chi_delivery *d, uint32_t client);
 void chi_delivery_poke(struct chi_delivery *d, uint32_t client);
 /* From transports: whether bytes wait that it did not take. */
 bool chi_delivery_blocked(const struct chi_delivery *d, uint32_t client);
-/* Housekeeping about once a second while it is `warm`: frees what is idle, asks again for what failed. */
+/* Housekeeping about once a second while it is `warm`: frees what is idle, asks again for what
+ * failed. */
 void chi_delivery_tick(struct chi_delivery *d);
 /* Whether there is anything that a tick could do. */
 bool chi_delivery_warm(const struct chi_delivery *d);

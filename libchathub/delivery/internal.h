@@ -1,4 +1,5 @@
-/* Delivery's own records: clients, rooms, members, windows, pages, signals. Private to delivery/. */
+/* Delivery's own records: clients, rooms, members, windows, pages, signals. Private to
+ * delivery/. */
 #ifndef CHI_DELIVERY_INTERNAL_H
 #define CHI_DELIVERY_INTERNAL_H
 
@@ -23,7 +24,8 @@ struct chi_mark {
     uint32_t unused;   /* keeps the size even */
 };
 
-/* Frames of consecutive entries of one room in one encoding: bytes from the front, marks from the back. */
+/* Frames of consecutive entries of one room in one encoding: bytes from the front, marks from
+ * the back. */
 struct chi_segment {
     struct chi_segment *next; /* the newer one; NULL in the newest */
     uint64_t from;            /* holds the entries after this position … */
@@ -142,8 +144,7 @@ struct chi_place {
 /* A client as delivery sees it. */
 struct chi_receiver {
     const struct chi_transport *transport;
-    struct chi_buf
-        *held; /* what goes first: the rest of a half-sent frame, then replies; NULL: nothing */
+    struct chi_buf *held;  /* what goes first: the rest of a cut frame, replies; or NULL */
     struct chi_link ready; /* among the clients to be pumped, or (FAILED) to be reported */
     union {
         struct chi_place one;   /* cap 0: the only place */
@@ -215,9 +216,11 @@ struct chi_segment *chi_segment_new(uint64_t from, size_t cap);
 bool chi_segment_add(struct chi_segment *segment, uint64_t position, const char *frame, size_t len);
 /* Index of the first entry after `position`; segment->count if there is none. */
 uint32_t chi_segment_find(const struct chi_segment *segment, uint64_t position);
-/* Adds the entry to the windows of all encodings in use. A window that cannot be written is dropped. */
+/* Adds the entry to the windows of all encodings in use. A window that cannot be written is
+ * dropped. */
 void chi_window_entry(struct chi_delivery *d, struct chi_feed *room, const struct chi_entry *entry);
-/* The segment and the index in it where a cursor goes on; NULL if the window does not reach back so far. */
+/* The segment and the index in it where a cursor goes on; NULL if the window does not reach back
+ * so far. */
 struct chi_segment *chi_window_find(struct chi_window *window, uint64_t position, uint32_t *index);
 /* Drops what all writable members have (up to `position`), but for the recent. */
 void chi_window_trim(struct chi_delivery *d, struct chi_window *window, uint64_t position);
@@ -231,12 +234,13 @@ struct chi_hot *chi_hot_need(struct chi_delivery *d, uint32_t number,
                              struct chi_feed *room); /* NULL: no memory */
 void chi_hot_used(struct chi_delivery *d, struct chi_hot *hot);
 void chi_hot_free(struct chi_delivery *d, struct chi_feed *room);
-/* Frees the least recently used until the budget is kept. Not while segments are in use by the pump. */
+/* Frees the least recently used until the budget is kept. Not while segments are in use by the
+ * pump. */
 void chi_budget_keep(struct chi_delivery *d);
 
 /* page.c */
-/* The page that holds what follows `position`, ready to use; NULL: it is being read, and the client is pumped again
- * when it has come. */
+/* The page that holds what follows `position`, ready to use; NULL: it is being read, and the
+ * client is pumped again when it has come. */
 struct chi_page *chi_page_need(struct chi_delivery *d, uint32_t number, uint64_t position,
                                uint32_t client, bool shared);
 /* Its frames; NULL: no memory. */
@@ -256,8 +260,9 @@ void chi_ring_signal(struct chi_delivery *d, uint32_t number, struct chi_feed *r
                      const struct chi_signal *signal);
 /* Drops the notes that every member has got. */
 void chi_ring_trim(struct chi_feed *room);
-/* The next note for a member that has got `signal`: its number, and its bytes (maybe none) in this encoding. False: there
- * is none. Who fell out of the ring gets a snapshot that brings it up to the newest at once. *failed: no memory. */
+/* The next note for a member that has got `signal`: its number, and its bytes (maybe none) in
+ * this encoding. False: there is none. Who fell out of the ring gets a snapshot that brings it
+ * up to the newest at once. *failed: no memory. */
 bool chi_ring_next(struct chi_delivery *d, uint32_t number, struct chi_feed *room,
                    uint32_t encoding, uint32_t signal, uint32_t *next, struct chi_span *bytes,
                    bool *failed);

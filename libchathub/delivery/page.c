@@ -1,8 +1,8 @@
 /* Pages: entries read back from the log for cursors that stand before the window.
  *
- * Happy path: a cursor asks for what follows its position; one read serves all that wait for it; when the page has
- * come they are pumped. Failure: a read that fails is asked again at the next tick, its cursors waiting; a page
- * whose room has closed meanwhile is freed when it comes. */
+ * Happy path: a cursor asks for what follows its position; one read serves all that wait for it;
+ * when the page has come they are pumped. Failure: a read that fails is asked again at the next
+ * tick, its cursors waiting; a page whose room has closed meanwhile is freed when it comes. */
 #include "delivery/internal.h"
 
 #include <stdlib.h>
@@ -33,8 +33,8 @@ void chi_page_free(struct chi_delivery *d, struct chi_page *page)
     free(page);
 }
 
-/* A hole inside a page ends it, so that the next one begins with the hole and the gap is told there; and so does what
- * the log holds but has not reported yet. */
+/* A hole inside a page ends it, so that the next one begins with the hole and the gap is told
+ * there; and so does what the log holds but has not reported yet. */
 static uint32_t count_usable(const struct chi_log_page *from, uint64_t top)
 {
     uint32_t n = 0;

@@ -1,10 +1,12 @@
 /* The pump: from each cursor to the head, one write per client and visit.
  *
- * Happy path: a room got entries and is visited; its members stand at the same place, so one span goes to 64 of them by
- * write_many, and their cursors move. Everyone else (several rooms, replies waiting, signals, behind the window) is
- * pumped alone: what goes first, then each room's entries, then its signals, gathered into one send.
- * Failure modes: a transport that takes less leaves its client blocked, with the rest of at most one frame held, until
- * it says that it is writable; a broken transport is left alone until it reports its end; no memory fails the client. */
+ * Happy path: a room got entries and is visited; its members stand at the same place, so one
+ * span goes to 64 of them by write_many, and their cursors move. Everyone else (several rooms,
+ * replies waiting, signals, behind the window) is pumped alone: what goes first, then each
+ * room's entries, then its signals, gathered into one send. Failure modes: a transport that
+ * takes less leaves its client blocked, with the rest of at most one frame held, until it says
+ * that it is writable; a broken transport is left alone until it reports its end; no memory
+ * fails the client. */
 #include "delivery/internal.h"
 
 #include <string.h>
@@ -40,7 +42,7 @@ struct gather {
     bool left;    /* something was left for another visit */
 };
 
-/* ----------------------------------------------------------------------------------------------- gathering */
+/* ------------------------------------------------------------------------------------ gathering */
 
 static struct piece *piece_add(struct gather *g, enum piece_kind kind, struct chi_span bytes)
 {
@@ -116,7 +118,8 @@ static uint64_t gather_gap(struct gather *g, struct chi_feed *room, struct chi_c
     return to;
 }
 
-/* One step of a cursor that stands before the window. Answers where it stands then: the same place if it must wait. */
+/* One step of a cursor that stands before the window. Answers where it stands then: the same
+ * place if it must wait. */
 static uint64_t gather_page(struct gather *g, uint32_t number, struct chi_cursor *member,
                             uint64_t at, size_t budget)
 {
@@ -184,7 +187,7 @@ static void gather_room(struct gather *g, const struct chi_place *place)
         gather_signals(g, place->room, room, member);
 }
 
-/* ------------------------------------------------------------------------------------------- after a write */
+/* -------------------------------------------------------------------------------- after a write */
 
 static void cursor_move(struct chi_cursor *member, uint64_t position, const struct chi_feed *room)
 {
@@ -208,8 +211,8 @@ static void hold_rest(struct chi_delivery *d, struct chi_receiver *client, const
     d->counts.held_bytes += len;
 }
 
-/* `taken` bytes of the frames [first, end) were taken: the cursor's new place, the rest of a cut frame held. Answers
- * how many frames count as sent. */
+/* `taken` bytes of the frames [first, end) were taken: the cursor's new place, the rest of a cut
+ * frame held. Answers how many frames count as sent. */
 static uint32_t entries_taken(struct chi_delivery *d, struct chi_receiver *client,
                               struct chi_cursor *member, const struct chi_segment *segment,
                               uint32_t first, uint32_t end, size_t taken)
@@ -297,7 +300,7 @@ static void client_sent(struct chi_delivery *d, struct chi_receiver *client, ptr
         client->flags |= CHI_RECEIVER_BLOCKED;
 }
 
-/* ------------------------------------------------------------------------------------------------ one client */
+/* ----------------------------------------------------------------------------------- one client */
 
 /* All pieces as one span: the only one as it is, several copied together. */
 static struct chi_span gather_span(struct gather *g)
@@ -372,7 +375,7 @@ void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client)
         chi_receiver_ready(d, client);
 }
 
-/* -------------------------------------------------------------------------------------------------- one room */
+/* ------------------------------------------------------------------------------------- one room */
 
 /* Members of one room that stand at the same place and are sent the same span. */
 struct batch {
@@ -522,7 +525,7 @@ void chi_pump_room(struct chi_delivery *d, struct chi_feed *room)
         pass_end(d, room);
 }
 
-/* ------------------------------------------------------------------------------------------------- the flush */
+/* ------------------------------------------------------------------------------------ the flush */
 
 static void report_failed(struct chi_delivery *d)
 {

@@ -1,4 +1,5 @@
-/* Signals: a small ring per room of what need not last. A member holds the number of the last one that it got. */
+/* Signals: a small ring per room of what need not last. A member holds the number of the last
+ * one that it got. */
 #include "delivery/internal.h"
 
 #include <stdlib.h>

@@ -1,8 +1,10 @@
-/* Windows: a room's newest entries as frames, once per encoding, for every cursor that is near the head.
+/* Windows: a room's newest entries as frames, once per encoding, for every cursor that is near the
+ * head.
  *
- * Happy path: an entry is encoded into the newest segment of each window; members at the head are sent that span; at
- * the end of a pass the segments that all writable members have are freed. Failure: a frame that cannot be made or
- * stored drops its window, and cursors read the log instead. */
+ * Happy path: an entry is encoded into the newest segment of each window; members at the head
+ * are sent that span; at the end of a pass the segments that all writable members have are
+ * freed. Failure: a frame that cannot be made or stored drops its window, and cursors read the
+ * log instead. */
 #include "delivery/internal.h"
 
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 
 #include "chathub.h"
 
-/* Reads the record at `bytes` (whole, as the dialect wrote it) into *event, whose pointers reach into it, are
- * NUL-terminated, and hold as long as `bytes`. Answers its length. */
+/* Reads the record at `bytes` (whole, as the dialect wrote it) into *event, whose pointers reach
+ * into it, are NUL-terminated, and hold as long as `bytes`. Answers its length. */
 size_t chi_local_read(const char *bytes, struct chathub_event *event);
 
 #endif

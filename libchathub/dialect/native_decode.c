@@ -504,7 +504,8 @@ static bool is_no_memory(const json_error_t *problem, struct chi_span text)
 }
 
 /* jansson 2.14 reads beyond its buffer for a token where that cannot grow, so whether there is
- * memory for all it can need is tried first. (volatile: compilers take unused memory for granted.) */
+ * memory for all it can need is tried first. (volatile: compilers take unused memory for
+ * granted.) */
 static bool has_memory(size_t len)
 {
     void *volatile probe = malloc(len * 4 + 4096);

@@ -1,38 +1,49 @@
 /* chathub.h: an embeddable chat hub.
  *
- * A hub is one chat world: rooms, the clients in them, and the rules between them. It listens on WebSockets and
- * plain TCP lines, keeps each room as a log of entries, and brings every entry to every member in order, at each
- * member's own pace. Several hubs may live in one process; they share nothing.
+ * A hub is one chat world: rooms, the clients in them, and the rules between them. It listens on
+ * WebSockets and plain TCP lines, keeps each room as a log of entries, and brings every entry to
+ * every member in order, at each member's own pace. Several hubs may live in one process; they
+ * share nothing.
  *
  *     struct chathub *hub;
  *     if (chathub_new(&hub) == 0 && chathub_listen(hub, "ws://localhost:8080/ws") == 0)
  *         return chathub_run(hub);
  *
- * LIFE CYCLE   new → set, listen, route, on … → start (or run) → stop → free. Options marked `start` and listeners
- *              are refused once the hub has started (CHATHUB_ESTARTED); those marked `live` may change at any time.
+ * LIFE CYCLE
+ *     new → set, listen, route, on … → start (or run) → stop → free. Options marked `start`, and
+ *     listeners, are refused once the hub has started (CHATHUB_ESTARTED); options marked `live` may
+ *     change at any time.
  *
- * LOOPS        A hub runs on one libuv loop: the host's (chathub_start with that loop: the host runs it), or one of
- *              its own (chathub_run, or chathub_start with NULL and then chathub_step from any other kind of loop).
- *              On a host's loop it never runs, stops or walks the loop and touches no signals.
+ * LOOPS
+ *     A hub runs on one libuv loop: the host's (chathub_start with that loop, which the host runs),
+ *     or one of its own (chathub_run; or chathub_start with NULL, and chathub_step from any other
+ *     kind of loop). On a host's loop it never runs, stops or walks the loop and touches no signals.
  *
- * THREADS      Every function but chathub_wake is called on the thread that runs the hub's loop (before start: on any
- *              one thread at a time). Hubs on different threads do not know of each other. After fork(), a child may
- *              not use its parent's hub: calls answer CHATHUB_EFORK, and only chathub_free does nothing, quietly.
+ * THREADS
+ *     Every function but chathub_wake is called on the thread that runs the hub's loop (before
+ *     start: on any one thread at a time). Hubs on different threads do not know of each other.
+ *     After fork(), a child may not use its parent's hub: calls answer CHATHUB_EFORK, and
+ *     chathub_free does nothing.
  *
- * CALLBACKS    No callback is called from inside a call of the host's: they come from the loop. Inside a callback every
- *              function may be called but chathub_free, chathub_run and chathub_step. What a callback is handed is
- *              valid until it returns.
+ * CALLBACKS
+ *     No callback is called from inside a call of the host's: they come from the loop. (Log records
+ *     are the exception.) Inside a callback every function may be called but chathub_free,
+ *     chathub_run and chathub_step. What a callback is handed is valid until it returns.
  *
- * OWNERSHIP    The hub is the only thing a host owns. Rooms are known by name, in-process clients by a number; a stale
- *              number answers CHATHUB_EGONE. Texts that are passed in are copied unless a function says otherwise.
- *              A (pointer, length) pair need not end in NUL; where the length is CHATHUB_NUL the text ends in NUL.
+ * OWNERSHIP
+ *     The hub is the only thing a host owns. Rooms are known by name, in-process clients by a
+ *     number; a stale number answers CHATHUB_EGONE. Texts that are passed in are copied unless a
+ *     function says otherwise. A (pointer, length) pair need not end in NUL; where the length is
+ *     CHATHUB_NUL the text ends in NUL.
  *
- * ERRORS       Functions return 0 (or a count) or a negative error of enum chathub_error. A call that returned an
- *              error calls nothing back. chathub_strerror says what an error means, chathub_problem what exactly was
- *              wrong with the last call of this hub.
+ * ERRORS
+ *     Functions return 0 (or a count) or a negative error of enum chathub_error. A call that
+ *     returned an error calls nothing back. chathub_strerror says what an error means,
+ *     chathub_problem what exactly was wrong with the last call on this hub.
  *
- * COMPATIBILITY  Structures that the library fills begin with their size; those that it may extend are only ever
- *              made longer. Enumerations grow at their ends.
+ * COMPATIBILITY
+ *     Structures that the library fills begin with their size, and are only ever made longer.
+ *     Enumerations grow at their ends.
  *
  * The wire protocol is described in docs/protocol.md, options in `chatd --help all`. */
 #ifndef CHATHUB_H
@@ -59,53 +70,61 @@ extern "C" {
 struct chathub;
 struct uv_loop_s; /* libuv's uv_loop_t; this header does not need uv.h */
 
-/* ---------------------------------------------------------------------------------------------------- errors */
+/* --------------------------------------------------------------------------------------- errors */
 
 /* number, name on the wire, what it means and what to do. Numbers are never reused. */
-#define CHATHUB_ERRORS(X)                                                                                              \
-    X(ENOMEM, -1, "no_memory", "out of memory; try again later")                                                       \
-    X(EINVAL, -2, "invalid", "an argument is not valid")                                                               \
-    X(ESTARTED, -3, "started", "not possible once the hub has started; set it before")                                 \
-    X(ESTOPPED, -4, "stopped", "the hub is stopping or not started")                                                   \
-    X(EFORK, -5, "fork", "this process is a fork of the one that made the hub; make a hub of its own")                 \
-    X(EGONE, -6, "gone", "there is no such client any more")                                                           \
-    X(EAGAIN, -7, "busy", "too much is under way; try again shortly")                                                  \
-    X(EFULL, -8, "full", "a limit of the hub is reached; try again later or raise the limit")                          \
-    X(EOPTION, -9, "option", "there is no option of this name")                                                        \
-    X(EVALUE, -10, "value", "the value does not fit the option")                                                       \
-    X(EADDRESS, -11, "address", "the address cannot be used")                                                          \
-    X(EINUSE, -12, "in_use", "the address is in use by another program; choose another port or stop it")               \
-    X(EPERM, -13, "permission", "the system does not permit it")                                                       \
-    X(EINSECURE, -14, "insecure", "refusing to listen beyond this machine without authentication; see option insecure") \
-    X(EIO, -15, "io", "the system answered with an error")                                                             \
-    X(EFEATURE, -16, "feature", "this build of the library lacks the feature")                                         \
-    X(ENOENT, -17, "not_found", "there is no such thing")                                                              \
-    X(EJSON, -20, "bad_json", "not a JSON object; send one object per frame or line")                                  \
-    X(EREQUEST, -21, "bad_request", "the request has a wrong or unknown field")                                        \
-    X(ETYPE, -22, "unknown_type", "there is no request of this type")                                                  \
-    X(ENAME, -23, "bad_name", "this is no acceptable name; use printable letters, digits and inner spaces")            \
-    X(ENAMETAKEN, -24, "name_taken", "the name is in use; choose another, or show the session that has it")            \
-    X(ENAMEREQUIRED, -25, "name_required", "say hello with a free name first")                                         \
-    X(ERESERVED, -26, "name_reserved", "the name is reserved; choose another")                                         \
-    X(EROOMNAME, -27, "bad_room", "this is no acceptable room name; use printable letters, digits and inner spaces")   \
-    X(ENOROOM, -28, "no_room", "there is no such room, and rooms are not made by joining here")                        \
-    X(ENOTMEMBER, -29, "not_member", "not a member of this room; join it first")                                       \
-    X(EROOMS, -30, "too_many_rooms", "in too many rooms; leave one first")                                             \
-    X(ETOOLONG, -31, "too_long", "too long")                                                                           \
-    X(ETEXT, -32, "bad_text", "the text holds control characters or is not UTF-8")                                     \
-    X(EEMPTY, -33, "empty", "there is nothing in it")                                                                  \
-    X(EDENIED, -34, "denied", "not allowed")                                                                           \
-    X(ECID, -35, "bad_cid", "this is no acceptable cid; use 1 to 64 printable ASCII characters")                       \
-    X(ECIDREUSED, -36, "cid_reused", "this cid was used for another post; make a new one for each post")               \
-    X(EDUP, -37, "dup", "this post was committed before")                                                              \
-    X(ELOG, -38, "log_failed", "the log could not take it; try again later with the same cid")                         \
-    X(EUNKNOWN, -39, "unknown", "it is not known whether it was committed; send it again with the same cid")           \
-    X(ESESSION, -40, "bad_session", "a session key has 22 to 64 characters of A-Z a-z 0-9 - _")                        \
-    X(EREPLACED, -41, "replaced", "the session goes on in another connection")                                         \
-    X(EABUSE, -42, "abuse", "too many requests that could not be understood")                                          \
-    X(ESLOW, -43, "slow", "the other side takes no data")                                                              \
-    X(EBUSY, -44, "one_at_a_time", "one such request at a time; wait for its answer")                                  \
-    X(ESHUTDOWN, -45, "shutdown", "the server is shutting down; come back shortly")                                    \
+#define CHATHUB_ERRORS(X)                                                                          \
+    X(ENOMEM, -1, "no_memory", "out of memory; try again later")                                   \
+    X(EINVAL, -2, "invalid", "an argument is not valid")                                           \
+    X(ESTARTED, -3, "started", "not possible once the hub has started; set it before")             \
+    X(ESTOPPED, -4, "stopped", "the hub is stopping or not started")                               \
+    X(EFORK, -5, "fork",                                                                           \
+      "this process is a fork of the one that made the hub; make a hub of its own")                \
+    X(EGONE, -6, "gone", "there is no such client any more")                                       \
+    X(EAGAIN, -7, "busy", "too much is under way; try again shortly")                              \
+    X(EFULL, -8, "full", "a limit of the hub is reached; try again later or raise the limit")      \
+    X(EOPTION, -9, "option", "there is no option of this name")                                    \
+    X(EVALUE, -10, "value", "the value does not fit the option")                                   \
+    X(EADDRESS, -11, "address", "the address cannot be used")                                      \
+    X(EINUSE, -12, "in_use",                                                                       \
+      "the address is in use by another program; choose another port or stop it")                  \
+    X(EPERM, -13, "permission", "the system does not permit it")                                   \
+    X(EINSECURE, -14, "insecure",                                                                  \
+      "refusing to listen beyond this machine without authentication; see option insecure")        \
+    X(EIO, -15, "io", "the system answered with an error")                                         \
+    X(EFEATURE, -16, "feature", "this build of the library lacks the feature")                     \
+    X(ENOENT, -17, "not_found", "there is no such thing")                                          \
+    X(EJSON, -20, "bad_json", "not a JSON object; send one object per frame or line")              \
+    X(EREQUEST, -21, "bad_request", "the request has a wrong or unknown field")                    \
+    X(ETYPE, -22, "unknown_type", "there is no request of this type")                              \
+    X(ENAME, -23, "bad_name",                                                                      \
+      "this is no acceptable name; use printable letters, digits and inner spaces")                \
+    X(ENAMETAKEN, -24, "name_taken",                                                               \
+      "the name is in use; choose another, or show the session that has it")                       \
+    X(ENAMEREQUIRED, -25, "name_required", "say hello with a free name first")                     \
+    X(ERESERVED, -26, "name_reserved", "the name is reserved; choose another")                     \
+    X(EROOMNAME, -27, "bad_room",                                                                  \
+      "this is no acceptable room name; use printable letters, digits and inner spaces")           \
+    X(ENOROOM, -28, "no_room", "there is no such room, and rooms are not made by joining here")    \
+    X(ENOTMEMBER, -29, "not_member", "not a member of this room; join it first")                   \
+    X(EROOMS, -30, "too_many_rooms", "in too many rooms; leave one first")                         \
+    X(ETOOLONG, -31, "too_long", "too long")                                                       \
+    X(ETEXT, -32, "bad_text", "the text holds control characters or is not UTF-8")                 \
+    X(EEMPTY, -33, "empty", "there is nothing in it")                                              \
+    X(EDENIED, -34, "denied", "not allowed")                                                       \
+    X(ECID, -35, "bad_cid", "this is no acceptable cid; use 1 to 64 printable ASCII characters")   \
+    X(ECIDREUSED, -36, "cid_reused",                                                               \
+      "this cid was used for another post; make a new one for each post")                          \
+    X(EDUP, -37, "dup", "this post was committed before")                                          \
+    X(ELOG, -38, "log_failed", "the log could not take it; try again later with the same cid")     \
+    X(EUNKNOWN, -39, "unknown",                                                                    \
+      "it is not known whether it was committed; send it again with the same cid")                 \
+    X(ESESSION, -40, "bad_session", "a session key has 22 to 64 characters of A-Z a-z 0-9 - _")    \
+    X(EREPLACED, -41, "replaced", "the session goes on in another connection")                     \
+    X(EABUSE, -42, "abuse", "too many requests that could not be understood")                      \
+    X(ESLOW, -43, "slow", "the other side takes no data")                                          \
+    X(EBUSY, -44, "one_at_a_time", "one such request at a time; wait for its answer")              \
+    X(ESHUTDOWN, -45, "shutdown", "the server is shutting down; come back shortly")                \
     X(EPOSITION, -46, "bad_position", "this is no position; use one that an entry had")
 
 enum chathub_error {
@@ -117,66 +136,76 @@ enum chathub_error {
 
 /* What an error means and what to do, in English. Never NULL; static. Any thread. */
 CHATHUB_API const char *chathub_strerror(int error);
-/* Its name on the wire, such as "name_taken"; "unknown_error" for numbers that are none. Static. Any thread. */
+/* Its name on the wire, such as "name_taken"; "unknown_error" for numbers that are none. Static.
+ * Any thread. */
 CHATHUB_API const char *chathub_errname(int error);
 /* The version of the library that is running, such as "0.1.0". Static. Any thread. */
 CHATHUB_API const char *chathub_version(void);
 
-/* ------------------------------------------------------------------------------------------------ life cycle */
+/* ----------------------------------------------------------------------------------- life cycle */
 
-/* Makes a hub with all options at their defaults. *hub is set only on success. CHATHUB_ENOMEM, CHATHUB_EIO. */
+/* Makes a hub with all options at their defaults. *hub is set only on success. CHATHUB_ENOMEM,
+ * CHATHUB_EIO. */
 CHATHUB_API int chathub_new(struct chathub **hub);
 
-/* Ends whatever still runs, without a word to clients, and frees everything. Not from a callback of this hub. After it
- * the hub's handles are gone from the host's loop only once that loop has run its closing callbacks: stop first (its
- * callback comes when nothing is left on the loop), or run the loop once more. NULL is allowed. */
+/* Ends whatever still runs, without a word to clients, and frees everything. Not from a callback
+ * of this hub. After it the hub's handles are gone from the host's loop only once that loop has
+ * run its closing callbacks: stop first (its callback comes when nothing is left on the loop),
+ * or run the loop once more. NULL is allowed. */
 CHATHUB_API void chathub_free(struct chathub *hub);
 
-/* What was wrong with the last call on this hub that answered an error: one line for a person, with the option,
- * address or field and what to do. "" if there was none. Valid until the next call. */
+/* What was wrong with the last call on this hub that answered an error: one line for a person,
+ * with the option, address or field and what to do. "" if there was none. Valid until the next
+ * call. */
 CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
-/* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed; NULL: on a loop of the
- * hub's own, driven by chathub_step or chathub_run. Opens the log and the listeners: when it returns 0 the hub
- * takes connections (as soon as the loop runs). On an error nothing is left open.
- * CHATHUB_ESTARTED, CHATHUB_EINUSE, CHATHUB_EPERM, CHATHUB_EADDRESS, CHATHUB_EINSECURE, CHATHUB_EIO, CHATHUB_ENOMEM. */
+/* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
+ * NULL: on a loop of the hub's own, driven by chathub_step or chathub_run. Opens the log and the
+ * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). On an error
+ * nothing is left open. CHATHUB_ESTARTED, CHATHUB_EINUSE, CHATHUB_EPERM, CHATHUB_EADDRESS,
+ * CHATHUB_EINSECURE, CHATHUB_EIO, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_start(struct chathub *hub, struct uv_loop_s *loop);
 
-/* Starts on a loop of its own, unless it was started so already, and runs it until the hub has stopped. Answers 0
- * after a stop, or the error of the start. */
+/* Starts on a loop of its own, unless it was started so already, and runs it until the hub has
+ * stopped. Answers 0 after a stop, or the error of the start. */
 CHATHUB_API int chathub_run(struct chathub *hub);
 
-/* For hosts with a loop of another kind, on a hub that was started with NULL: does what is to be done, waiting for it
- * at most `timeout_ms` (0: not at all; -1: as long as it takes). Call it whenever chathub_fd is readable and after
- * chathub_timeout milliseconds. Answers 1 while the hub runs, 0 once it has stopped, or a negative error. */
+/* For hosts with a loop of another kind, on a hub that was started with NULL: does what is to be
+ * done, waiting for it at most `timeout_ms` (0: not at all; -1: as long as it takes). Call it
+ * whenever chathub_fd is readable and after chathub_timeout milliseconds. Answers 1 while the
+ * hub runs, 0 once it has stopped, or a negative error. */
 CHATHUB_API int chathub_step(struct chathub *hub, int timeout_ms);
-/* A descriptor that is readable when chathub_step has something to do; it stays the hub's. Negative: not started. */
+/* A descriptor that is readable when chathub_step has something to do; it stays the hub's.
+ * Negative: not started. */
 CHATHUB_API int chathub_fd(const struct chathub *hub);
-/* Milliseconds until chathub_step has to be called though the descriptor is silent; -1: no limit. Ask again after every
- * call into the hub. */
+/* Milliseconds until chathub_step has to be called though the descriptor is silent; -1: no
+ * limit. Ask again after every call into the hub. */
 CHATHUB_API int chathub_timeout(const struct chathub *hub);
 
 typedef void (*chathub_stop_cb)(void *arg);
-/* Stops in good order: no new connections or requests, `bye` to clients, what is under way is finished, within the
- * option stop-time; then all are closed, and `done` (may be NULL) is called: nothing of the hub is on the loop any
- * more. A second call makes it end at once; its `done` is ignored. CHATHUB_ESTOPPED if it was not running. */
+/* Stops in good order: no new connections or requests, `bye` to clients, what is under way is
+ * finished, within the option stop-time; then all are closed, and `done` (may be NULL) is
+ * called: nothing of the hub is on the loop any more. A second call makes it end at once; its
+ * `done` is ignored. CHATHUB_ESTOPPED if it was not running. */
 CHATHUB_API int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg);
 
-/* The only function for other threads (and signal handlers): makes chathub_step or chathub_run return from its wait,
- * and `on_wake` (if set) be called on the hub's thread. Not before start has returned, nor after stop's `done`. */
+/* The only function for other threads (and signal handlers): makes chathub_step or chathub_run
+ * return from its wait, and `on_wake` (if set) be called on the hub's thread. Not before start
+ * has returned, nor after stop's `done`. */
 CHATHUB_API int chathub_wake(struct chathub *hub);
 typedef void (*chathub_wake_cb)(struct chathub *hub, void *arg);
 CHATHUB_API int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg);
 
-/* --------------------------------------------------------------------------------------------------- options */
+/* -------------------------------------------------------------------------------------- options */
 
-/* Sets an option by its name (as in `chatd --help all`, without the dashes) and a text: sizes take k, m, g (1024),
- * times ms, s, m, h, d, switches yes and no. CHATHUB_EOPTION, CHATHUB_EVALUE, CHATHUB_ESTARTED; problem says more. */
+/* Sets an option by its name (as in `chatd --help all`, without the dashes) and a text: sizes
+ * take k, m, g (1024), times ms, s, m, h, d, switches yes and no. CHATHUB_EOPTION,
+ * CHATHUB_EVALUE, CHATHUB_ESTARTED; problem says more. */
 CHATHUB_API int chathub_set(struct chathub *hub, const char *name, const char *value);
 /* The same for options that are numbers (bytes, milliseconds, counts, 0 or 1 for switches). */
 CHATHUB_API int chathub_set_number(struct chathub *hub, const char *name, uint64_t value);
-/* Writes the present value as a text that chathub_set takes, with its NUL, cut to `size`. Answers the length it has
- * uncut, or CHATHUB_EOPTION. */
+/* Writes the present value as a text that chathub_set takes, with its NUL, cut to `size`.
+ * Answers the length it has uncut, or CHATHUB_EOPTION. */
 CHATHUB_API int chathub_get(const struct chathub *hub, const char *name, char *out, size_t size);
 
 enum chathub_option_type {
@@ -201,28 +230,31 @@ struct chathub_option {
     uint8_t reserved[6];
 };
 
-/* Describes option number `index` (0, 1, …) of the library. 0, or CHATHUB_ENOENT behind the last. Any thread. */
+/* Describes option number `index` (0, 1, …) of the library. 0, or CHATHUB_ENOENT behind the
+ * last. Any thread. */
 CHATHUB_API int chathub_option_at(uint32_t index, struct chathub_option *out);
 
-/* ------------------------------------------------------------------------------------------------- listeners */
+/* ------------------------------------------------------------------------------------ listeners */
 
 /* Adds a listener, opened by start. URLs:
- *     ws://HOST:PORT/PATH       WebSocket at PATH (default /ws), and the hub's routes and assets over HTTP
+ *     ws://HOST:PORT/PATH       WebSocket at PATH (default /ws); routes and assets over HTTP
  *     tcp://HOST:PORT           lines: JSON objects, or plain text for people
  *     ws+unix:/path?path=/ws    the same two on a Unix socket
  *     tcp+unix:/path
- * HOST is an address, [IPv6] or `localhost` (127.0.0.1, and ::1 where there is IPv6); PORT 0 lets the system choose.
- * Query: room=NAME the default room, dialect=NAME the only dialect there. The option `listen` is the same.
- * CHATHUB_EADDRESS, CHATHUB_ESTARTED, CHATHUB_ENOMEM. */
+ * HOST is an address, [IPv6] or `localhost` (127.0.0.1, and ::1 where there is IPv6); PORT 0
+ * lets the system choose. Query: room=NAME the default room, dialect=NAME the only dialect
+ * there. The option `listen` is the same. CHATHUB_EADDRESS, CHATHUB_ESTARTED, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_listen(struct chathub *hub, const char *url);
-/* Writes the URL of open listener number `index` with its real port, cut to `size`. Answers the uncut length, or
- * CHATHUB_ENOENT behind the last. */
+/* Writes the URL of open listener number `index` with its real port, cut to `size`. Answers the
+ * uncut length, or CHATHUB_ENOENT behind the last. */
 CHATHUB_API int chathub_listener(const struct chathub *hub, uint32_t index, char *out, size_t size);
 
-/* Serves `bytes` by GET and HEAD at exactly `path` on every WebSocket listener (a path that ends in / is not a prefix).
- * `type` is its Content-Type. The bytes are not copied: they stay valid until the hub is freed. HTML is sent with
- * a Content-Security-Policy that allows nothing foreign. Replaces an earlier asset. CHATHUB_EINVAL, CHATHUB_ENOMEM. */
-CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char *type, const void *bytes, size_t len);
+/* Serves `bytes` by GET and HEAD at exactly `path` on every WebSocket listener (a path that ends
+ * in / is not a prefix). `type` is its Content-Type. The bytes are not copied: they stay valid
+ * until the hub is freed. HTML is sent with a Content-Security-Policy that allows nothing
+ * foreign. Replaces an earlier asset. CHATHUB_EINVAL, CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char *type,
+                              const void *bytes, size_t len);
 
 /* A request for a route. Texts end in NUL. */
 struct chathub_http {
@@ -235,11 +267,14 @@ struct chathub_http {
 /* Answers the status (200 …); the body is set by chathub_http_body. */
 typedef int (*chathub_route_cb)(struct chathub *hub, const struct chathub_http *request, void *arg);
 /* Serves GET and HEAD at exactly `path` by a callback. CHATHUB_EINVAL, CHATHUB_ENOMEM. */
-CHATHUB_API int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb, void *arg);
-/* Only inside a route's callback: its body (copied) and Content-Type. CHATHUB_EINVAL elsewhere, CHATHUB_ENOMEM. */
-CHATHUB_API int chathub_http_body(struct chathub *hub, const char *type, const void *bytes, size_t len);
+CHATHUB_API int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb,
+                              void *arg);
+/* Only inside a route's callback: its body (copied) and Content-Type. CHATHUB_EINVAL elsewhere,
+ * CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_http_body(struct chathub *hub, const char *type, const void *bytes,
+                                  size_t len);
 
-/* ------------------------------------------------------------------------------------------------- log lines */
+/* ------------------------------------------------------------------------------------ log lines */
 
 enum chathub_level { CHATHUB_DEBUG = 0, CHATHUB_INFO = 1, CHATHUB_WARNING = 2, CHATHUB_ERROR = 3 };
 
@@ -258,11 +293,11 @@ struct chathub_record {
     size_t count;
 };
 typedef void (*chathub_log_cb)(const struct chathub_record *record, void *arg);
-/* Calls `cb` for records of at least `level`. It may be called from inside a call of the host's (it is the exception),
- * must not call the hub, and must not block. NULL: silence (the default). */
+/* Calls `cb` for records of at least `level`. It may be called from inside a call of the host's
+ * (it is the exception), must not call the hub, and must not block. NULL: silence (the default). */
 CHATHUB_API int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb, void *arg);
 
-/* -------------------------------------------------------------------------------------------------- authorize */
+/* ------------------------------------------------------------------------------------ authorize */
 
 enum chathub_action { CHATHUB_HELLO = 0, CHATHUB_JOIN = 1, CHATHUB_POST = 2, CHATHUB_HISTORY = 3 };
 enum chathub_decision { CHATHUB_DENY = 0, CHATHUB_ALLOW = 1, CHATHUB_LATER = 2 };
@@ -278,34 +313,39 @@ struct chathub_question {
     const char *content; /* of post, else "" */
     size_t content_len;
 };
-/* Answers enum chathub_decision. LATER: chathub_answer follows within the option authorize-timeout, after which it
- * counts as denied; until then nothing more is read from that client. */
-typedef int (*chathub_authorize_cb)(struct chathub *hub, const struct chathub_question *question, void *arg);
-/* Asks `cb` before each of the actions in `actions` (bits 1 << action). NULL: everything is allowed (the default). */
-CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb, void *arg);
-/* The answer to a question that was put off. `message` (may be NULL) is told to the client if denied. An answer that
- * comes too late, or twice, is CHATHUB_EGONE and changes nothing. */
-CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow, const char *message);
+/* Answers enum chathub_decision. LATER: chathub_answer follows within the option
+ * authorize-timeout, after which it counts as denied; until then nothing more is read from that
+ * client. */
+typedef int (*chathub_authorize_cb)(struct chathub *hub, const struct chathub_question *question,
+                                    void *arg);
+/* Asks `cb` before each of the actions in `actions` (bits 1 << action). NULL: everything is
+ * allowed (the default). */
+CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb,
+                                     void *arg);
+/* The answer to a question that was put off. `message` (may be NULL) is told to the client if
+ * denied. An answer that comes too late, or twice, is CHATHUB_EGONE and changes nothing. */
+CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow,
+                               const char *message);
 
-/* ------------------------------------------------------------------------------------------ in-process clients */
+/* --------------------------------------------------------------------------- in-process clients */
 
 enum chathub_event_type {
     CHATHUB_EVENT_WELCOME = 1, /* name, sender_id; session: the key to come back with */
-    CHATHUB_EVENT_MESSAGE,     /* an entry: room, sender, sender_id, content, cid, data, position, prev, time */
-    CHATHUB_EVENT_ACK,         /* room, cid, position, time; flags CHATHUB_DUP */
-    CHATHUB_EVENT_ERROR,       /* code, message; room and cid where it is about them */
-    CHATHUB_EVENT_JOINED,      /* this client is in `room`: position (the top), count */
-    CHATHUB_EVENT_LEFT,        /* this client is no longer in `room`: code, message */
-    CHATHUB_EVENT_PRESENCE,    /* others came and went in `room`: count; names in json */
-    CHATHUB_EVENT_TYPING,      /* room, sender, sender_id; flags CHATHUB_ON */
-    CHATHUB_EVENT_STATUS,      /* room, sender, sender_id, content */
-    CHATHUB_EVENT_GAP,         /* room: entries after `prev` up to `position` are no longer kept */
-    CHATHUB_EVENT_HISTORY,     /* room; the page in json */
-    CHATHUB_EVENT_WHO,         /* room, count; names in json */
+    CHATHUB_EVENT_MESSAGE, /* an entry: room, sender, sender_id, content, cid, data, positions, time */
+    CHATHUB_EVENT_ACK,     /* room, cid, position, time; flags CHATHUB_DUP */
+    CHATHUB_EVENT_ERROR,    /* code, message; room and cid where it is about them */
+    CHATHUB_EVENT_JOINED,   /* this client is in `room`: position (the top), count */
+    CHATHUB_EVENT_LEFT,     /* this client is no longer in `room`: code, message */
+    CHATHUB_EVENT_PRESENCE, /* others came and went in `room`: count; names in json */
+    CHATHUB_EVENT_TYPING,   /* room, sender, sender_id; flags CHATHUB_ON */
+    CHATHUB_EVENT_STATUS,   /* room, sender, sender_id, content */
+    CHATHUB_EVENT_GAP,      /* room: entries after `prev` up to `position` are no longer kept */
+    CHATHUB_EVENT_HISTORY,  /* room; the page in json */
+    CHATHUB_EVENT_WHO,      /* room, count; names in json */
     CHATHUB_EVENT_PONG,
     CHATHUB_EVENT_OK,
-    CHATHUB_EVENT_BYE,         /* the hub will close the client: message */
-    CHATHUB_EVENT_CLOSED       /* the last one of a client: code */
+    CHATHUB_EVENT_BYE,   /* the hub will close the client: message */
+    CHATHUB_EVENT_CLOSED /* the last one of a client: code */
 };
 
 #define CHATHUB_DUP 1u /* ack: a repeat, answered with the first one's position */
@@ -313,54 +353,62 @@ enum chathub_event_type {
 
 /* All texts end in NUL, "" where there is none, and hold until the callback returns. */
 struct chathub_event {
-    uint32_t size;         /* of this struct, set by the library */
-    uint32_t type;         /* enum chathub_event_type */
-    uint64_t client;       /* the client it is for */
+    uint32_t size;   /* of this struct, set by the library */
+    uint32_t type;   /* enum chathub_event_type */
+    uint64_t client; /* the client it is for */
     uint64_t position;
     uint64_t prev;
-    uint64_t time;         /* Unix ms */
+    uint64_t time; /* Unix ms */
     uint64_t count;
-    int32_t code;          /* enum chathub_error */
-    uint32_t flags;        /* CHATHUB_DUP, CHATHUB_ON */
+    int32_t code;   /* enum chathub_error */
+    uint32_t flags; /* CHATHUB_DUP, CHATHUB_ON */
     const char *room;
     const char *sender;
     const char *sender_id;
     const char *content;
     size_t content_len;
     const char *cid;
-    const char *data;      /* a JSON object, or "" */
+    const char *data; /* a JSON object, or "" */
     const char *session;
     const char *message;
-    const char *ref;       /* of the request that this answers, as JSON */
-    const char *json;      /* the same event as native clients get it (docs/protocol.md) */
+    const char *ref;  /* of the request that this answers, as JSON */
+    const char *json; /* the same event as native clients get it (docs/protocol.md) */
     size_t json_len;
 };
 typedef void (*chathub_event_cb)(struct chathub *hub, const struct chathub_event *event, void *arg);
 
-/* A client inside this process: a full participant. Says hello as `name` (NULL: a guest name is made). Its events come
- * to `cb`, WELCOME or ERROR first. The number goes to *client and is never used again.
- * CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
-CHATHUB_API int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, void *arg, uint64_t *client);
-/* Requests of an in-process client. They are taken (0) or not (CHATHUB_EGONE; CHATHUB_EAGAIN: 64 wait already;
- * CHATHUB_ENOMEM), take effect in the order made, and are answered by events.
- * room NULL: the default room. start: enum below, with `position` or count in `from`. */
-enum chathub_start_at { CHATHUB_START_DEFAULT = 0, CHATHUB_START_NOW = 1, CHATHUB_START_LAST = 2, CHATHUB_START_AFTER = 3 };
-CHATHUB_API int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start, uint64_t from);
+/* A client inside this process: a full participant. Says hello as `name` (NULL: a guest name is
+ * made). Its events come to `cb`, WELCOME or ERROR first. The number goes to *client and is
+ * never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb,
+                               void *arg, uint64_t *client);
+/* Requests of an in-process client. They are taken (0) or not (CHATHUB_EGONE; CHATHUB_EAGAIN: 64
+ * wait already; CHATHUB_ENOMEM), take effect in the order made, and are answered by events. room
+ * NULL: the default room. start: enum below, with `position` or count in `from`. */
+enum chathub_start_at {
+    CHATHUB_START_DEFAULT = 0,
+    CHATHUB_START_NOW = 1,
+    CHATHUB_START_LAST = 2,
+    CHATHUB_START_AFTER = 3
+};
+CHATHUB_API int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start,
+                             uint64_t from);
 CHATHUB_API int chathub_leave(struct chathub *hub, uint64_t client, const char *room);
 /* cid NULL: none; it is then not protected against being posted twice. */
-CHATHUB_API int chathub_post(struct chathub *hub, uint64_t client, const char *room, const char *content, size_t len,
-                             const char *cid);
-/* Any request of the native protocol, as its JSON text. CHATHUB_EJSON and the like if it cannot be understood. */
+CHATHUB_API int chathub_post(struct chathub *hub, uint64_t client, const char *room,
+                             const char *content, size_t len, const char *cid);
+/* Any request of the native protocol, as its JSON text. CHATHUB_EJSON and the like if it cannot
+ * be understood. */
 CHATHUB_API int chathub_request(struct chathub *hub, uint64_t client, const char *json, size_t len);
 /* The client leaves: CLOSED is its last event. CHATHUB_EGONE. */
 CHATHUB_API int chathub_close(struct chathub *hub, uint64_t client);
 
-/* ------------------------------------------------------------------------------------------------ statistics */
+/* ----------------------------------------------------------------------------------- statistics */
 
 struct chathub_stats {
-    uint32_t size;         /* of this struct, set by the caller */
+    uint32_t size; /* of this struct, set by the caller */
     uint32_t reserved;
-    uint64_t clients;      /* now */
+    uint64_t clients; /* now */
     uint64_t observers;
     uint64_t sessions;
     uint64_t rooms;

@@ -6,8 +6,9 @@
 #include "core/ports.h"
 #include "core/settings.h"
 
-/* Entries in memory, per room up to a count, a byte and an age bound, all rooms up to a total. Nothing outlives it:
- * a new epoch at each start. Commits at once, reported at the next poll. */
-int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env, struct chi_log **out);
+/* Entries in memory, per room up to a count, a byte and an age bound, all rooms up to a total.
+ * Nothing outlives it: a new epoch at each start. Commits at once, reported at the next poll. */
+int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
+                       struct chi_log **out);
 
 #endif

@@ -1,8 +1,10 @@
-/* The log in memory: bounded per room by count, bytes and age, over all rooms by bytes, and gone with the process.
+/* The log in memory: bounded per room by count, bytes and age, over all rooms by bytes, and gone
+ * with the process.
  *
- * Happy path: append, open and read only queue; the next poll commits and reports in that order. Failure modes: no
- * memory is answered by the call itself; a room that was forgotten for want of space opens with a top above all that
- * was forgotten, so that who had read in it is told a gap rather than nothing. */
+ * Happy path: append, open and read only queue; the next poll commits and reports in that order.
+ * Failure modes: no memory is answered by the call itself; a room that was forgotten for want of
+ * space opens with a top above all that was forgotten, so that who had read in it is told a gap
+ * rather than nothing. */
 #include "log/log.h"
 
 #include <stdlib.h>
@@ -12,7 +14,8 @@
 #include "util/list.h"
 #include "util/map.h"
 
-/* A cid is remembered for so long; where that would take more than CIDS_MAX, appends are refused for a moment. */
+/* A cid is remembered for so long; where that would take more than CIDS_MAX, appends are refused
+ * for a moment. */
 #define HORIZON_MS 60000u
 #define CIDS_MAX   1000000u
 /* Between two looks for entries that are too old. */
@@ -80,7 +83,7 @@ static struct memory *of(struct chi_log *log)
     return (struct memory *)(void *)log;
 }
 
-/* -------------------------------------------------------------------------------------------------- bounds */
+/* --------------------------------------------------------------------------------------- bounds */
 
 static void drop_oldest(struct memory *m, struct room *room)
 {
@@ -141,7 +144,7 @@ static void forget_rooms(struct memory *m)
     }
 }
 
-/* ---------------------------------------------------------------------------------------------------- cids */
+/* ----------------------------------------------------------------------------------------- cids */
 
 static void cid_free(struct memory *m, struct cid *cid)
 {
@@ -155,7 +158,8 @@ static void cids_expire(struct memory *m)
     uint64_t now = m->env.ops->now(m->env.self);
     while (!chi_list_empty(&m->cid_age)) {
         struct cid *cid = CHI_CONTAINER(m->cid_age.next, struct cid, age);
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cid_free takes what it frees out of the list */
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cid_free takes what it frees out of the
+         * list */
         if (cid->since + HORIZON_MS >= now)
             return;
         cid_free(m, cid);
@@ -198,7 +202,7 @@ static int cid_remember(struct memory *m, struct cid *cid, const struct chi_entr
     return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- commit */
+/* --------------------------------------------------------------------------------------- commit */
 
 static int entries_grow(struct room *room)
 {
@@ -209,7 +213,8 @@ static int entries_grow(struct room *room)
     if (!entries)
         return CHATHUB_ENOMEM;
     for (uint32_t i = 0; i < room->count; i++)
-        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): where there are entries there is room for them */
+        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): where there are entries there is room
+         * for them */
         entries[i] = room->entries[(room->first + i) % room->cap];
     free(room->entries);
     room->entries = entries;
@@ -231,7 +236,8 @@ static void entry_keep(struct memory *m, struct room *room, struct chi_entry *en
     chi_list_append(&m->lru, &room->lru);
 }
 
-/* A draft that repeats an earlier post: its position and time go into the draft, which nobody else will see. */
+/* A draft that repeats an earlier post: its position and time go into the draft, which nobody
+ * else will see. */
 static int repeat(const struct cid *mine, const struct cid *first, struct chi_entry *draft)
 {
     if (memcmp(mine->content, first->content, sizeof(mine->content)) != 0)
@@ -294,7 +300,7 @@ static void do_appends(struct memory *m, const struct op *ops, struct chi_log_re
     trim_total(m);
 }
 
-/* ---------------------------------------------------------------------------------------------------- read */
+/* ----------------------------------------------------------------------------------------- read */
 
 /* Index (0 the oldest) of the first kept entry with a position above `position`. */
 static uint32_t find_after(const struct room *room, uint64_t position)
@@ -355,7 +361,7 @@ static void do_read(struct memory *m, struct room *room, const struct chi_log_re
     free(entries);
 }
 
-/* ---------------------------------------------------------------------------------------------- the contract */
+/* --------------------------------------------------------------------------------- the contract */
 
 /* A place for something about a room at the end of the queue; NULL: no memory. */
 static struct op *queue_op(struct memory *m, struct room *room)

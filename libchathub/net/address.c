@@ -65,7 +65,7 @@ static bool unescape(char *text)
     return true;
 }
 
-/* ----------------------------------------------------------------------------------------------------- its parts */
+/* ------------------------------------------------------------------------------------ its parts */
 
 static int set_path(const struct reading *r, const char *at, size_t len)
 {

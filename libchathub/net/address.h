@@ -12,15 +12,16 @@ enum chi_protocol { CHI_PROTOCOL_WEBSOCKET, CHI_PROTOCOL_LINES };
 
 struct chi_address {
     enum chi_protocol protocol;
-    bool is_unix;                      /* `host` is a path */
-    char host[108];                    /* "localhost", an IPv4 or IPv6 address without brackets, or a socket's path */
-    uint16_t port;                     /* 0: the system chooses */
-    char path[128];                    /* WebSocket: where upgrades are taken; "/ws" if not said */
-    char room[256];                    /* default room; "": the hub's */
+    bool is_unix;   /* `host` is a path */
+    char host[108]; /* "localhost", an IPv4 or IPv6 address without brackets, or a socket's path */
+    uint16_t port;  /* 0: the system chooses */
+    char path[128]; /* WebSocket: where upgrades are taken; "/ws" if not said */
+    char room[256]; /* default room; "": the hub's */
     const struct chi_dialect *dialect; /* the only one here; NULL: each connection chooses */
 };
 
-/* Reads a URL. 0, or CHATHUB_EADDRESS with one line in `problem` that says what is wrong and what would be right. */
+/* Reads a URL. 0, or CHATHUB_EADDRESS with one line in `problem` that says what is wrong and
+ * what would be right. */
 int chi_address_parse(const char *url, struct chi_address *out, char *problem, size_t size);
 /* Whether only this machine can reach it. */
 bool chi_address_is_local(const struct chi_address *address);

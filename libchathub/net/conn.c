@@ -1,13 +1,15 @@
 /* A connection's life.
  *
- * Happy path: adopted from a listener (HEAD for WebSockets, SILENT at once for lines), opened in the hub, read from until
- * the hub or the peer ends it. The hub ends it by transport->close, which brings it to CLOSING: what is owed is sent,
- * then the protocol's goodbye, then our side is shut down and the peer's end awaited.
+ * Happy path: adopted from a listener (HEAD for WebSockets, SILENT at once for lines), opened in
+ * the hub, read from until the hub or the peer ends it. The hub ends it by transport->close, which
+ * brings it to CLOSING: what is owed is sent, then the protocol's goodbye, then our side is shut
+ * down and the peer's end awaited.
  *
- * Failure modes: a read that fails or ends (chi_conn_end, from the loop, tells the hub); a send that fails within a call
- * of delivery's (marked `broken`, ended from the loop by way of `later`); an error of the protocol (chi_conn_fail: the
- * hub closes it with a code, so that replies and half-sent frames go first, and input is thrown away meanwhile);
- * deadlines (sweep.c). A struct is freed only from `later`, so that none vanishes under a caller. */
+ * Failure modes: a read that fails or ends (chi_conn_end, from the loop, tells the hub); a send
+ * that fails within a call of delivery's (marked `broken`, ended from the loop by way of
+ * `later`); an error of the protocol (chi_conn_fail: the hub closes it with a code, so that
+ * replies and half-sent frames go first, and input is thrown away meanwhile); deadlines
+ * (sweep.c). A struct is freed only from `later`, so that none vanishes under a caller. */
 #include "net/internal.h"
 
 #include <arpa/inet.h>
@@ -22,7 +24,7 @@
 
 #include "dialect/dialect.h"
 
-/* ------------------------------------------------------------------------------------------------------- numbers */
+/* -------------------------------------------------------------------------------------- numbers */
 
 static int grow_table(struct chi_net *net)
 {
@@ -61,7 +63,7 @@ static void give_number(struct chi_net *net, uint32_t number)
     net->free_number = number + 1;
 }
 
-/* --------------------------------------------------------------------------------------------------- own sending */
+/* ---------------------------------------------------------------------------------- own sending */
 
 struct chi_out *chi_out_new(void)
 {
@@ -77,7 +79,8 @@ void chi_out_free(struct chi_out *out)
     free(out);
 }
 
-/* Everything was sent and we are saying goodbye: our side ends, unless the peer's close frame is still awaited. */
+/* Everything was sent and we are saying goodbye: our side ends, unless the peer's close frame is
+ * still awaited. */
 static void finish_goodbye(struct chi_conn *conn)
 {
     if (conn->websocket && !conn->deaf && !conn->peer_closed && !conn->hung)
@@ -145,7 +148,7 @@ void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out)
     chi_conn_push(conn);
 }
 
-/* --------------------------------------------------------------------------------------------------------- states */
+/* --------------------------------------------------------------------------------------- states */
 
 void chi_conn_watch(struct chi_conn *conn)
 {
@@ -158,7 +161,8 @@ void chi_conn_watch(struct chi_conn *conn)
         events |= EPOLLIN;
     if (conn->blocked || conn->out)
         events |= EPOLLOUT;
-    /* A hangup is reported without being asked for: where it is known and nothing is to be sent, watching would spin. */
+    /* A hangup is reported without being asked for: where it is known and nothing is to be sent,
+     * watching would spin. */
     bool watch = events != 0 || !conn->hung;
     if (watch == conn->watched && (!watch || events == conn->interest))
         return;
@@ -227,7 +231,8 @@ void chi_conn_age(struct chi_conn *conn)
     if (young == (conn->young != 0))
         return;
     if (young) {
-        /* Without memory it is watched by the next change of its state, or by the sweep's slower rules. */
+        /* Without memory it is watched by the next change of its state, or by the sweep's slower
+         * rules. */
         if (net->young_count == net->young_cap && !grow_young(net))
             return;
         net->young[net->young_count++] = conn;
@@ -268,7 +273,7 @@ void chi_conn_free(struct chi_conn *conn)
     free(conn);
 }
 
-/* --------------------------------------------------------------------------------------------------- log lines */
+/* ------------------------------------------------------------------------------------ log lines */
 
 const char *chi_peer_text(const struct chi_peer *peer, char out[CHI_PEER_TEXT])
 {
@@ -324,7 +329,7 @@ static void log_connected(const struct chi_conn *conn, struct chi_encoding encod
     chi_conn_log(conn, CHATHUB_INFO, "connected", fields, 2);
 }
 
-/* ------------------------------------------------------------------------------------------------ opening, ending */
+/* ------------------------------------------------------------------------------ opening, ending */
 
 int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome)
 {

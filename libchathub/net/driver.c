@@ -1,7 +1,8 @@
-/* Happy path: requests came in while the loop polled; uv_check runs the hub's turn and one slice of the flush. What a
- * host's timer posted is done in uv_prepare, before the loop would sleep. While a slice leaves something over, an idle
- * handle makes the loop poll without waiting, so that reads are served between slices. One timer wakes the hub for its
- * own deadlines. Failure modes: none of its own; handles that cannot be made fail the start. */
+/* Happy path: requests came in while the loop polled; uv_check runs the hub's turn and one slice
+ * of the flush. What a host's timer posted is done in uv_prepare, before the loop would sleep.
+ * While a slice leaves something over, an idle handle makes the loop poll without waiting, so
+ * that reads are served between slices. One timer wakes the hub for its own deadlines. Failure
+ * modes: none of its own; handles that cannot be made fail the start. */
 #include "net/driver.h"
 
 #include <stdlib.h>

@@ -21,9 +21,11 @@ struct chi_driver_parts {
     void *arg;
 };
 
-/* Handles on the loop, which keep it alive until close. `work` (of the world) is the driver's from now on. */
+/* Handles on the loop, which keep it alive until close. `work` (of the world) is the driver's
+ * from now on. */
 int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out);
-/* Nothing is run any more; frees itself when the loop has closed its handles, and calls `done` (may be NULL) then. */
+/* Nothing is run any more; frees itself when the loop has closed its handles, and calls `done`
+ * (may be NULL) then. */
 void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg);
 /* From any thread. */
 void chi_driver_wake(struct chi_driver *driver);

@@ -29,7 +29,8 @@ enum chi_opcode {
 
 /* Appends a control frame of the server; `len` is at most CHI_CONTROL_MAX. */
 void chi_frame_control(struct chi_buf *out, enum chi_opcode opcode, const void *bytes, size_t len);
-/* Appends a close frame; code 0: one without a code. The reason is cut to whole characters that fit. */
+/* Appends a close frame; code 0: one without a code. The reason is cut to whole characters that
+ * fit. */
 void chi_frame_close(struct chi_buf *out, int code, struct chi_span reason);
 /* Whether a peer may send this code in a close frame (section 7.4, and IANA's registry). */
 bool chi_close_code_valid(unsigned code);

@@ -11,7 +11,7 @@
 #define KEY_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define KEY_LEN  24
 
-/* ------------------------------------------------------------------------------------------------------- origins */
+/* -------------------------------------------------------------------------------------- origins */
 
 struct origin {
     struct chi_span scheme;
@@ -71,8 +71,8 @@ static bool is_loopback_name(struct chi_span host)
            chi_span_is(host, "[::1]");
 }
 
-/* Whether the option's list, separated by commas, names it with scheme, host and port. Origins that are not of HTTP
- * (of an application, say) are compared as texts. */
+/* Whether the option's list, separated by commas, names it with scheme, host and port. Origins
+ * that are not of HTTP (of an application, say) are compared as texts. */
 static bool is_listed(struct chi_span text, const struct origin *origin, const char *list)
 {
     while (list && *list) {
@@ -104,7 +104,7 @@ bool chi_origin_allowed(struct chi_span text, struct chi_span host, bool local, 
     return (local && is_loopback_name(origin.host)) || is_listed(text, &origin, allowed);
 }
 
-/* -------------------------------------------------------------------------------------------------------- the key */
+/* -------------------------------------------------------------------------------------- the key */
 
 static int base64_value(char c)
 {
@@ -146,7 +146,7 @@ static void add_accept(struct chi_buf *out, struct chi_span key)
     chi_buf_add_char(out, '=');
 }
 
-/* ------------------------------------------------------------------------------------------------------ the request */
+/* ---------------------------------------------------------------------------------- the request */
 
 /* What is wrong with an upgrade but its key, version and origin: one line, or NULL. */
 static const char *upgrade_fault(const struct chi_head *head)
@@ -208,8 +208,8 @@ static bool may_upgrade(struct chi_conn *conn, const struct chi_head *head)
     return true;
 }
 
-/* How the client will speak: the listener's dialect, the subprotocol's, the query's, in this order; NULL with a
- * refusal sent, if that is none. *offered: whether chathub.v1 is agreed on. */
+/* How the client will speak: the listener's dialect, the subprotocol's, the query's, in this
+ * order; NULL with a refusal sent, if that is none. *offered: whether chathub.v1 is agreed on. */
 static const struct chi_dialect *choose_dialect(struct chi_conn *conn, const struct chi_head *head,
                                                 bool *offered)
 {

@@ -1,9 +1,10 @@
-/* HTTP/1.1 as far as it is needed: one request per connection, which is a WebSocket's beginning, or gets what the host
- * has in memory.
+/* HTTP/1.1 as far as it is needed: one request per connection, which is a WebSocket's beginning, or
+ * gets what the host has in memory.
  *
- * Happy path: the head comes in one read, passes the guard and llhttp, and is answered. Failure modes: it comes in
- * pieces (gathered in input->bytes, up to its bound and within head_time); it is refused, by one line of text and the
- * end of the connection, so that nothing behind a faulty head is ever taken for a request. */
+ * Happy path: the head comes in one read, passes the guard and llhttp, and is answered. Failure
+ * modes: it comes in pieces (gathered in input->bytes, up to its bound and within head_time); it
+ * is refused, by one line of text and the end of the connection, so that nothing behind a faulty
+ * head is ever taken for a request. */
 #include "net/http.h"
 
 #include <llhttp.h>
@@ -19,7 +20,7 @@
     "'self' data:; "                                                                               \
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 
-/* ---------------------------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
 static int on_url(llhttp_t *parser, const char *at, size_t len)
 {
@@ -87,7 +88,8 @@ static void split_target(struct chi_head *head)
     head->query = (struct chi_span){mark + 1, head->target.len - head->path.len - 1};
 }
 
-/* Reads a head that has passed the guard. false: llhttp does not agree with it about what it is or where it ends. */
+/* Reads a head that has passed the guard. false: llhttp does not agree with it about what it is
+ * or where it ends. */
 static bool read_head(struct chi_head *head, const char *bytes, size_t len)
 {
     llhttp_t parser;
@@ -110,7 +112,7 @@ static bool read_head(struct chi_head *head, const char *bytes, size_t len)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ looking into */
+/* --------------------------------------------------------------------------------- looking into */
 
 static char lower(char c)
 {
@@ -192,7 +194,7 @@ struct chi_span chi_head_query(const struct chi_head *head, const char *key)
     return left;
 }
 
-/* -------------------------------------------------------------------------------------------------------- answering */
+/* ------------------------------------------------------------------------------------ answering */
 
 static const char *status_text(int status)
 {
@@ -437,7 +439,7 @@ static void on_head(struct chi_conn *conn, const char *bytes, size_t len)
         serve(conn, &head);
 }
 
-/* --------------------------------------------------------------------------------------------------------- gathering */
+/* ------------------------------------------------------------------------------------ gathering */
 
 /* A head that is not complete and cannot become one within its bounds. */
 static bool too_long(const char *bytes, size_t len, struct chi_guard *guard)
@@ -494,7 +496,8 @@ size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len)
         on_head(conn, head, end);
         return end;
     }
-    /* What was gathered must stay as it is while it is looked at, and be gone before frames are fed. */
+    /* What was gathered must stay as it is while it is looked at, and be gone before frames are
+     * fed. */
     struct chi_buf own = conn->input->bytes;
     conn->input->bytes = (struct chi_buf){0};
     on_head(conn, own.at, end);

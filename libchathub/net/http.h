@@ -32,10 +32,12 @@ struct chi_span chi_head_query(const struct chi_head *head, const char *key);
 bool chi_span_same(struct chi_span a, struct chi_span b); /* ASCII letters compared without case */
 struct chi_span chi_span_trim(struct chi_span text);      /* without spaces and tabs around it */
 
-/* handshake.c: opens a WebSocket (RFC 6455 section 4.2), or refuses it. The target's path is the listener's. */
+/* handshake.c: opens a WebSocket (RFC 6455 section 4.2), or refuses it. The target's path is the
+ * listener's. */
 void chi_handshake(struct chi_conn *conn, const struct chi_head *head);
 
-/* Whether a page from `origin` may connect to this listener under the name `host`. `allowed`: the option origins. */
+/* Whether a page from `origin` may connect to this listener under the name `host`. `allowed`:
+ * the option origins. */
 bool chi_origin_allowed(struct chi_span origin, struct chi_span host, bool local,
                         const char *allowed);
 

@@ -1,7 +1,8 @@
-/* Happy path: a host's request waits in its client's inbox until the next turn; what the pump sends is a run of
- * records (chi_dialect_local), each told to the host's callback at once and whole, so this transport never blocks.
- * Failure modes: an inbox that is full refuses; a client that the hub closed gets what it was owed and CLOSED in the next
- * turn; without memory for what it was owed, CLOSED alone. */
+/* Happy path: a host's request waits in its client's inbox until the next turn; what the pump
+ * sends is a run of records (chi_dialect_local), each told to the host's callback at once and
+ * whole, so this transport never blocks. Failure modes: an inbox that is full refuses; a client
+ * that the hub closed gets what it was owed and CLOSED in the next turn; without memory for what
+ * it was owed, CLOSED alone. */
 #include "net/inproc.h"
 
 #include <stdlib.h>
@@ -71,7 +72,7 @@ static void guest_free(struct chi_inproc *inproc, struct guest *guest)
     free(guest);
 }
 
-/* ----------------------------------------------------------------------------------------------- transport */
+/* ------------------------------------------------------------------------------------ transport */
 
 static void tell_records(struct chi_inproc *inproc, struct guest *guest, const char *at, size_t len)
 {
@@ -119,7 +120,7 @@ static void inproc_close(void *self, uint32_t conn, int code, struct chi_span re
     guest_due(inproc, guest);
 }
 
-/* ------------------------------------------------------------------------------------------------ the turn */
+/* ------------------------------------------------------------------------------------- the turn */
 
 static int error_of_close(int code)
 {
@@ -193,7 +194,7 @@ void chi_inproc_turn(struct chi_inproc *inproc)
         guest_turn(inproc, CHI_CONTAINER(link, struct guest, link));
 }
 
-/* ------------------------------------------------------------------------------------------------- the face */
+/* ------------------------------------------------------------------------------------- the face */
 
 int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env env,
                    struct chi_inproc **out)

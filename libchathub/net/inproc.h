@@ -7,7 +7,8 @@
 
 struct chi_inproc;
 
-/* hub outlives it; owner and wake are handed on: owner to event callbacks, wake is called when a turn is needed. */
+/* hub outlives it; owner and wake are handed on: owner to event callbacks, wake is called when a
+ * turn is needed. */
 int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env env,
                    struct chi_inproc **out);
 /* Before the hub's end; no event is told any more. NULL is allowed. */

@@ -23,12 +23,12 @@
 #define CHI_HEADERS_MAX 64u
 
 enum chi_phase {
-    CHI_PHASE_HEAD,   /* an HTTP head is awaited */
-    CHI_PHASE_SILENT, /* a client that said nothing yet, and observes if that lasts */
-    CHI_PHASE_FIRST,  /* a client that has to say something */
-    CHI_PHASE_OPEN,   /* a client that has spoken or observes */
-    CHI_PHASE_CLOSING, /* the hub does not know it (any more): what is in `out` is sent, then goodbye */
-    CHI_PHASE_DEAD, /* the socket is closed, the struct waits to be freed */
+    CHI_PHASE_HEAD,    /* an HTTP head is awaited */
+    CHI_PHASE_SILENT,  /* a client that said nothing yet, and observes if that lasts */
+    CHI_PHASE_FIRST,   /* a client that has to say something */
+    CHI_PHASE_OPEN,    /* a client that has spoken or observes */
+    CHI_PHASE_CLOSING, /* the hub does not know it: `out` is sent, then goodbye */
+    CHI_PHASE_DEAD,    /* the socket is closed, the struct waits to be freed */
 };
 
 /* A peer's address, for log lines and limits. */
@@ -51,7 +51,8 @@ struct chi_listener {
     bool bound;                 /* a Unix socket's file is ours to remove */
 };
 
-/* A message or head that is cut by the end of a read, and what waits behind a pause. Only while there is such. */
+/* A message or head that is cut by the end of a read, and what waits behind a pause. Only while
+ * there is such. */
 struct chi_frames;
 struct chi_input {
     struct chi_buf bytes;      /* of the head, message or line so far */
@@ -155,15 +156,14 @@ struct chi_net {
     struct chi_buf scratch;     /* the dialects' decoders', shared */
     struct chi_request request; /* what they decode into */
     struct chi_decode_error error; /* why they did not */
-    uint64_t
-        accept_again; /* when accepting goes on after descriptors ran out; 0: it was not stopped so */
-    uint64_t accept_logged;  /* when that was last logged; 0: never */
-    bool accepting;          /* listeners are in the epoll set */
-    bool stopped;            /* no more accepting at all */
-    bool famine;             /* unfinished input reached its bound, and that was logged */
-    bool closing;            /* the hub and delivery must not be called */
-    uint8_t handles;         /* libuv handles that are not closed */
-    void (*done)(void *arg); /* of chi_net_close */
+    uint64_t accept_again;         /* when accepting goes on after a lack of descriptors; or 0 */
+    uint64_t accept_logged;        /* when that was last logged; 0: never */
+    bool accepting;                /* listeners are in the epoll set */
+    bool stopped;                  /* no more accepting at all */
+    bool famine;                   /* unfinished input reached its bound, and that was logged */
+    bool closing;                  /* the hub and delivery must not be called */
+    uint8_t handles;               /* libuv handles that are not closed */
+    void (*done)(void *arg);       /* of chi_net_close */
     void *done_arg;
 };
 
@@ -177,7 +177,7 @@ static inline bool chi_net_past(uint32_t now, uint32_t due)
     return (int32_t)(now - due) >= 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- net.c */
+/* ---------------------------------------------------------------------------------------- net.c */
 
 /* Has the fine timer run, and chi_conn_work_later be called. Harmless if they already are to. */
 void chi_net_fine(struct chi_net *net);
@@ -185,7 +185,7 @@ void chi_net_soon(struct chi_net *net);
 /* Puts socket `which` of a listener into the epoll set, or takes it out. 0 or CHATHUB_EIO. */
 int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int which);
 
-/* -------------------------------------------------------------------------------------------------- listener.c */
+/* ----------------------------------------------------------------------------------- listener.c */
 
 /* Takes what waits at a listener's socket, a batch. */
 void chi_listener_ready(struct chi_net *net, uint32_t index, int which);
@@ -193,19 +193,23 @@ void chi_listener_ready(struct chi_net *net, uint32_t index, int which);
 void chi_listener_resume(struct chi_net *net);
 void chi_listener_close_all(struct chi_net *net);
 
-/* ------------------------------------------------------------------------------------------------------ conn.c */
+/* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over an open, non-blocking descriptor as a new connection of `listener`. CHATHUB_ENOMEM, CHATHUB_EIO: the
- * descriptor stays the caller's. */
+/* Takes over an open, non-blocking descriptor as a new connection of `listener`. CHATHUB_ENOMEM,
+ * CHATHUB_EIO: the descriptor stays the caller's. */
 int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
                    const struct chi_peer *peer);
-/* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the hub's error. */
+/* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the
+ * hub's error. */
 int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome);
-/* Ends it at once (from the loop only): the socket is closed, the hub told if it knows it. `reason` is a constant. */
+/* Ends it at once (from the loop only): the socket is closed, the hub told if it knows it.
+ * `reason` is a constant. */
 void chi_conn_end(struct chi_conn *conn, const char *reason);
-/* Logs the client's end; the connection has none any more. Answers the id that the hub has to be told of, or 0. */
+/* Logs the client's end; the connection has none any more. Answers the id that the hub has to be
+ * told of, or 0. */
 uint64_t chi_conn_forget(struct chi_conn *conn, const char *reason);
-/* Has the hub end it with a close code; nothing that it says is heard any more. From the loop only. */
+/* Has the hub end it with a close code; nothing that it says is heard any more. From the loop
+ * only. */
 void chi_conn_fail(struct chi_conn *conn, int code, const char *reason);
 /* Enters the phase CLOSING: sends `out` (owned from here on; NULL: nothing), then says goodbye. */
 void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out);
@@ -229,7 +233,7 @@ void chi_conn_log(const struct chi_conn *conn, int level, const char *event,
 struct chi_out *chi_out_new(void); /* empty; NULL if there is no memory */
 void chi_out_free(struct chi_out *out);
 
-/* ------------------------------------------------------------------------------------------------------ read.c */
+/* --------------------------------------------------------------------------------------- read.c */
 
 /* epoll's word. */
 void chi_conn_ready(struct chi_conn *conn, uint32_t events);
@@ -242,7 +246,7 @@ bool chi_conn_next(struct chi_conn *conn, enum chi_next next);
 /* What was put off by chi_conn_later. */
 void chi_conn_work_later(struct chi_net *net);
 
-/* ----------------------------------------------------------------------------------------------------- input.c */
+/* -------------------------------------------------------------------------------------- input.c */
 
 /* The connection's input, made if there is none; NULL if there is no memory. */
 struct chi_input *chi_input_get(struct chi_conn *conn);
@@ -254,27 +258,27 @@ void chi_input_begin(struct chi_input *input, struct chi_conn *conn);
 /* The message is complete, or thrown away. */
 void chi_input_finish(struct chi_input *input);
 
-/* ------------------------------------------------------------------------------------------------- transport.c */
+/* ---------------------------------------------------------------------------------- transport.c */
 
 void chi_transport_init(struct chi_net *net);
 
-/* ----------------------------------------------------------------------------------------------------- sweep.c */
+/* -------------------------------------------------------------------------------------- sweep.c */
 
 /* Judges silence, stalls and goodbyes; each second. */
 void chi_sweep_all(struct chi_net *net);
 /* Judges heads, silence at the start and begun messages; often, while there are such. */
 void chi_sweep_young(struct chi_net *net);
 
-/* ------------------------------------------------------------------------------------ http.c, websocket.c, lines.c */
+/* ----------------------------------------------------------------- http.c, websocket.c, lines.c */
 
-/* Each works off bytes of its protocol and answers how many it used: fewer than `len` only if the connection changed
- * its phase, was paused, or became deaf. */
+/* Each works off bytes of its protocol and answers how many it used: fewer than `len` only if
+ * the connection changed its phase, was paused, or became deaf. */
 size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len);
 size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len);
 size_t chi_lines_feed(struct chi_conn *conn, const char *bytes, size_t len);
 
-/* Answers with a status and one line of text, and closes. `why` is told to the peer and logged; `extra`: further header
- * lines, each with its CRLF, or NULL. */
+/* Answers with a status and one line of text, and closes. `why` is told to the peer and logged;
+ * `extra`: further header lines, each with its CRLF, or NULL. */
 void chi_http_refuse(struct chi_conn *conn, int status, const char *why, const char *extra);
 
 void chi_frames_free(struct chi_frames *frames); /* NULL is allowed */

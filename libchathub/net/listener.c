@@ -1,9 +1,9 @@
 /* Listeners: sockets that are bound, and what is accepted from them.
  *
- * Happy path: the epoll set reports one, a batch is accepted, each becomes a connection. Failure modes: no descriptors
- * are left (logged, and accepting rests until the next sweep, so that the loop never spins on what it cannot take); too
- * many handshakes under way (accepting rests until one is through: the others wait in the backlog); too many of one
- * address (closed at once). */
+ * Happy path: the epoll set reports one, a batch is accepted, each becomes a connection. Failure
+ * modes: no descriptors are left (logged, and accepting rests until the next sweep, so that the
+ * loop never spins on what it cannot take); too many handshakes under way (accepting rests until
+ * one is through: the others wait in the backlog); too many of one address (closed at once). */
 #include "net/internal.h"
 
 #include <arpa/inet.h>
@@ -36,7 +36,7 @@ struct opening {
     size_t size;
 };
 
-/* -------------------------------------------------------------------------------------------------------- texts */
+/* ---------------------------------------------------------------------------------------- texts */
 
 static int url_of(const struct chi_address *address, uint16_t port, char *out, size_t size)
 {
@@ -91,7 +91,7 @@ static int explain(const struct opening *o, int error)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------- binding */
+/* -------------------------------------------------------------------------------------- binding */
 
 static socklen_t fill_internet(union socket_address *to, const char *host, uint16_t port)
 {
@@ -221,7 +221,7 @@ static void close_sockets(struct chi_listener *listener)
     listener->fds[0] = listener->fds[1] = -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------- listening */
+/* ------------------------------------------------------------------------------------ listening */
 
 static int open_listener(const struct opening *o, struct chi_listener *listener)
 {
@@ -306,7 +306,7 @@ void chi_listener_resume(struct chi_net *net)
         watch(net, true);
 }
 
-/* ------------------------------------------------------------------------------------------------------- accepting */
+/* ------------------------------------------------------------------------------------ accepting */
 
 static void out_of_descriptors(struct chi_net *net, int error)
 {

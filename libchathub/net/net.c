@@ -1,10 +1,11 @@
-/* The net's life, and its one place in the loop: an epoll set of its own, which holds all listeners and connections, is
- * watched by one uv_poll_t. That costs a connection nothing but its own struct, and libuv's watchers are not touched
- * for each of them.
+/* The net's life, and its one place in the loop: an epoll set of its own, which holds all listeners
+ * and connections, is watched by one uv_poll_t. That costs a connection nothing but its own struct,
+ * and libuv's watchers are not touched for each of them.
  *
- * Happy path: new → listen → (loop: ready, timers) → stop_accepting → close → freed by the last handle's callback.
- * Failure modes: chi_net_close may come from within a callback of ours (a route's): everything is only marked and its
- * sockets closed then, and freed once no frame of ours can be on the stack. */
+ * Happy path: new → listen → (loop: ready, timers) → stop_accepting → close → freed by the last
+ * handle's callback. Failure modes: chi_net_close may come from within a callback of ours (a
+ * route's): everything is only marked and its sockets closed then, and freed once no frame of
+ * ours can be on the stack. */
 #include "net/internal.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 /* In an event's data: a listener's socket; else a connection's number. */
 #define IS_LISTENER (1ull << 63)
 
-/* ------------------------------------------------------------------------------------------------------ from libuv */
+/* ----------------------------------------------------------------------------------- from libuv */
 
 static void dispatch(struct chi_net *net, const struct epoll_event *event)
 {
@@ -64,7 +65,7 @@ static void on_soon(uv_timer_t *timer)
     chi_conn_work_later(timer->data);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ life */
+/* ----------------------------------------------------------------------------------------- life */
 
 static void free_all(struct chi_net *net)
 {
@@ -97,7 +98,8 @@ static void on_handle_closed(uv_handle_t *handle)
         done(arg);
 }
 
-/* The poll handle is the one whose start can fail; until then nothing is on the loop that needs closing. */
+/* The poll handle is the one whose start can fail; until then nothing is on the loop that needs
+ * closing. */
 static int start_handles(struct chi_net *net)
 {
     uv_timer_t *timers[] = {&net->sweep, &net->fine, &net->soon};

@@ -29,9 +29,11 @@ struct chi_net_parts {
 /* Takes a copy of the parts' struct; what it points to outlives the net. */
 int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out);
 
-/* Binds and listens at once (on `localhost`: 127.0.0.1, and ::1 where there is IPv6, with the same port). On an error,
- * `problem` (`size` bytes) says in one line what is wrong and what to do. */
-int chi_net_listen(struct chi_net *net, const struct chi_address *address, char *problem, size_t size);
+/* Binds and listens at once (on `localhost`: 127.0.0.1, and ::1 where there is IPv6, with the
+ * same port). On an error, `problem` (`size` bytes) says in one line what is wrong and what to
+ * do. */
+int chi_net_listen(struct chi_net *net, const struct chi_address *address, char *problem,
+                   size_t size);
 
 /* URL of open listener `index` with its real port, as chathub_listener. */
 int chi_net_listener(const struct chi_net *net, uint32_t index, char *out, size_t size);
@@ -42,8 +44,9 @@ void chi_net_stop_accepting(struct chi_net *net);
 /* Sockets open, in any state; 0 after all have said goodbye. */
 uint32_t chi_net_connections(const struct chi_net *net);
 
-/* Ends all at once: listeners, connections, timers. `done` comes from the loop when no handle of the net is left; the
- * net is freed then. The hub and delivery are not called any more, from here on. */
+/* Ends all at once: listeners, connections, timers. `done` comes from the loop when no handle of
+ * the net is left; the net is freed then. The hub and delivery are not called any more, from
+ * here on. */
 void chi_net_close(struct chi_net *net, void (*done)(void *arg), void *arg);
 
 #endif

@@ -1,9 +1,11 @@
-/* Reading: from the socket into the shared buffer, through the protocol's layer and the dialect into the hub.
+/* Reading: from the socket into the shared buffer, through the protocol's layer and the dialect
+ * into the hub.
  *
- * Happy path: epoll reports a socket, one read, all of it is used up within the call. Failure modes: the hub wants to wait
- * (what is left is kept in `rest`, the socket not watched, until transport->read); too much unfinished input in all
- * (`starved`: not read until there is less); the connection ends or fails within a layer (it turns DEAD or deaf, which
- * every loop here looks at). */
+ * Happy path: epoll reports a socket, one read, all of it is used up within the call. Failure
+ * modes: the hub wants to wait (what is left is kept in `rest`, the socket not watched, until
+ * transport->read); too much unfinished input in all (`starved`: not read until there is less);
+ * the connection ends or fails within a layer (it turns DEAD or deaf, which every loop here
+ * looks at). */
 #include "net/internal.h"
 
 #include <errno.h>
@@ -15,8 +17,9 @@
 /* Reads that a connection is given whose sending side broke: what came before still counts. */
 #define LAST_READS 8
 
-/* The one place that settles how a connection speaks, by the first thing that it says: a WebSocket the hub's own
- * protocol, a line the same if it begins as a JSON object, else as people write. */
+/* The one place that settles how a connection speaks, by the first thing that it says: a
+ * WebSocket the hub's own protocol, a line the same if it begins as a JSON object, else as
+ * people write. */
 static int settle_dialect(struct chi_conn *conn, struct chi_span text)
 {
     struct chi_encoding encoding = {&chi_dialect_native, &chi_framing_lines};
@@ -121,7 +124,8 @@ static size_t read_size(const struct chi_conn *conn)
     return bound - net->partial < CHI_READ_SIZE ? (size_t)(bound - net->partial) : CHI_READ_SIZE;
 }
 
-/* Too much unfinished input in all: it is not read from until the sweep finds less. Told once each time. */
+/* Too much unfinished input in all: it is not read from until the sweep finds less. Told once
+ * each time. */
 static void starve(struct chi_conn *conn)
 {
     struct chi_net *net = conn->net;
@@ -189,7 +193,7 @@ void chi_conn_ready(struct chi_conn *conn, uint32_t events)
     read_once(conn);
 }
 
-/* ---------------------------------------------------------------------------------------------- from the loop, later */
+/* ------------------------------------------------------------------------- from the loop, later */
 
 static void feed_rest(struct chi_conn *conn)
 {

@@ -1,7 +1,8 @@
 /* Deadlines and silence. Stamps are only stored where something happens; here they are judged.
  *
- * While bytes wait for a client, in delivery or in the kernel, only the stall time judges it: any byte that it takes or
- * sends is life. Otherwise a WebSocket that is silent is pinged and has to answer; TCP's keepalive does for lines. */
+ * While bytes wait for a client, in delivery or in the kernel, only the stall time judges it:
+ * any byte that it takes or sends is life. Otherwise a WebSocket that is silent is pinged and
+ * has to answer; TCP's keepalive does for lines. */
 #include "net/internal.h"
 
 #include <linux/sockios.h>
@@ -13,9 +14,10 @@ static uint32_t age(uint32_t now, uint32_t stamp)
     return now - stamp;
 }
 
-/* ---------------------------------------------------------------------------------------------- each second, all */
+/* ----------------------------------------------------------------------------- each second, all */
 
-/* Whether the kernel still holds bytes that the peer did not take; fewer than last time count as taken now. */
+/* Whether the kernel still holds bytes that the peer did not take; fewer than last time count as
+ * taken now. */
 static bool kernel_holds(struct chi_conn *conn, uint32_t now)
 {
     int held = 0;
@@ -93,7 +95,7 @@ void chi_sweep_all(struct chi_net *net)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------- often, the young */
+/* ----------------------------------------------------------------------------- often, the young */
 
 static void head_late(struct chi_conn *conn)
 {

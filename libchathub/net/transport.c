@@ -1,5 +1,5 @@
-/* struct chi_transport for sockets: what delivery's pump calls. Nothing here calls the hub or delivery's writable;
- * what has to follow is put off to the loop (chi_conn_later). */
+/* struct chi_transport for sockets: what delivery's pump calls. Nothing here calls the hub or
+ * delivery's writable; what has to follow is put off to the loop (chi_conn_later). */
 #include "net/internal.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@ static ptrdiff_t fell_short(struct chi_conn *conn, ssize_t n)
         chi_conn_later(conn);
         return -1;
     }
-    if (!conn->blocked) /* the stall is counted from here, however long nothing was to be sent before */
+    if (!conn->blocked) /* a stall is counted from here, not from the last send */
         conn->net->hot[conn->number].last_out = chi_net_now(conn->net);
     conn->blocked = true;
     chi_conn_watch(conn);
@@ -107,7 +107,8 @@ static struct chi_out *last_bytes(struct chi_conn *conn, struct chi_span rest)
     return out;
 }
 
-/* code 0: delivery could not keep the end of a frame that it had begun, so that no other can follow. */
+/* code 0: delivery could not keep the end of a frame that it had begun, so that no other can
+ * follow. */
 static void transport_close(void *self, uint32_t number, int code, struct chi_span reason,
                             struct chi_span rest)
 {

@@ -1,12 +1,14 @@
-/* RFC 6455 after the handshake: frames in (wslay's frame level), messages put together, control frames answered.
+/* RFC 6455 after the handshake: frames in (wslay's frame level), messages put together, control
+ * frames answered.
  *
- * Happy path: a read holds whole frames; a spare reader takes them one by one and each unfragmented text goes to the
- * hub straight from the reader's buffer, without a copy. A frame that the read cuts stays with its reader in the
- * connection's input until it is complete; fragments gather in input->bytes.
+ * Happy path: a read holds whole frames; a spare reader takes them one by one and each unfragmented
+ * text goes to the hub straight from the reader's buffer, without a copy. A frame that the read
+ * cuts stays with its reader in the connection's input until it is complete; fragments gather in
+ * input->bytes.
  *
- * Failure modes: whatever breaks the protocol fails the connection with its close code (fail); the peer's own close
- * has the hub end it; a hub that wants to wait stops the loop at a frame's end, and what the reader took beyond it is
- * left to the caller. */
+ * Failure modes: whatever breaks the protocol fails the connection with its close code (fail);
+ * the peer's own close has the hub end it; a hub that wants to wait stops the loop at a frame's
+ * end, and what the reader took beyond it is left to the caller. */
 #include "net/internal.h"
 
 #include <stdlib.h>
@@ -25,7 +27,7 @@ struct chi_frames {
     uint8_t control[CHI_CONTROL_MAX]; /* payload of the present control frame */
 };
 
-/* ------------------------------------------------------------------------------------------------------- readers */
+/* -------------------------------------------------------------------------------------- readers */
 
 static ssize_t take_bytes(uint8_t *buf, size_t len, int flags, void *user)
 {
@@ -86,7 +88,7 @@ static void frames_done(struct chi_net *net, struct chi_frames *frames, bool cle
         chi_frames_free(frames);
 }
 
-/* -------------------------------------------------------------------------------------------------- control frames */
+/* ------------------------------------------------------------------------------- control frames */
 
 static void on_ping(struct chi_conn *conn, const struct chi_frames *frames, size_t len)
 {
@@ -116,8 +118,9 @@ static int close_fault(const uint8_t *payload, size_t len, unsigned *code)
     return chi_utf8_valid(payload + 2, len - 2) ? 0 : 1007;
 }
 
-/* The hub ends the client with what it is owed, and our close frame answers this one (transport.c). A client that says
- * 1000, or nothing, has left for good; with any other code its session may come back. */
+/* The hub ends the client with what it is owed, and our close frame answers this one
+ * (transport.c). A client that says 1000, or nothing, has left for good; with any other code its
+ * session may come back. */
 static void let_go(struct chi_conn *conn, int code)
 {
     bool left = code == 0 || code == 1000;
@@ -172,7 +175,7 @@ static void on_control(struct chi_conn *conn, struct chi_frames *frames,
         on_ping(conn, frames, len);
 }
 
-/* ------------------------------------------------------------------------------------------------------- messages */
+/* ------------------------------------------------------------------------------------- messages */
 
 /* Looks at a frame's head when its first bytes are there. false: the connection was failed. */
 static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
@@ -322,8 +325,7 @@ size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len)
 {
     struct chi_frames *frames = frames_take(conn);
     struct wslay_frame_iocb frame;
-    int64_t
-        start; /* where the present frame begins, before `bytes` if an earlier read brought its beginning */
+    int64_t start; /* where the present frame begins; negative: in an earlier read */
     ssize_t got = 0;
     bool more = true;
 

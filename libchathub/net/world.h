@@ -1,4 +1,5 @@
-/* The real world for a hub: libuv's clock, the kernel's randomness, SHA-256, folded names, the host's log callback. */
+/* The real world for a hub: libuv's clock, the kernel's randomness, SHA-256, folded names, the
+ * host's log callback. */
 #ifndef CHI_NET_WORLD_H
 #define CHI_NET_WORLD_H
 

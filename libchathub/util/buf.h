@@ -13,18 +13,20 @@ struct chi_buf {
     bool failed; /* an append did not fit (no memory): the content is not to be used */
 };
 
-/* All zero is a valid empty buffer. Appends to a failed buffer do nothing, so that an encoder appends
- * without looking and asks `failed` once at its end. */
+/* All zero is a valid empty buffer. Appends to a failed buffer do nothing, so that an encoder
+ * appends without looking and asks `failed` once at its end. */
 void chi_buf_init(struct chi_buf *buf);
 void chi_buf_fini(struct chi_buf *buf);
 
-/* Makes room for `more` bytes after the ones in use. Returns where they begin, or NULL (failed is set). */
+/* Makes room for `more` bytes after the ones in use. Returns where they begin, or NULL (failed
+ * is set). */
 char *chi_buf_reserve(struct chi_buf *buf, size_t more);
 void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t len);
 void chi_buf_add_text(struct chi_buf *buf, const char *text); /* up to its NUL */
 void chi_buf_add_char(struct chi_buf *buf, char c);
 void chi_buf_add_u64(struct chi_buf *buf, uint64_t number); /* in decimal */
-/* Appends `text` as a JSON string with its quotes; valid UTF-8 in, ASCII controls escaped, the rest unchanged. */
+/* Appends `text` as a JSON string with its quotes; valid UTF-8 in, ASCII controls escaped, the
+ * rest unchanged. */
 void chi_buf_add_json(struct chi_buf *buf, const char *text, size_t len);
 
 /* Removes `n` bytes from the front. */

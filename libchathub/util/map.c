@@ -51,7 +51,8 @@ static void sip_round(uint64_t v[4])
     v[2] = rotl(v[2], 32);
 }
 
-/* SipHash-1-3: a keyed hash, so that nobody outside can find colliding keys (Aumasson, Bernstein 2012). */
+/* SipHash-1-3: a keyed hash, so that nobody outside can find colliding keys (Aumasson, Bernstein
+ * 2012). */
 static unsigned sip13(const struct chi_map *map, const uint8_t *at, size_t len)
 {
     uint64_t v[4] = {map->k0 ^ UINT64_C(0x736f6d6570736575), map->k1 ^ UINT64_C(0x646f72616e646f6d),

@@ -17,7 +17,8 @@ void *chi_map_get(const struct chi_map *map, const void *key, size_t len);
 int chi_map_put(struct chi_map *map, const void *key, size_t len, void *value);
 /* Returns the value that was there, or NULL. */
 void *chi_map_remove(struct chi_map *map, const void *key, size_t len);
-/* Calls `each` for every entry, in order of insertion; `each` may remove the entry it is called for. */
+/* Calls `each` for every entry, in order of insertion; `each` may remove the entry it is called
+ * for. */
 void chi_map_each(struct chi_map *map,
                   void (*each)(void *ctx, const void *key, size_t len, void *value), void *ctx);
 

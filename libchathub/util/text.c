@@ -31,8 +31,8 @@ static uint64_t load_word(const uint8_t *at)
  * count | lowest << 8 | highest << 16. */
 #define PENDING(count, low, high) ((count) | (low) << 8 | (high) << 16)
 
-/* The state after a character's first byte (RFC 3629 section 4: no overlong forms, no surrogates, nothing above
- * U+10FFFF; all of it shows in the range of the second byte). */
+/* The state after a character's first byte (RFC 3629 section 4: no overlong forms, no
+ * surrogates, nothing above U+10FFFF; all of it shows in the range of the second byte). */
 static uint32_t utf8_lead(uint8_t c)
 {
     if (c < 0x80)
@@ -89,7 +89,8 @@ uint32_t chi_utf8_next(const char **at, const char *end)
     return point;
 }
 
-/* Whether 8 bytes hold nothing that could be a control: no C0, no DEL, no 0xC2 (which begins all C1). */
+/* Whether 8 bytes hold nothing that could be a control: no C0, no DEL, no 0xC2 (which begins all
+ * C1). */
 static bool word_is_clean(uint64_t word)
 {
     uint64_t del = word ^ EACH_BYTE(0x7f);

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that somebody else owns; `at` is NULL where there are none. Not NUL-terminated unless said. */
+/* Bytes that somebody else owns; `at` is NULL where there are none. Not NUL-terminated unless
+ * said. */
 struct chi_span {
     const char *at;
     size_t len;
@@ -18,7 +19,8 @@ struct chi_span chi_span_of(const char *text); /* up to its NUL; NULL gives an e
 bool chi_span_equal(struct chi_span a, struct chi_span b);
 bool chi_span_is(struct chi_span a, const char *text);
 
-/* UTF-8 (RFC 3629), checked across any chunking: state 0 at the start and at each character's end. */
+/* UTF-8 (RFC 3629), checked across any chunking: state 0 at the start and at each character's
+ * end. */
 #define CHI_UTF8_INVALID 0xffffffffu
 uint32_t chi_utf8_feed(uint32_t state, const void *bytes, size_t len);
 bool chi_utf8_valid(const void *bytes, size_t len);

@@ -23,7 +23,8 @@ static void put(struct chi_timers *timers, uint32_t at, struct chi_timer *timer)
     timer->place = at + 1;
 }
 
-/* By time, then by the run in which they were set: what a run sets anew comes after what was due in it. */
+/* By time, then by the run in which they were set: what a run sets anew comes after what was due
+ * in it. */
 static bool before(const struct chi_timer *a, const struct chi_timer *b)
 {
     if (a->due != b->due)

@@ -27,7 +27,8 @@ void chi_timers_fini(struct chi_timers *timers);
 /* Sets a timer, or moves one that is set. 0 or CHATHUB_ENOMEM (only when it was not set). */
 int chi_timers_set(struct chi_timers *timers, struct chi_timer *timer, uint64_t due);
 void chi_timers_clear(struct chi_timers *timers, struct chi_timer *timer); /* harmless if not set */
-/* Fires, in order, all that are due at `now`. What they set anew for `now` waits for the next run. */
+/* Fires, in order, all that are due at `now`. What they set anew for `now` waits for the next
+ * run. */
 void chi_timers_run(struct chi_timers *timers, uint64_t now);
 /* When the earliest is due; UINT64_MAX if none is set. */
 uint64_t chi_timers_next(const struct chi_timers *timers);
