@@ -3,6 +3,7 @@
 #ifndef CHI_CORE_ENV_H
 #define CHI_CORE_ENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,7 @@ struct chi_field {
 
 enum chi_fold_kind { CHI_FOLD_NAME, CHI_FOLD_ROOM };
 
-/* All slots are called on the hub's thread, never block, and are never NULL. */
+/* All slots are called on the hub's thread, never block, and, but for `logs`, are never NULL. */
 struct chi_env_ops {
     /* Monotonic milliseconds, cached for a turn of the loop. Never goes back. */
     uint64_t (*now)(void *self);
@@ -35,6 +36,9 @@ struct chi_env_ops {
     /* A log line: level (enum chathub_level), event (a constant word), fields. Copies what it
      * keeps. */
     void (*log)(void *self, int level, const char *event, const struct chi_field *fields, size_t n);
+    /* Whether anybody wants lines of this level: asked where making one for nothing would cost. NULL:
+     * all are wanted. */
+    bool (*logs)(void *self, int level);
     /* There is work for chi_hub_turn: the driver calls it before the loop sleeps again. May be
      * called often. */
     void (*wake)(void *self);
@@ -44,5 +48,10 @@ struct chi_env {
     const struct chi_env_ops *ops;
     void *self;
 };
+
+static inline bool chi_env_logs(const struct chi_env *env, int level)
+{
+    return !env->ops->logs || env->ops->logs(env->self, level);
+}
 
 #endif

@@ -4,7 +4,7 @@
 #define CHI_CORE_INTERNAL_H
 
 #include "core/hub.h"
-#include "core/index.h"
+#include "util/index.h"
 #include "core/slots.h"
 #include "util/buf.h"
 #include "util/list.h"

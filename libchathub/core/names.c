@@ -1,5 +1,6 @@
 /* Names of people and rooms, session keys, and the names that the hub gives. */
 #include "core/internal.h"
+#include "util/siphash.h"
 
 #include <stdlib.h>
 #include <string.h>

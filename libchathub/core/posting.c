@@ -164,21 +164,23 @@ int chi_core_post(struct chi_hub *hub, struct chi_job *job)
 
 /* ------------------------------------------------------------------------- what the log answers */
 
-static void note_post(struct chi_hub *hub, const struct chi_client *client,
-                      const struct chi_draft *draft, uint64_t position)
+static void note_post(struct chi_hub *hub, const struct chi_draft *draft)
 {
-    char at[24], bytes[24];
-    snprintf(at, sizeof at, "%" PRIu64, position);
+    char position[24], bytes[24];
+
+    if (!chi_env_logs(&hub->parts.env, CHATHUB_DEBUG))
+        return;
+    snprintf(position, sizeof position, "%" PRIu64, draft->entry->position);
     snprintf(bytes, sizeof bytes, "%" PRIu32, draft->entry->content_len);
-    const struct chi_field fields[] = {
-        {"user", chi_session_user(client->session)},
-        {"name", chi_name_shown(client->session->name)},
+    struct chi_field fields[] = {
+        {"user", chi_entry_read(draft->entry).user},
+        {"name", chi_entry_read(draft->entry).sender},
         {"room", chi_name_shown(draft->member->room->name)},
-        {"position", chi_span_of(at)},
+        {"position", chi_span_of(position)},
         {"bytes", chi_span_of(bytes)},
     };
     hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_DEBUG, "post", fields,
-                            sizeof fields / sizeof fields[0]);
+                            sizeof fields / sizeof *fields);
 }
 
 static void answer(struct chi_hub *hub, struct chi_client *client, const struct chi_draft *draft,
@@ -201,7 +203,6 @@ static void answer(struct chi_hub *hub, struct chi_client *client, const struct 
     reply.position = result->entry->position;
     reply.time = result->entry->time;
     chi_core_reply(hub, client, &reply);
-    note_post(hub, client, draft, reply.position);
 }
 
 static void release(struct chi_hub *hub, struct chi_client *client, const struct chi_draft *draft)
@@ -221,6 +222,8 @@ static void resolve(struct chi_hub *hub, struct chi_draft *draft,
     struct chi_member *member = draft->member;
     struct chi_room *room = member->room;
 
+    if (result->status == 0)
+        note_post(hub, draft);
     if (client) {
         answer(hub, client, draft, result);
         release(hub, client, draft);

@@ -65,6 +65,8 @@ void chi_core_log(struct chi_hub *hub, int level, const char *event,
     size_t n = 0;
     char id[24];
 
+    if (!chi_env_logs(&hub->parts.env, level))
+        return;
     snprintf(id, sizeof id, "%llu", (unsigned long long)chi_core_client_id(client));
     fields[n++] = (struct chi_field){"client", chi_span_of(id)};
     if (client->session) {

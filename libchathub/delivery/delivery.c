@@ -5,6 +5,8 @@
  * once, after the flush. */
 #include "delivery/internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -413,6 +415,26 @@ static void room_close(struct chi_delivery *d, uint32_t number)
     room_release(d, chi_feed_at(d, number));
 }
 
+static void note_delivery(struct chi_delivery *d, const struct chi_feed *room,
+                          const struct chi_entry *what)
+{
+    char position[24], bytes[24], members[24];
+
+    if (!chi_env_logs(&d->env, CHATHUB_DEBUG))
+        return;
+    snprintf(position, sizeof(position), "%" PRIu64, what->position);
+    snprintf(bytes, sizeof(bytes), "%" PRIu32, what->content_len);
+    snprintf(members, sizeof(members), "%" PRIu32, room->count);
+    struct chi_field fields[] = {
+        {"room", room->name},
+        {"position", chi_span_of(position)},
+        {"bytes", chi_span_of(bytes)},
+        {"readers", chi_span_of(members)},
+    };
+    d->env.ops->log(d->env.self, CHATHUB_DEBUG, "delivery", fields,
+                    sizeof(fields) / sizeof(*fields));
+}
+
 static void entry(struct chi_delivery *d, uint32_t number, struct chi_entry *what)
 {
     struct chi_feed *room = chi_feed_at(d, number);
@@ -423,6 +445,7 @@ static void entry(struct chi_delivery *d, uint32_t number, struct chi_entry *wha
     room->top = what->position;
     if (!room->count)
         return;
+    note_delivery(d, room, what);
     chi_feed_wake(d, room);
     chi_budget_keep(d);
 }

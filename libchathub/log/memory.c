@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "chathub.h"
+#include "log/cids.h"
 #include "util/list.h"
 #include "util/map.h"
 
@@ -32,15 +33,6 @@ struct room {
     uint32_t number;            /* the hub's, while open */
     uint32_t queued;            /* operations on it that were not reported yet */
     bool open;
-};
-
-struct cid {
-    struct chi_link age;     /* among all cids, the oldest first */
-    uint64_t position, time; /* of the first post */
-    uint64_t since;          /* env.now when it was committed: the wall clock may jump */
-    uint8_t content[16];     /* digest of what it said */
-    uint32_t key_len;
-    char key[]; /* room's address, user, cid */
 };
 
 enum op_kind { OP_OPEN, OP_APPEND, OP_READ };
@@ -66,9 +58,8 @@ struct memory {
     struct chi_env env;
     struct chi_log_up up;
     struct chi_map *rooms; /* by key */
-    struct chi_map *cids;  /* by room, user and cid */
+    struct chi_cids cids;  /* of the last HORIZON_MS */
     struct chi_link lru;
-    struct chi_link cid_age;
     struct ops queue;   /* to be done */
     struct ops doing;   /* being done */
     uint64_t last;      /* newest position of all */
@@ -144,64 +135,6 @@ static void forget_rooms(struct memory *m)
     }
 }
 
-/* ----------------------------------------------------------------------------------------- cids */
-
-static void cid_free(struct memory *m, struct cid *cid)
-{
-    chi_map_remove(m->cids, cid->key, cid->key_len);
-    chi_list_remove(&cid->age);
-    free(cid);
-}
-
-static void cids_expire(struct memory *m)
-{
-    uint64_t now = m->env.ops->now(m->env.self);
-    while (!chi_list_empty(&m->cid_age)) {
-        struct cid *cid = CHI_CONTAINER(m->cid_age.next, struct cid, age);
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cid_free takes what it frees out of the
-         * list */
-        if (cid->since + HORIZON_MS >= now)
-            return;
-        cid_free(m, cid);
-    }
-}
-
-/* Room, user and cid of a draft in one record; NULL: no memory. */
-static struct cid *cid_new(struct memory *m, const struct room *room, const struct chi_entry *draft)
-{
-    struct chi_entry_parts parts = chi_entry_read(draft);
-    size_t len = room->key_len + parts.user.len + parts.cid.len + 2 * sizeof(uint16_t);
-    struct cid *cid = malloc(sizeof(*cid) + len);
-    if (!cid)
-        return NULL;
-    char *at = cid->key;
-    memcpy(at, &draft->user_len, sizeof(draft->user_len));
-    at += sizeof(draft->user_len);
-    memcpy(at, &draft->cid_len, sizeof(draft->cid_len));
-    at += sizeof(draft->cid_len);
-    memcpy(at, parts.user.at, parts.user.len);
-    at += parts.user.len;
-    memcpy(at, parts.cid.at, parts.cid.len);
-    memcpy(at + parts.cid.len, room->key, room->key_len);
-    cid->key_len = (uint32_t)len;
-    cid->age = (struct chi_link){0};
-    uint8_t digest[32];
-    m->env.ops->digest(m->env.self, parts.content.at, parts.content.len + parts.data.len, digest);
-    memcpy(cid->content, digest, sizeof(cid->content));
-    return cid;
-}
-
-static int cid_remember(struct memory *m, struct cid *cid, const struct chi_entry *entry)
-{
-    cid->position = entry->position;
-    cid->time = entry->time;
-    cid->since = m->env.ops->now(m->env.self);
-    if (chi_map_put(m->cids, cid->key, cid->key_len, cid))
-        return CHATHUB_ENOMEM;
-    chi_list_append(&m->cid_age, &cid->age);
-    return 0;
-}
-
 /* --------------------------------------------------------------------------------------- commit */
 
 static int entries_grow(struct room *room)
@@ -238,9 +171,9 @@ static void entry_keep(struct memory *m, struct room *room, struct chi_entry *en
 
 /* A draft that repeats an earlier post: its position and time go into the draft, which nobody
  * else will see. */
-static int repeat(const struct cid *mine, const struct cid *first, struct chi_entry *draft)
+static int repeat(const struct chi_cid *mine, const struct chi_cid *first, struct chi_entry *draft)
 {
-    if (memcmp(mine->content, first->content, sizeof(mine->content)) != 0)
+    if (mine->content != first->content)
         return CHATHUB_ECIDREUSED;
     draft->position = first->position;
     draft->time = first->time;
@@ -249,34 +182,28 @@ static int repeat(const struct cid *mine, const struct cid *first, struct chi_en
 
 static int commit(struct memory *m, struct room *room, struct chi_entry *draft)
 {
-    struct cid *cid = NULL;
-    if (draft->cid_len) {
-        cid = cid_new(m, room, draft);
-        if (!cid)
-            return CHATHUB_ELOG;
-        struct cid *first = chi_map_get(m->cids, cid->key, cid->key_len);
-        if (first) {
-            int status = repeat(cid, first, draft);
-            free(cid);
-            return status;
-        }
-    }
-    if (entries_grow(room)) {
-        free(cid);
+    if (entries_grow(room))
         return CHATHUB_ELOG;
-    }
-    if (cid) {
-        /* remembered before it is committed: without memory for it, the post is refused whole */
-        draft->position = m->last + 1;
-        draft->time = m->env.ops->wall(m->env.self);
-        if (cid_remember(m, cid, draft)) {
-            draft->position = draft->time = 0;
-            free(cid);
-            return CHATHUB_ELOG;
-        }
+    if (draft->cid_len) {
+        struct chi_span key = {room->key, room->key_len};
+        struct chi_cid cid = chi_cids_of(&m->cids, key, draft);
+        const struct chi_cid *first = chi_cids_find(&m->cids, &cid);
+        if (first)
+            return repeat(&cid, first, draft);
+        cid.position = m->last + 1;
+        cid.time = m->env.ops->wall(m->env.self);
+        if (chi_cids_add(&m->cids, &cid))
+            return CHATHUB_ELOG; /* what could not be remembered is not committed */
     }
     entry_keep(m, room, draft);
     return 0;
+}
+
+static void cids_expire(struct memory *m)
+{
+    uint64_t wall = m->env.ops->wall(m->env.self);
+    if (wall > HORIZON_MS)
+        chi_cids_expire(&m->cids, wall - HORIZON_MS);
 }
 
 static void do_appends(struct memory *m, const struct op *ops, struct chi_log_result *results,
@@ -448,7 +375,7 @@ static int append(struct chi_log *log, void *handle, struct chi_entry *draft, vo
 {
     struct memory *m = of(log);
     cids_expire(m);
-    if (draft->cid_len && chi_map_count(m->cids) >= CIDS_MAX)
+    if (draft->cid_len && m->cids.count >= CIDS_MAX)
         return CHATHUB_EAGAIN;
     struct op *op = queue_op(m, handle);
     if (!op)
@@ -546,10 +473,8 @@ static void free_log(struct chi_log *log)
         chi_entry_unref(m->queue.at[i].draft);
     while (!chi_list_empty(&m->lru))
         room_free(m, CHI_CONTAINER(m->lru.next, struct room, lru));
-    while (!chi_list_empty(&m->cid_age))
-        cid_free(m, CHI_CONTAINER(m->cid_age.next, struct cid, age));
+    chi_cids_fini(&m->cids);
     chi_map_free(m->rooms);
-    chi_map_free(m->cids);
     free(m->queue.at);
     free(m->queue.results);
     free(m->doing.at);
@@ -570,19 +495,18 @@ int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
     struct memory *m = calloc(1, sizeof(*m));
     if (!m)
         return CHATHUB_ENOMEM;
-    uint8_t secret[2][16];
+    uint8_t secret[64];
     env.ops->random(env.self, secret, sizeof(secret));
     m->settings = settings;
     m->env = env;
     chi_list_init(&m->lru);
-    chi_list_init(&m->cid_age);
-    m->rooms = chi_map_new(secret[0]);
-    m->cids = chi_map_new(secret[1]);
+    m->rooms = chi_map_new(secret);
+    chi_cids_init(&m->cids, secret + 16);
     m->swept = env.ops->now(env.self);
     make_epoch(m);
     m->log = (struct chi_log){bind_up, epoch,     holds,  horizon, open_room, close_room,
                               append,  read_page, redact, poll,    next,      free_log};
-    if (!m->rooms || !m->cids) {
+    if (!m->rooms) {
         free_log(&m->log);
         return CHATHUB_ENOMEM;
     }

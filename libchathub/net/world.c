@@ -87,11 +87,16 @@ static void tell(struct chi_world *world, int level, const char *event,
     world->log(&record, world->log_arg);
 }
 
+static bool logs(void *self, int level)
+{
+    return of(self)->log && level >= of(self)->log_level;
+}
+
 static void log_line(void *self, int level, const char *event, const struct chi_field *fields,
                      size_t n)
 {
     struct chi_world *world = of(self);
-    if (world->log && level >= world->log_level)
+    if (logs(self, level))
         tell(world, level, event, fields, n < FIELDS_MAX ? n : FIELDS_MAX);
 }
 
@@ -107,6 +112,7 @@ static const struct chi_env_ops world_ops = {
     .digest = digest,
     .fold = fold,
     .log = log_line,
+    .logs = logs,
     .wake = wake,
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chathub.h"
+#include "util/siphash.h"
 
 /* Out of memory leaves the element out of the table; its handle's tbl is NULL then. */
 #define HASH_NONFATAL_OOM          1
@@ -21,59 +22,12 @@ struct item {
 
 struct chi_map {
     struct item *items; /* uthash's head, also the first inserted */
-    uint64_t k0, k1;    /* SipHash's key */
+    uint8_t secret[16]; /* SipHash's key */
 };
 
-static uint64_t rotl(uint64_t x, int n)
+static unsigned hash_of(const struct chi_map *map, const void *key, size_t len)
 {
-    return (x << n) | (x >> (64 - n));
-}
-
-static uint64_t load64(const uint8_t *at)
-{
-    uint64_t word = 0;
-    for (unsigned i = 0; i < 8; i++)
-        word |= (uint64_t)at[i] << (8 * i);
-    return word;
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[2] = rotl(v[2], 32);
-}
-
-/* SipHash-1-3: a keyed hash, so that nobody outside can find colliding keys (Aumasson, Bernstein
- * 2012). */
-static unsigned sip13(const struct chi_map *map, const uint8_t *at, size_t len)
-{
-    uint64_t v[4] = {map->k0 ^ UINT64_C(0x736f6d6570736575), map->k1 ^ UINT64_C(0x646f72616e646f6d),
-                     map->k0 ^ UINT64_C(0x6c7967656e657261),
-                     map->k1 ^ UINT64_C(0x7465646279746573)};
-    uint64_t last = (uint64_t)len << 56;
-    for (; len >= 8; at += 8, len -= 8) {
-        uint64_t word = load64(at);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-    }
-    for (size_t i = 0; i < len; i++)
-        last |= (uint64_t)at[i] << (8 * i);
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    uint64_t hash = v[0] ^ v[1] ^ v[2] ^ v[3];
+    uint64_t hash = chi_siphash(map->secret, key, len);
     return (unsigned)(hash ^ (hash >> 32));
 }
 
@@ -108,8 +62,7 @@ struct chi_map *chi_map_new(const uint8_t secret[16])
     struct chi_map *map = calloc(1, sizeof *map);
     if (!map)
         return NULL;
-    map->k0 = load64(secret);
-    map->k1 = load64(secret + 8);
+    memcpy(map->secret, secret, sizeof(map->secret));
     return map;
 }
 
@@ -132,13 +85,13 @@ size_t chi_map_count(const struct chi_map *map)
 
 void *chi_map_get(const struct chi_map *map, const void *key, size_t len)
 {
-    struct item *item = find(map, key, len, sip13(map, key, len));
+    struct item *item = find(map, key, len, hash_of(map, key, len));
     return item ? item->value : NULL;
 }
 
 int chi_map_put(struct chi_map *map, const void *key, size_t len, void *value)
 {
-    unsigned hash = sip13(map, key, len);
+    unsigned hash = hash_of(map, key, len);
     struct item *item = find(map, key, len, hash);
     if (item) {
         item->value = value;
@@ -161,7 +114,7 @@ int chi_map_put(struct chi_map *map, const void *key, size_t len, void *value)
 
 void *chi_map_remove(struct chi_map *map, const void *key, size_t len)
 {
-    struct item *item = find(map, key, len, sip13(map, key, len));
+    struct item *item = find(map, key, len, hash_of(map, key, len));
     if (!item)
         return NULL;
     void *value = item->value;

@@ -87,7 +87,7 @@ static void world_wake(void *self)
 }
 
 static const struct chi_env_ops world_ops = {world_now,  world_now, world_random, world_digest,
-                                             world_fold, world_log, world_wake};
+                                             world_fold, world_log, NULL,         world_wake};
 
 static void on_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top)
 {

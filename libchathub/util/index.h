@@ -1,7 +1,7 @@
 /* Finds things in tables by a text of theirs: a keyed hash of their numbers, 4 to 8 bytes for
  * each. */
-#ifndef CHI_CORE_INDEX_H
-#define CHI_CORE_INDEX_H
+#ifndef CHI_UTIL_INDEX_H
+#define CHI_UTIL_INDEX_H
 
 #include <stdint.h>
 
@@ -27,8 +27,5 @@ void chi_index_put(struct chi_index *index, uint32_t number);
 void chi_index_remove(struct chi_index *index, uint32_t number); /* harmless if it is not in */
 uint32_t chi_index_find(const struct chi_index *index,
                         struct chi_span text); /* or CHI_INDEX_NONE */
-
-/* SipHash-1-3 (Aumasson, Bernstein). */
-uint64_t chi_siphash(const uint8_t secret[16], const void *bytes, size_t len);
 
 #endif

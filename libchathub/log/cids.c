@@ -1,0 +1,111 @@
+#include "log/cids.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "chathub.h"
+#include "util/siphash.h"
+
+static struct chi_span key_of(const void *ctx, uint32_t place)
+{
+    const struct chi_cids *cids = ctx;
+    return (struct chi_span){(const char *)cids->ring[place].key, sizeof(cids->ring[place].key)};
+}
+
+void chi_cids_init(struct chi_cids *cids, const uint8_t secrets[48])
+{
+    *cids = (struct chi_cids){0};
+    memcpy(cids->secret, secrets, sizeof(cids->secret));
+    memcpy(cids->index.secret, secrets + sizeof(cids->secret), sizeof(cids->index.secret));
+    cids->index.text = key_of;
+    cids->index.ctx = cids;
+}
+
+void chi_cids_fini(struct chi_cids *cids)
+{
+    chi_index_fini(&cids->index);
+    free(cids->ring);
+    cids->ring = NULL;
+    cids->first = cids->count = cids->cap = 0;
+}
+
+/* Texts are hashed one by one, then together: no separator between them could be forged. */
+static uint64_t key_half(const uint8_t secret[16], struct chi_span room,
+                         const struct chi_entry_parts *parts)
+{
+    uint64_t words[3] = {chi_siphash(secret, room.at, room.len),
+                         chi_siphash(secret, parts->user.at, parts->user.len),
+                         chi_siphash(secret, parts->cid.at, parts->cid.len)};
+    return chi_siphash(secret, words, sizeof(words));
+}
+
+struct chi_cid chi_cids_of(const struct chi_cids *cids, struct chi_span room,
+                           const struct chi_entry *draft)
+{
+    struct chi_entry_parts parts = chi_entry_read(draft);
+    uint64_t said[2] = {chi_siphash(cids->secret[0], parts.content.at, parts.content.len),
+                        chi_siphash(cids->secret[0], parts.data.at, parts.data.len)};
+    return (struct chi_cid){
+        .key = {key_half(cids->secret[0], room, &parts), key_half(cids->secret[1], room, &parts)},
+        .content = chi_siphash(cids->secret[1], said, sizeof(said)),
+    };
+}
+
+const struct chi_cid *chi_cids_find(const struct chi_cids *cids, const struct chi_cid *like)
+{
+    if (!cids->count)
+        return NULL;
+    struct chi_span key = {(const char *)like->key, sizeof(like->key)};
+    uint32_t place = chi_index_find(&cids->index, key);
+    return place == CHI_INDEX_NONE ? NULL : &cids->ring[place];
+}
+
+/* Places change, so the index is made anew. */
+static int grow(struct chi_cids *cids)
+{
+    struct chi_cids larger = *cids;
+    larger.cap = cids->cap ? cids->cap * 2 : 64;
+    larger.first = 0;
+    larger.index.cells = NULL;
+    larger.index.size = larger.index.count = 0;
+    larger.index.ctx = &larger;
+    larger.ring = malloc(larger.cap * sizeof(*larger.ring));
+    int error = larger.ring ? 0 : CHATHUB_ENOMEM;
+    for (uint32_t i = 0; !error && i < cids->count; i++) {
+        larger.ring[i] = cids->ring[(cids->first + i) & (cids->cap - 1)];
+        error = chi_index_reserve(&larger.index);
+        if (!error)
+            chi_index_put(&larger.index, i);
+    }
+    struct chi_cids *old = error ? &larger : cids;
+    chi_index_fini(&old->index);
+    free(old->ring);
+    if (!error) {
+        *cids = larger;
+        cids->index.ctx = cids;
+    }
+    return error;
+}
+
+int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
+{
+    if (cids->count == cids->cap && grow(cids))
+        return CHATHUB_ENOMEM;
+    if (chi_index_reserve(&cids->index))
+        return CHATHUB_ENOMEM;
+    uint32_t place = (cids->first + cids->count++) & (cids->cap - 1);
+    cids->ring[place] = *cid;
+    chi_index_put(&cids->index, place);
+    return 0;
+}
+
+void chi_cids_expire(struct chi_cids *cids, uint64_t time)
+{
+    while (cids->count && cids->ring[cids->first].time < time) {
+        chi_index_remove(&cids->index, cids->first);
+        cids->first = (cids->first + 1) & (cids->cap - 1);
+        cids->count--;
+    }
+    if (!cids->count)
+        chi_cids_fini(cids);
+}
