@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "logsink.h"
+#include "quiet.h"
 #include "www.h"
 
 #define SIGNALS 3
@@ -26,7 +27,8 @@ struct server {
     struct logsink *sink;
     uv_loop_t loop;
     uv_signal_t signals[SIGNALS];
-    bool stopping; /* a signal to stop has come */
+    struct quiet quiet; /* its timer is on the loop from start until the hub has stopped */
+    bool stopping;      /* a signal to stop has come */
 };
 
 struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_problem *problem)
@@ -222,8 +224,9 @@ static void reload(struct server *s)
 
 /* ----------------------------------------------------------------------------------------- signals */
 
-static void close_signals(struct server *s)
+static void close_handles(struct server *s)
 {
+    quiet_stop(&s->quiet);
     for (int i = 0; i < SIGNALS; i++) {
         if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
             uv_close((uv_handle_t *)&s->signals[i], NULL);
@@ -232,7 +235,7 @@ static void close_signals(struct server *s)
 
 static void on_stopped(void *arg)
 {
-    close_signals(arg);
+    close_handles(arg);
 }
 
 static void stop(struct server *s, int number)
@@ -247,7 +250,7 @@ static void stop(struct server *s, int number)
     s->stopping = true;
     logsink_say(s->sink, CHATHUB_INFO, "stopping", "signal", name, NULL);
     if (chathub_stop(s->hub, on_stopped, s) < 0)
-        close_signals(s);
+        close_handles(s);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -366,6 +369,7 @@ static int start(struct server *s, struct chatd_problem *problem)
         return chatd_problem(problem, usage ? CHATD_EXIT_USAGE : CHATD_EXIT_OTHER, "%s",
                              chathub_problem(s->hub));
     }
+    quiet_start(&s->quiet, &s->loop, s->hub);
     log_listeners(s);
     log_strangers(s);
     logsink_say(s->sink, CHATHUB_INFO, "started", "version", chathub_version(), NULL);
@@ -382,7 +386,7 @@ static int serve(struct server *s, struct chatd_problem *problem)
         return chatd_problem(problem, CHATD_EXIT_OTHER, "no event loop: %s", uv_strerror(error));
     int result = start(s, problem);
     if (result < 0)
-        close_signals(s);
+        close_handles(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     chathub_free(s->hub);
     s->hub = NULL;

@@ -100,10 +100,11 @@ static int add(struct chatd_www *www, const char *path, unsigned char *owned,
         www->files = files;
         www->cap = cap;
     }
-    char *copy = strdup(path);
-    if (!copy)
+    struct file *file = &www->files[www->count];
+    *file = (struct file){strdup(path), owned, bytes, len};
+    if (!file->path)
         return -1;
-    www->files[www->count++] = (struct file){copy, owned, bytes, len};
+    www->count++;
     return 0;
 }
 

@@ -1,9 +1,10 @@
 /* Names of people and rooms, session keys, and the names that the hub gives. */
 #include "core/internal.h"
-#include "util/siphash.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/siphash.h"
 
 struct chi_name *chi_name_new(struct chi_span shown, struct chi_span key)
 {

@@ -332,6 +332,8 @@ static void gather_all(struct gather *g)
         if (held)
             transport->take_control(transport->self, client->conn, held);
         if (!held || held->failed) {
+            if (held)
+                chi_buf_truncate(held, before);
             chi_receiver_fail(g->d, client);
             return;
         }

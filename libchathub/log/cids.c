@@ -99,9 +99,9 @@ int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
     return 0;
 }
 
-void chi_cids_expire(struct chi_cids *cids, uint64_t time)
+void chi_cids_expire(struct chi_cids *cids, uint64_t since)
 {
-    while (cids->count && cids->ring[cids->first].time < time) {
+    while (cids->count && cids->ring[cids->first].since < since) {
         chi_index_remove(&cids->index, cids->first);
         cids->first = (cids->first + 1) & (cids->cap - 1);
         cids->count--;

@@ -10,6 +10,7 @@ struct chi_cid {
     uint64_t content;  /* the same of what was said */
     uint64_t position; /* of the first post */
     uint64_t time;     /* when that was committed, Unix ms */
+    uint64_t since;    /* the same by the monotonic clock: the wall clock may jump */
 };
 
 struct chi_cids {
@@ -29,7 +30,7 @@ struct chi_cid chi_cids_of(const struct chi_cids *cids, struct chi_span room,
 const struct chi_cid *chi_cids_find(const struct chi_cids *cids, const struct chi_cid *like);
 /* Remembers one that is not there, no older than the last. 0 or CHATHUB_ENOMEM. */
 int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid);
-/* Forgets those whose time is before `time`. */
-void chi_cids_expire(struct chi_cids *cids, uint64_t time);
+/* Forgets those whose `since` is before this. */
+void chi_cids_expire(struct chi_cids *cids, uint64_t since);
 
 #endif

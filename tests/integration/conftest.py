@@ -80,10 +80,13 @@ class Lines:
         self.thread.start()
 
     def _read(self):
-        for line in self.pipe:
-            with self.changed:
-                self.all.append(line.decode("utf-8", "replace").rstrip("\n"))
-                self.changed.notify_all()
+        try:
+            for line in self.pipe:
+                with self.changed:
+                    self.all.append(line.decode("utf-8", "replace").rstrip("\r\n"))
+                    self.changed.notify_all()
+        except OSError:
+            pass  # the end, if the pipe is a terminal
         with self.changed:
             self.ended = True
             self.changed.notify_all()
@@ -366,6 +369,21 @@ def start_chatd():
 def chatd(start_chatd):
     """One chatd over WebSocket and TCP on ports of its own."""
     return start_chatd()
+
+
+@pytest.fixture
+def settings_file(tmp_path):
+    """Writes chatd's settings file and answers its path; skips where chatd was built without libyaml."""
+    path = tmp_path / "chatd.yaml"
+    done = subprocess.run([str(find_program("chatd")), "--config", "/dev/null", "--check-config"], capture_output=True,
+                          text=True, timeout=PATIENCE, check=False)
+    if "without libyaml" in done.stderr:
+        pytest.skip("this chatd was built without libyaml")
+
+    def write(text):
+        path.write_text(text)
+        return path
+    return write
 
 
 @pytest.fixture

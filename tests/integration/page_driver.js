@@ -40,6 +40,11 @@ class Element {
     this.children.push(...nodes);
     touch();
   }
+  prepend(...nodes) {
+    for (const node of nodes) if (node instanceof Element) node.parent = this;
+    this.children.unshift(...nodes);
+    touch();
+  }
   replaceChildren(...nodes) { this.children = []; this.append(...nodes); }
   remove() {
     const list = this.parent.children;

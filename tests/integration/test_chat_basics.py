@@ -2,6 +2,7 @@
 import asyncio
 import json
 import os
+import pty
 import secrets
 import signal
 import subprocess
@@ -73,38 +74,47 @@ async def test_the_first_frame_of_a_stranger_may_be_a_post(chatd):
 
 # ------------------------------------------------------------------------------------------------ programs of others
 
-def run(*command):
-    # a node that is not Debian's looks for Debian's modules only where it is told to
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            env={**os.environ, "NODE_PATH": "/usr/share/nodejs"})
+class Typed:
+    """A program at a terminal, and what a person types there."""
 
+    def __init__(self, *command):
+        self.terminal, inner = pty.openpty()
+        # a node that is not Debian's looks for Debian's modules only where it is told to
+        self.process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner,
+                                        env={**os.environ, "NODE_PATH": "/usr/share/nodejs"})
+        os.close(inner)
+        self.lines = Lines(os.fdopen(self.terminal, "rb"))
 
-def end(process):
-    process.stdin.close()
-    process.kill()
-    process.wait()
+    def type(self, text):
+        os.write(self.terminal, text.encode() + b"\n")
+
+    async def shows(self, *words):
+        await asyncio.to_thread(self.lines.wait, lambda line: line if all(word in line for word in words) else None)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.lines.thread.join(PATIENCE)
+        self.lines.pipe.close()
 
 
 async def test_wscat_and_nc_reach_everybody(chatd):
     bob = await chatd.client("bob")
     host, port = chatd.address("tcp")
-    nc, wscat = run("nc", host, str(port)), run("wscat", "-c", chatd.url("ws"))
-    from_nc, from_wscat = Lines(nc.stdout), Lines(wscat.stdout)
+    nc, wscat = Typed("nc", host, str(port)), Typed("wscat", "-c", chatd.url("ws"))
     try:
-        nc.stdin.write(b"hi from nc\n")
-        nc.stdin.flush()
+        nc.type("hi from nc")
         assert (await bob.chat("hi from nc"))["sender"].startswith("guest-")
-        await asyncio.to_thread(from_wscat.wait, lambda line: line if "Connected" in line else None)
-        wscat.stdin.write(b'{"content":"hi from wscat"}\n')
-        wscat.stdin.flush()
+        await wscat.shows("Connected")
+        wscat.type('{"content":"hi from wscat"}')
         assert (await bob.chat("hi from wscat"))["sender"].startswith("guest-")
-        await asyncio.to_thread(from_nc.wait, lambda line: line if "hi from wscat" in line else None)
+        await nc.shows("guest-", "hi from wscat")
         await bob.post("hi from bob")
-        await asyncio.to_thread(from_nc.wait, lambda line: line if "bob" in line and "hi from bob" in line else None)
-        await asyncio.to_thread(from_wscat.wait, lambda line: line if "hi from bob" in line else None)
+        await nc.shows("bob", "hi from bob")
+        await wscat.shows("bob", "hi from bob")
     finally:
-        end(nc)
-        end(wscat)
+        nc.end()
+        wscat.end()
 
 
 def test_people_at_plain_lines_can_do_everything(chatd):
@@ -135,13 +145,12 @@ def test_lines_may_end_as_windows_ends_them(chatd):
 
 async def test_a_silent_connection_listens_without_being_there(chatd):
     alice = await chatd.client("alice")
-    async with websockets.connect(chatd.url("ws")) as silent:
+    async with chatd.connect(subprotocols=None) as silent:
         host, port = chatd.address("tcp")
-        nc = run("nc", host, str(port))
-        heard = Lines(nc.stdout)
+        nc = Typed("nc", host, str(port))
         number = 0
         try:
-            while not any("said" in line for line in heard.all):  # until it observes, it hears nothing
+            while not any("said" in line for line in nc.lines.all):  # until it observes, it hears nothing
                 number += 1
                 await alice.post(f"said {number}")
                 await asyncio.sleep(0)
@@ -150,7 +159,7 @@ async def test_a_silent_connection_listens_without_being_there(chatd):
             who = await alice.ask({"type": "who"}, "who")
             assert [member["sender"] for member in who["members"]] == ["alice"] and who["count"] == 1
         finally:
-            end(nc)
+            nc.end()
 
 
 async def test_presence_tells_who_comes_and_goes(chatd):

@@ -18,7 +18,7 @@ def parse_logfmt(line):
     return {key: json.loads(value) if value.startswith('"') else value for key, value in LOGFMT.findall(line)}
 
 
-async def some_chat(chatd, room='a "b"=c \\d', name="émile"):
+async def some_chat(chatd, room='a "b"=c \\d', name="o'hara"):
     alice = await chatd.client(name, room=room, session="secret-session-key-0123456789")
     await alice.post("the-body-of-a-post", room=room)
     await alice.chat("the-body-of-a-post")

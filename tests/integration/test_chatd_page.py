@@ -216,9 +216,8 @@ async def test_it_returns_after_a_restart_and_says_what_is_gone(start_chatd, pag
     alice.says("after the restart")
 
 
-async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, tmp_path):
-    path = tmp_path / "chatd.yaml"
-    path.write_text("max-content: 1000\n")
+async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, settings_file):
+    path = settings_file("max-content: 1000\n")
     chatd = start_chatd("--config", path)
     alice = page(at=chatd, name="alice")
     alice.see(lambda view: view["people"])
@@ -232,3 +231,21 @@ async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, tmp
     assert "failed" in view["messages"][-1]["classes"]
     alice.do("say", text="ten")
     alice.says("ten")
+
+
+async def test_a_page_that_is_loaded_anew_shows_what_was_said(chatd, page):
+    alice = page(name="alice")
+    session = alice.see(lambda view: view["people"])["session"]
+    bob = await chatd.client("bob")
+    for number in range(30):
+        await bob.post(f"line {number}.")
+    alice.do("say", text="mine")
+    alice.says("mine")
+    alice.do("drop")
+    anew = page(name="alice", session=session)
+    view = anew.says("mine")
+    assert all(m["text"].endswith(f"line {n}.") for n, m in enumerate(view["messages"][:30]))
+    assert len(view["messages"]) == 31 and "mine" in view["messages"][-1]["classes"]
+    await bob.post("and now")
+    assert len(anew.says("and now")["messages"]) == 32
+    assert not [frame for frame in await bob.quiet() if frame["type"] == "presence" and frame.get("left")]

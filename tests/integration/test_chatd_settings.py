@@ -11,16 +11,6 @@ def options_of(text):
     return dict(re.findall(r"^([a-z-]+): (.*)$", text, re.M))
 
 
-@pytest.fixture
-def settings_file(tmp_path):
-    path = tmp_path / "chatd.yaml"
-
-    def write(text):
-        path.write_text(text)
-        return path
-    return write
-
-
 def test_help_is_one_screen_and_names_the_way_to_everything(run_chatd):
     done = run_chatd("--help")
     lines = done.stdout.splitlines()
@@ -144,9 +134,17 @@ def test_a_wrong_variable_is_named(run_chatd):
     assert done.returncode == 2 and "CHATD_MAX_CLIENTS: 'some'" in done.stderr
 
 
-def test_a_file_that_is_not_there_is_named(run_chatd, tmp_path):
+def test_a_file_that_is_not_there_is_named(run_chatd, settings_file, tmp_path):
+    settings_file("").unlink()
     done = run_chatd("--config", tmp_path / "none.yaml")
     assert done.returncode == 1 and "none.yaml: cannot be read: No such file" in done.stderr
+
+
+def test_without_libyaml_a_file_is_refused_with_the_reason(run_chatd):
+    done = run_chatd("--config", "/dev/null", "--check-config")
+    if done.returncode == 0:
+        pytest.skip("this chatd was built with libyaml")
+    assert done.returncode == 2 and "without libyaml" in done.stderr and "CHATD_" in done.stderr
 
 
 def test_a_port_in_use_is_named_and_leaves_nothing_open(run_chatd):

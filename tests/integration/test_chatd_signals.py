@@ -64,9 +64,8 @@ def test_whoever_does_not_close_holds_it_up_no_longer_than_stop_time(start_chatd
     raw.close()
 
 
-async def test_hangup_reloads_what_may_change(start_chatd, tmp_path):
-    path = tmp_path / "chatd.yaml"
-    path.write_text("max-content: 10\nlog-level: info\n")
+async def test_hangup_reloads_what_may_change(start_chatd, settings_file):
+    path = settings_file("max-content: 10\nlog-level: info\n")
     chatd = start_chatd("--config", path, "--log-format", "json", log_level=None)
     alice = await chatd.client("alice")
     assert (await alice.ask({"type": "post", "content": "x" * 20}))["code"] == "too_long"
@@ -79,9 +78,8 @@ async def test_hangup_reloads_what_may_change(start_chatd, tmp_path):
     chatd.record("post")
 
 
-async def test_a_reload_is_all_or_nothing(start_chatd, tmp_path):
-    path = tmp_path / "chatd.yaml"
-    path.write_text("max-content: 10\n")
+async def test_a_reload_is_all_or_nothing(start_chatd, settings_file):
+    path = settings_file("max-content: 10\n")
     chatd = start_chatd("--config", path)
     alice = await chatd.client("alice")
     for number, wrong in enumerate(("max-content: 20\nmax-rooms: none\n", "max-content: 20\nmax-roms: 5\n", "{")):

@@ -196,7 +196,7 @@ static void env_wake(void *self)
     ((struct world *)self)->woken = true;
 }
 static const struct chi_env_ops env_ops = {env_now,  env_wall, env_random, env_digest,
-                                           env_fold, env_log,  env_wake};
+                                           env_fold, env_log,  NULL,       env_wake};
 
 /* ---------------------------------------------------------------------------------------------------------- delivery */
 

@@ -116,12 +116,13 @@ const on = {
     if (frame.limits) limit = frame.limits.content;
     if (!frame.renamed && !epoch) {
       room = frame.default_room || room;
-      send({ type: 'join', ref: 'join', room, last: 100 });
+      send({ type: 'join', ref: 'join', room, now: true });
     }
     enter();
     if (joined) state(`Connected as ${name}`, 'on');
   },
   joined(frame) {
+    if (!epoch && frame.start) send({ type: 'history', room, before: frame.start + 1 });
     if (epoch && epoch !== frame.epoch) last = frame.start;
     epoch = frame.epoch;
     last = Math.max(last, frame.start);
@@ -137,8 +138,17 @@ const on = {
     if (frame.position <= last) return;
     last = frame.position;
     settle(frame);
+    append(message(frame));
+    if (document.hidden) document.title = `(${++unread}) ${room}`;
     typing.delete(frame.sender_id);
     showTyping();
+  },
+  history(frame) {
+    $('messages').prepend(...frame.entries.map((entry) => {
+      settle(entry);
+      return message(entry);
+    }));
+    $('messages').scrollTop = $('messages').scrollHeight;
   },
   ack(frame) {
     forget(frame.cid);
@@ -216,7 +226,7 @@ function forget(cid) {
 }
 
 function pending(item) {
-  const line = showMessage({ sender: name, sender_id: me, content: item.text });
+  const line = append(message({ sender: name, sender_id: me, content: item.text }));
   line.classList.add('pending');
   lines.set(item.cid, line);
 }
@@ -229,8 +239,6 @@ function settle(frame) {
     lines.delete(frame.cid);
     line.remove();
   }
-  showMessage(frame);
-  if (document.hidden) document.title = `(${++unread}) ${room}`;
 }
 
 // What may work later is tried later; anything else is told at the message.
@@ -317,7 +325,7 @@ function append(line) {
   return line;
 }
 
-function showMessage({ sender, sender_id: id, content, timestamp, redacted }) {
+function message({ sender, sender_id: id, content, timestamp, redacted }) {
   const line = element('li', '', id === me ? 'mine' : '');
   const who = element('b');
   who.append(element('bdi', sender || '—'));
@@ -328,7 +336,7 @@ function showMessage({ sender, sender_id: id, content, timestamp, redacted }) {
     line.append(time);
   }
   line.append(redacted ? element('small', 'This message was removed.') : words(content));
-  return append(line);
+  return line;
 }
 
 const note = (text) => append(element('li', text, 'note'));
