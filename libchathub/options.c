@@ -87,7 +87,7 @@ static const struct option options[] = {
     ROW("max-clients", max_clients, NUMBER, "100000", 1, 10000000, LIVE, COMMON,
         "Clients at once, observers included."),
     ROW("max-rooms", max_rooms, NUMBER, "100000", 1, 10000000, LIVE, RARE, "Rooms open at once."),
-    ROW("max-client-rooms", max_client_rooms, NUMBER, "64", 1, 65536, LIVE, RARE,
+    ROW("max-client-rooms", max_client_rooms, NUMBER, "64", 1, 32768, LIVE, RARE,
         "Rooms that one client may be in at once."),
     ROW("max-members", max_members, NUMBER, "100000", 1, 10000000, LIVE, RARE,
         "Members of one room."),
@@ -146,7 +146,7 @@ static const struct option options[] = {
 #define GROUP "Memory"
     ROW("window-bytes", window_bytes, SIZE, "64m", 64 * KIB, 1024 * GIB, LIVE, RARE,
         "Encoded entries of all rooms that are held for sending."),
-    ROW("client-drafts", client_drafts, NUMBER, "64", 1, 65536, LIVE, RARE,
+    ROW("client-drafts", client_drafts, NUMBER, "64", 1, 32768, LIVE, RARE,
         "Posts of one client that are not committed yet; beyond, it is not read from."),
     ROW("client-draft-bytes", client_draft_bytes, SIZE, "256k", KIB, GIB, LIVE, RARE,
         "Their bytes."),

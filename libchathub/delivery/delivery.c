@@ -249,9 +249,10 @@ static int places_add(struct chi_receiver *client, struct chi_place place)
     if (!client->count && !client->cap) {
         client->places.one = place;
     } else {
-        uint32_t cap = client->cap ? client->cap : 0;
-        if (client->count >= cap) {
-            cap = cap ? cap * 2 : 4;
+        if (client->count >= client->cap) {
+            uint32_t cap = client->cap ? client->cap * 2u : 4;
+            if (cap > UINT16_MAX)
+                return CHATHUB_EFULL;
             struct chi_place *many =
                 realloc(client->cap ? client->places.many : NULL, cap * sizeof(*many));
             if (!many)
@@ -259,7 +260,7 @@ static int places_add(struct chi_receiver *client, struct chi_place place)
             if (!client->cap)
                 many[0] = client->places.one;
             client->places.many = many;
-            client->cap = cap;
+            client->cap = (uint16_t)cap;
         }
         client->places.many[client->count] = place;
     }

@@ -95,6 +95,16 @@ static void hot_tick(struct chi_delivery *d, struct chi_hot *hot, uint64_t now)
         chi_hot_free(d, room);
 }
 
+/* Buffers that a crowd needed go back by halves. */
+static void shed_spare(struct chi_delivery *d)
+{
+    for (uint32_t keep = d->spare_count / 2; d->spare_count > keep;) {
+        struct chi_buf *buf = d->spare[--d->spare_count];
+        chi_buf_fini(buf);
+        free(buf);
+    }
+}
+
 void chi_delivery_tick(struct chi_delivery *d)
 {
     uint64_t now = d->env.ops->now(d->env.self);
@@ -102,10 +112,11 @@ void chi_delivery_tick(struct chi_delivery *d)
         next = link->next;
         hot_tick(d, CHI_CONTAINER(link, struct chi_hot, link), now);
     }
+    shed_spare(d);
     chi_budget_keep(d);
 }
 
 bool chi_delivery_warm(const struct chi_delivery *d)
 {
-    return !chi_list_empty(&d->hot);
+    return !chi_list_empty(&d->hot) || d->spare_count;
 }

@@ -150,9 +150,9 @@ struct chi_receiver {
         struct chi_place one;   /* cap 0: the only place */
         struct chi_place *many; /* owned */
     } places;
-    uint32_t count, cap;
-    uint32_t slot; /* the hub's number of it */
-    uint32_t conn; /* the transport's */
+    uint16_t count, cap; /* places in use; allocated in `many` */
+    uint32_t slot;       /* the hub's number of it */
+    uint32_t conn;       /* the transport's */
     uint8_t encoding;
     uint8_t flags;
 };
@@ -212,7 +212,9 @@ static inline uint32_t chi_frame_start(const struct chi_segment *segment, uint32
 {
     return index ? chi_mark_at(segment, index - 1)->end : 0;
 }
-struct chi_segment *chi_segment_new(uint64_t from, size_t cap);
+/* An empty segment for at least `need` bytes of frames and marks; NULL: no memory. */
+struct chi_segment *chi_segment_new(uint64_t from, size_t need);
+void chi_segment_free(struct chi_segment *segment); /* NULL is allowed */
 bool chi_segment_add(struct chi_segment *segment, uint64_t position, const char *frame, size_t len);
 /* Index of the first entry after `position`; segment->count if there is none. */
 uint32_t chi_segment_find(const struct chi_segment *segment, uint64_t position);

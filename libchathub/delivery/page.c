@@ -24,7 +24,7 @@ static void unref_entries(struct chi_page *page)
 void chi_page_free(struct chi_delivery *d, struct chi_page *page)
 {
     for (uint32_t i = 0; i < CHI_ENCODINGS; i++)
-        free(page->segments[i]);
+        chi_segment_free(page->segments[i]);
     unref_entries(page);
     d->counts.window_bytes -= page->bytes;
     chi_list_remove(&page->in_room);

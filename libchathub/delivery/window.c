@@ -10,23 +10,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_SEGMENT   4096u
-#define LARGEST_SEGMENT 65536u
+#include "util/pages.h"
+
+/* Bytes for frames and marks: a page, then twice as much each time. */
+#define FIRST_SEGMENT   (CHI_PAGE - sizeof(struct chi_segment))
+#define LARGEST_SEGMENT (16 * CHI_PAGE - sizeof(struct chi_segment))
 /* Kept for members that were blocked for a moment. */
 #define RECENT 65536u
 
-struct chi_segment *chi_segment_new(uint64_t from, size_t cap)
+struct chi_segment *chi_segment_new(uint64_t from, size_t need)
 {
-    cap = (cap + 15) & ~(size_t)15;
-    struct chi_segment *segment = malloc(sizeof(*segment) + cap);
+    size_t size = (sizeof(struct chi_segment) + need + CHI_PAGE - 1) / CHI_PAGE * CHI_PAGE;
+    struct chi_segment *segment = chi_pages_take(size);
     if (!segment)
         return NULL;
     segment->next = NULL;
     segment->from = segment->to = from;
     segment->len = 0;
-    segment->cap = (uint32_t)cap;
+    segment->cap = (uint32_t)(size - sizeof(*segment));
     segment->count = 0;
     return segment;
+}
+
+void chi_segment_free(struct chi_segment *segment)
+{
+    if (segment)
+        chi_pages_give(segment, sizeof(*segment) + segment->cap);
 }
 
 bool chi_segment_add(struct chi_segment *segment, uint64_t position, const char *frame, size_t len)
@@ -71,7 +80,7 @@ static void window_clear(struct chi_delivery *d, struct chi_window *window)
 {
     for (struct chi_segment *segment = window->oldest, *next; segment; segment = next) {
         next = segment->next;
-        free(segment);
+        chi_segment_free(segment);
     }
     d->counts.window_bytes -= window->bytes;
     window->oldest = window->newest = window->memo = NULL;
@@ -86,7 +95,8 @@ static struct chi_segment *window_room_for(struct chi_delivery *d, struct chi_wi
     size_t need = len + sizeof(struct chi_mark);
     if (newest && newest->len + newest->count * sizeof(struct chi_mark) + need <= newest->cap)
         return newest;
-    size_t cap = newest ? (size_t)newest->cap * 2 : FIRST_SEGMENT;
+    size_t cap =
+        newest ? 2 * ((size_t)newest->cap + sizeof(*newest)) - sizeof(*newest) : FIRST_SEGMENT;
     if (cap > LARGEST_SEGMENT)
         cap = LARGEST_SEGMENT;
     struct chi_segment *segment =
@@ -166,7 +176,7 @@ void chi_window_trim(struct chi_delivery *d, struct chi_window *window, uint64_t
         d->counts.window_bytes -= sizeof(*segment) + segment->cap;
         if (window->memo == segment)
             window->memo = NULL;
-        free(segment);
+        chi_segment_free(segment);
     }
 }
 

@@ -60,11 +60,17 @@ const struct chi_cid *chi_cids_find(const struct chi_cids *cids, const struct ch
     return place == CHI_INDEX_NONE ? NULL : &cids->ring[place];
 }
 
-/* Places change, so the index is made anew. */
+static uint32_t place_of(const struct chi_cids *cids, uint32_t n)
+{
+    return (uint32_t)(((uint64_t)cids->first + n) % cids->cap);
+}
+
+/* By a quarter: there are many of them, and they are all there is. Places change, so the index is
+ * made anew. */
 static int grow(struct chi_cids *cids)
 {
     struct chi_cids larger = *cids;
-    larger.cap = cids->cap ? cids->cap * 2 : 64;
+    larger.cap = cids->cap + cids->cap / 4 + 64;
     larger.first = 0;
     larger.index.cells = NULL;
     larger.index.size = larger.index.count = 0;
@@ -72,7 +78,7 @@ static int grow(struct chi_cids *cids)
     larger.ring = malloc(larger.cap * sizeof(*larger.ring));
     int error = larger.ring ? 0 : CHATHUB_ENOMEM;
     for (uint32_t i = 0; !error && i < cids->count; i++) {
-        larger.ring[i] = cids->ring[(cids->first + i) & (cids->cap - 1)];
+        larger.ring[i] = cids->ring[place_of(cids, i)];
         error = chi_index_reserve(&larger.index);
         if (!error)
             chi_index_put(&larger.index, i);
@@ -93,7 +99,7 @@ int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
         return CHATHUB_ENOMEM;
     if (chi_index_reserve(&cids->index))
         return CHATHUB_ENOMEM;
-    uint32_t place = (cids->first + cids->count++) & (cids->cap - 1);
+    uint32_t place = place_of(cids, cids->count++);
     cids->ring[place] = *cid;
     chi_index_put(&cids->index, place);
     return 0;
@@ -103,7 +109,7 @@ void chi_cids_expire(struct chi_cids *cids, uint64_t since)
 {
     while (cids->count && cids->ring[cids->first].since < since) {
         chi_index_remove(&cids->index, cids->first);
-        cids->first = (cids->first + 1) & (cids->cap - 1);
+        cids->first = place_of(cids, 1);
         cids->count--;
     }
     if (!cids->count)

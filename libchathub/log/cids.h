@@ -14,7 +14,7 @@ struct chi_cid {
 };
 
 struct chi_cids {
-    struct chi_cid *ring; /* owned; `cap` places, a power of two, the oldest at `first` */
+    struct chi_cid *ring; /* owned; `cap` places, the oldest at `first` */
     uint32_t first, count, cap;
     struct chi_index index; /* places in the ring by key */
     uint8_t secret[2][16];  /* of the hashes */

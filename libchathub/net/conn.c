@@ -338,7 +338,7 @@ int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welc
     struct chi_client_desc desc = {
         .as = {conn->websocket ? &conn->net->websockets : &conn->net->lines, conn->number,
                encoding},
-        .default_room = chi_span_of(conn->listener->address.room),
+        .default_room = chi_span_of(chi_conn_listener(conn)->address.room),
         .address = chi_span_of(chi_peer_text(&conn->peer, text)),
         .welcome = welcome,
     };
@@ -361,8 +361,9 @@ static void log_disconnected(const struct chi_conn *conn, const char *reason)
 {
     char ms[24];
     uint64_t now = conn->net->parts.env.ops->now(conn->net->parts.env.self);
+    uint32_t steps = (uint32_t)(now / CHI_OPENED_STEP) - conn->opened;
 
-    snprintf(ms, sizeof(ms), "%llu", (unsigned long long)(now - conn->opened));
+    snprintf(ms, sizeof(ms), "%llu", (unsigned long long)steps * CHI_OPENED_STEP);
     const struct chi_field fields[] = {
         {"reason", chi_span_of(conn->reason ? conn->reason : reason)},
         {"duration_ms", chi_span_of(ms)}};
@@ -423,7 +424,7 @@ static void set_socket_options(const struct chi_conn *conn)
 /* Lines have no handshake: the hub learns of the client at once. */
 static void open_lines(struct chi_conn *conn)
 {
-    const struct chi_dialect *dialect = conn->listener->address.dialect;
+    const struct chi_dialect *dialect = chi_conn_listener(conn)->address.dialect;
     struct chi_encoding encoding = {dialect ? dialect : &chi_dialect_human, &chi_framing_lines};
     struct chi_out *out;
 
@@ -443,8 +444,7 @@ static void open_lines(struct chi_conn *conn)
     chi_conn_goodbye(conn, out);
 }
 
-int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
-                   const struct chi_peer *peer)
+int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer)
 {
     struct chi_conn *conn = calloc(1, sizeof(*conn));
     struct epoll_event event = {.events = EPOLLIN};
@@ -455,9 +455,9 @@ int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
         return CHATHUB_ENOMEM;
     }
     conn->net = net;
-    conn->listener = listener;
+    conn->listener = (uint8_t)listener;
     conn->peer = *peer;
-    conn->opened = net->parts.env.ops->now(net->parts.env.self);
+    conn->opened = (uint32_t)(net->parts.env.ops->now(net->parts.env.self) / CHI_OPENED_STEP);
     conn->fd = fd;
     conn->last_in = now;
     event.data.u64 = conn->number;
@@ -472,7 +472,7 @@ int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
     net->hot[conn->number] = (struct chi_hot){fd, now};
     net->count++;
     set_socket_options(conn);
-    if (listener->address.protocol == CHI_PROTOCOL_LINES)
+    if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)
         open_lines(conn);
     else
         chi_conn_phase(conn, CHI_PHASE_HEAD, net->parts.settings->head_time);

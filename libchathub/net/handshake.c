@@ -174,8 +174,8 @@ static const char *origin_fault(const struct chi_conn *conn, const struct chi_he
         return NULL;
     if (origins == 0)
         return "cookies come from browsers, which tell their Origin";
-    if (origins == 1 &&
-        chi_origin_allowed(origin, host, conn->listener->local, conn->net->parts.settings->origins))
+    if (origins == 1 && chi_origin_allowed(origin, host, chi_conn_listener(conn)->local,
+                                           conn->net->parts.settings->origins))
         return NULL;
     return "pages from this origin may not connect here; see the option origins";
 }
@@ -214,7 +214,7 @@ static const struct chi_dialect *choose_dialect(struct chi_conn *conn, const str
                                                 bool *offered)
 {
     struct chi_span asked = chi_head_query(head, "dialect");
-    const struct chi_dialect *dialect = conn->listener->address.dialect;
+    const struct chi_dialect *dialect = chi_conn_listener(conn)->address.dialect;
 
     *offered = chi_head_has_token(head, "Sec-WebSocket-Protocol", SUBPROTOCOL);
     conn->decided = dialect || *offered || asked.len > 0;

@@ -382,7 +382,7 @@ static void serve_path(struct chi_conn *conn, const struct chi_head *head)
 {
     const struct chi_route *route =
         chi_routes_find(conn->net->parts.routes, head->path.at, head->path.len);
-    bool here = chi_span_is(head->path, conn->listener->address.path);
+    bool here = chi_span_is(head->path, chi_conn_listener(conn)->address.path);
     struct chi_span upgrade;
 
     if (here && chi_head_find(head, "Upgrade", &upgrade) > 0) {

@@ -81,10 +81,12 @@ struct chi_pong {
     uint8_t bytes[CHI_CONTROL_MAX];
 };
 
+/* ms; a connection may last for years, and few bytes are kept for it. */
+#define CHI_OPENED_STEP 32
+
 struct chi_conn {
     uint64_t client; /* the hub's id; 0: it knows none (yet, or any more) */
     struct chi_net *net;
-    struct chi_listener *listener;
     struct chi_input *input;           /* NULL while nothing is cut */
     struct chi_out *out;               /* NULL while nothing is sent by itself */
     struct chi_pong *pong;             /* NULL while none waits */
@@ -92,8 +94,8 @@ struct chi_conn {
     const char *reason;                /* why it ends, a constant, or NULL */
     const struct chi_dialect *dialect; /* what it says is read by */
     struct chi_peer peer;
-    uint64_t opened; /* env.now when it was accepted */
     int fd;
+    uint32_t opened;         /* env.now when it was accepted, in steps of CHI_OPENED_STEP */
     uint32_t number;         /* index in net->conns */
     uint32_t young;          /* index in net->young + 1; 0: not there */
     uint32_t due;            /* end of the phase HEAD, SILENT, FIRST or CLOSING */
@@ -105,6 +107,7 @@ struct chi_conn {
     uint16_t close_code;     /* of the peer's close frame; 0: it had none */
     uint8_t phase;           /* enum chi_phase */
     uint8_t interest;        /* events that epoll watches */
+    uint8_t listener;        /* index in net->listeners */
     bool websocket : 1;      /* upgraded */
     bool http : 1;           /* closing after an HTTP answer */
     bool decided : 1;        /* its dialect is settled */
@@ -167,6 +170,11 @@ struct chi_net {
     void *done_arg;
 };
 
+static inline struct chi_listener *chi_conn_listener(const struct chi_conn *conn)
+{
+    return conn->net->listeners[conn->listener];
+}
+
 /* env.now, cut: differences hold for 24 days, far above every time that is measured. */
 static inline uint32_t chi_net_now(const struct chi_net *net)
 {
@@ -195,10 +203,9 @@ void chi_listener_close_all(struct chi_net *net);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over an open, non-blocking descriptor as a new connection of `listener`. CHATHUB_ENOMEM,
+/* Takes over an open, non-blocking descriptor as a new connection of listener number `listener`. CHATHUB_ENOMEM,
  * CHATHUB_EIO: the descriptor stays the caller's. */
-int chi_conn_adopt(struct chi_net *net, struct chi_listener *listener, int fd,
-                   const struct chi_peer *peer);
+int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer);
 /* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the
  * hub's error. */
 int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome);

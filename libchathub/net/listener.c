@@ -364,14 +364,15 @@ static void refuse_crowd(struct chi_net *net, int fd, const struct chi_peer *pee
 }
 
 /* Takes one. false: none is left, or none can be taken now. */
-static bool accept_one(struct chi_net *net, struct chi_listener *listener, int which)
+static bool accept_one(struct chi_net *net, uint32_t listener, int which)
 {
     union socket_address from;
     socklen_t len = sizeof(from);
     struct chi_peer peer;
 
     memset(&from, 0, sizeof(from));
-    int fd = accept4(listener->fds[which], &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(net->listeners[listener]->fds[which], &from.any, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             out_of_descriptors(net, errno);
@@ -395,7 +396,7 @@ void chi_listener_ready(struct chi_net *net, uint32_t index, int which)
             watch(net, false);
             return;
         }
-        if (!accept_one(net, listener, which))
+        if (!accept_one(net, index, which))
             return;
     }
 }
