@@ -156,6 +156,16 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
     chi_core_wake(hub);
 }
 
+/* Lines have no close codes: `bye` says the same. */
+static void replace(struct chi_hub *hub, struct chi_client *old)
+{
+    struct chi_span why = chi_span_of(chathub_strerror(CHATHUB_EREPLACED));
+    struct chi_reply bye = {.type = CHI_REPLY_BYE, .message = why};
+
+    chi_core_reply(hub, old, &bye);
+    chi_core_close(hub, old, CLOSE_REPLACED, why, false);
+}
+
 void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client)
 {
     struct chi_client *old = session->client;
@@ -171,8 +181,7 @@ void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct c
     client->session = session;
     client->nameless = false;
     if (old)
-        chi_core_close(hub, old, CLOSE_REPLACED, chi_span_of(chathub_strerror(CHATHUB_EREPLACED)),
-                       false);
+        replace(hub, old);
 }
 
 void chi_session_expire(struct chi_hub *hub)
