@@ -1,7 +1,8 @@
 /* Whether every member got every post once and in order.
  *
- * The first member that is shown an entry adds it to its room's reference, where each poster's numbers must count up
- * by one. Every other member walks along the reference: one comparison for each delivery. */
+ * The first member that is shown an entry adds it to its room's reference, where each poster's
+ * numbers must count up by one. Every other member walks along the reference: one comparison for
+ * each delivery. */
 #ifndef CB_CHECK_H
 #define CB_CHECK_H
 

@@ -1,8 +1,9 @@
 /* Connections on one epoll loop.
  *
- * Happy path: start (connect) -> writable: WebSocket request -> 101 -> join -> joined -> frames. Lines skip the
- * WebSocket part. What can fail: a connection that is refused or ends early is counted and explained once; a socket
- * that takes no more keeps the rest in `out` until it is writable. */
+ * Happy path: start (connect) -> writable: WebSocket request -> 101 -> join -> joined -> frames.
+ * Lines skip the WebSocket part. What can fail: a connection that is refused or ends early is
+ * counted and explained once; a socket that takes no more keeps the rest in `out` until it is
+ * writable. */
 #include "bench.h"
 
 #include <arpa/inet.h>
@@ -221,7 +222,8 @@ static void connected(struct cb_bench *bench, struct cb_client *client)
     write_bytes(bench, client, head, (size_t)n);
 }
 
-/* The server's answer to the upgrade: how many bytes it has, 0 if it is incomplete, -1 if it is a refusal. */
+/* The server's answer to the upgrade: how many bytes it has, 0 if it is incomplete, -1 if it is
+ * a refusal. */
 static ptrdiff_t upgraded(struct cb_bench *bench, struct cb_client *client, const char *bytes,
                           size_t len)
 {

@@ -1,4 +1,5 @@
-/* chatbench: a load client for chat hubs. Connects and joins, posts, waits until all has arrived, reports. */
+/* chatbench: a load client for chat hubs. Connects and joins, posts, waits until all has
+ * arrived, reports. */
 #include "bench.h"
 
 #include <errno.h>

@@ -16,7 +16,8 @@ static unsigned long long field(const char *at, int skip, int base)
     return strtoull(at, NULL, base);
 }
 
-/* utime and stime are fields 14 and 15 (proc(5)); the name, the second, is in brackets and may hold anything. */
+/* utime and stime are fields 14 and 15 (proc(5)); the name, the second, is in brackets and may
+ * hold anything. */
 static bool read_stat(const char *path, struct cb_thread *out)
 {
     char line[1024];

@@ -20,9 +20,11 @@ struct cb_cpu {
 
 /* False: there is no such process, or it is not ours to look at. */
 bool cb_proc_cpu(int pid, struct cb_cpu *out);
-/* Proportional set size in bytes: private memory, and the process's share of what it shares. -1: not readable. */
+/* Proportional set size in bytes: private memory, and the process's share of what it shares. -1:
+ * not readable. */
 int64_t cb_proc_pss(int pid);
-/* Bytes that wait in the queues of this machine's IPv4 TCP socket from `local_port` to `remote_port`. False: none. */
+/* Bytes that wait in the queues of this machine's IPv4 TCP socket from `local_port` to
+ * `remote_port`. False: none. */
 bool cb_proc_queues(uint16_t local_port, uint16_t remote_port, uint32_t *to_send,
                     uint32_t *to_read);
 

@@ -1,4 +1,5 @@
-/* The native protocol as far as a load client needs it: fixed keys are searched for in the text, nothing is parsed. */
+/* The native protocol as far as a load client needs it: fixed keys are searched for in the text,
+ * nothing is parsed. */
 #include "bench.h"
 
 #include <inttypes.h>
@@ -11,7 +12,8 @@
 #define STAMP_LEN  58u
 #define STAMP_HEAD "\"content\":\"cb1:"
 
-/* What follows `key` in the text, or NULL. A quote inside a JSON string is escaped, so keys are found only as keys. */
+/* What follows `key` in the text, or NULL. A quote inside a JSON string is escaped, so keys are
+ * found only as keys. */
 static const char *value_of(const char *text, size_t len, const char *key)
 {
     size_t n = strlen(key);

@@ -1,4 +1,5 @@
-/* Framing of a client: WebSocket (RFC 6455) or lines. Only what a load client needs: the server is believed. */
+/* Framing of a client: WebSocket (RFC 6455) or lines. Only what a load client needs: the server
+ * is believed. */
 #ifndef CB_WIRE_H
 #define CB_WIRE_H
 
@@ -18,7 +19,8 @@ struct cb_frame {
     size_t used;      /* bytes of the whole frame */
 };
 
-/* Finds the first frame in `bytes`. 1: found; 0: more bytes are needed; -1: nothing that a server should send. */
+/* Finds the first frame in `bytes`. 1: found; 0: more bytes are needed; -1: nothing that a
+ * server should send. */
 int cb_frame_read(bool websocket, const char *bytes, size_t len, struct cb_frame *out);
 /* Writes a frame to `out`, which has room for len + CB_FRAME_EXTRA bytes; answers its length. */
 size_t cb_frame_write(bool websocket, int opcode, const char *text, size_t len, uint32_t mask,

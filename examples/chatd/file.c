@@ -1,5 +1,5 @@
-/* The settings file: one YAML mapping of option names to values, `listen` to a sequence of them. Read by libyaml's
- * events, which know line and column of everything. */
+/* The settings file: one YAML mapping of option names to values, `listen` to a sequence of them.
+ * Read by libyaml's events, which know line and column of everything. */
 #include "settings.h"
 
 #include <errno.h>

@@ -32,8 +32,8 @@ static void print_head(const struct chathub_option *option)
     printf("%s%*s", head, len < INDENT ? INDENT - len : 1, "");
 }
 
-/* How much of a text makes a line: its first sentence, if need be without what follows its first clause, or cut behind
- * a word (*cut). */
+/* How much of a text makes a line: its first sentence, if need be without what follows its first
+ * clause, or cut behind a word (*cut). */
 static size_t brief_len(const char *text, size_t room, bool *cut)
 {
     const char *end = strstr(text, ". ");

@@ -107,7 +107,8 @@ static uint32_t character(const char *at, size_t len, size_t *used)
     return value;
 }
 
-/* Whether a reader could be misled by it: controls, line ends, invisible and direction-changing characters. */
+/* Whether a reader could be misled by it: controls, line ends, invisible and direction-changing
+ * characters. */
 static bool misleads(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
@@ -253,7 +254,7 @@ void logsink_say(struct logsink *sink, int level, const char *event, ...)
     logsink_record(&record, sink);
 }
 
-/* ------------------------------------------------------------------------------------- the thread */
+/* ----------------------------------------------------------------------------------- the thread */
 
 /* All of it, however long it takes; false if the descriptor takes nothing. */
 static bool write_all(int fd, const char *bytes, size_t len)
@@ -328,7 +329,7 @@ static void thread_main(void *arg)
     uv_mutex_unlock(&sink->mutex);
 }
 
-/* ------------------------------------------------------------------------------ opening, closing */
+/* ----------------------------------------------------------------------------- opening, closing */
 
 /* The descriptor for a path; -1 with `problem`. */
 static int open_path(const char *path, char *problem, size_t size)

@@ -1,10 +1,11 @@
 /* Log lines: the hub's records and chatd's own, as logfmt or JSON, to standard error or a file.
  *
- * HAPPY PATH   logsink_record makes a line and puts it into a bounded buffer; a thread of the sink's own takes it from
- *              there and writes it. So a terminal that is halted, a pipe that nobody reads or a slow disk holds up that
- *              thread, never the loop, and nobody else's descriptor has to be made non-blocking.
- * FAILURES     Buffer full, or a write that fails: the lines are dropped and counted, and the next line that fits is
- *              preceded by one that tells how many. */
+ * Happy path: logsink_record makes a line and puts it into a bounded buffer; a thread of the sink's
+ * own takes it from there and writes it. So a terminal that is halted, a pipe that nobody reads or
+ * a slow disk holds up that thread, never the loop, and nobody else's descriptor has to be made
+ * non-blocking.
+ * Failures: buffer full, or a write that fails: the lines are dropped and counted, and the next
+ * line that fits is preceded by one that tells how many. */
 #ifndef CHATD_LOGSINK_H
 #define CHATD_LOGSINK_H
 
@@ -15,11 +16,12 @@
 
 struct logsink;
 
-/* Opens `path` (created with mode 0600, appended to), or takes standard error where it is "". 0, or -1 with one line in
- * `problem`. */
+/* Opens `path` (created with mode 0600, appended to), or takes standard error where it is "". 0,
+ * or -1 with one line in `problem`. */
 int logsink_open(struct logsink **out, const char *path, char *problem, size_t size);
 
-/* Opens `path` (again); from then on lines go there. 0, or -1 with `problem` and everything as it was. */
+/* Opens `path` (again); from then on lines go there. 0, or -1 with `problem` and everything as
+ * it was. */
 int logsink_reopen(struct logsink *sink, const char *path, char *problem, size_t size);
 
 /* Records of less than `level` (enum chathub_level) are left out from now on. */
@@ -31,7 +33,8 @@ void logsink_record(const struct chathub_record *record, void *sink);
 /* A line of chatd's own; each field is a key and a text, the last key NULL. */
 void logsink_say(struct logsink *sink, int level, const char *event, ...);
 
-/* Waits until everything is written, but not longer than a second; then ends it. NULL is allowed. */
+/* Waits until everything is written, but not longer than a second; then ends it. NULL is
+ * allowed. */
 void logsink_close(struct logsink *sink);
 
 /* "debug", "info", "warning", "error" as a number; -1 if it is none. */

@@ -9,8 +9,8 @@
 
 extern char **environ;
 
-/* What every way of running wants: no files for others, nothing gained by exec, no death by a closed pipe, and as many
- * descriptors as there may be. */
+/* What every way of running wants: no files for others, nothing gained by exec, no death by a
+ * closed pipe, and as many descriptors as there may be. */
 static void prepare_process(void)
 {
     struct rlimit files;

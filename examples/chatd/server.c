@@ -1,7 +1,9 @@
-/* HAPPY PATH   chatd_serve makes the hub, starts it on a loop, tells where it is, and runs the loop. SIGINT or SIGTERM:
- *              chathub_stop; its callback closes the signal handles, the loop has nothing left, and all is freed.
- * FAILURES     A start that fails leaves nothing on the loop but closing handles, which one more run of it takes away.
- *              A second signal ends the process at once. A reload that fails anywhere changes nothing. */
+/* Happy path: chatd_serve makes the hub, starts it on a loop, tells where it is, and runs the loop.
+ * SIGINT or SIGTERM: chathub_stop; its callback closes the handles, the loop has nothing left, and
+ * all is freed.
+ * Failures: a start that fails leaves nothing on the loop but closing handles, which one more run of
+ * it takes away. A second signal ends the process at once. A reload that fails anywhere changes
+ * nothing. */
 #include "server.h"
 
 #include <inttypes.h>
@@ -45,7 +47,7 @@ struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_pr
     return NULL;
 }
 
-/* ----------------------------------------------------------------------------------------- the log */
+/* -------------------------------------------------------------------------------------- the log */
 
 static void set_log(struct server *s)
 {
@@ -67,9 +69,10 @@ static void log_strangers(struct server *s)
     }
 }
 
-/* ------------------------------------------------------------------------------------------ reload */
+/* --------------------------------------------------------------------------------------- reload */
 
-/* What an option has: from the hub, or of chatd's own and of lists from the settings. NULL: no memory. */
+/* What an option has: from the hub, or of chatd's own and of lists from the settings. NULL: no
+ * memory. */
 static char *text_of(const struct chatd_setting *setting, const struct chathub *hub)
 {
     if (setting->own)
@@ -105,7 +108,8 @@ static void changes_free(struct changes *changes)
     free(changes->at);
 }
 
-/* What differs between the running hub and the trial, but for chatd's own live options. -1: no memory. */
+/* What differs between the running hub and the trial, but for chatd's own live options. -1: no
+ * memory. */
 static int changes_find(const struct server *s, const struct chatd_settings *fresh,
                         const struct chathub *trial, struct changes *out)
 {
@@ -128,8 +132,8 @@ static int changes_find(const struct server *s, const struct chatd_settings *fre
     return out->at ? 0 : -1;
 }
 
-/* Sets the live ones. They were judged by the trial already, so that only a lack of memory can stop this; what was set
- * before it is then set back. */
+/* Sets the live ones. They were judged by the trial already, so that only a lack of memory can
+ * stop this; what was set before it is then set back. */
 static int changes_make(struct server *s, const struct changes *changes,
                         struct chatd_problem *problem)
 {
@@ -222,7 +226,7 @@ static void reload(struct server *s)
         logsink_say(s->sink, CHATHUB_ERROR, "reload_failed", "message", problem.text, NULL);
 }
 
-/* ----------------------------------------------------------------------------------------- signals */
+/* -------------------------------------------------------------------------------------- signals */
 
 static void close_handles(struct server *s)
 {
@@ -282,7 +286,7 @@ static void log_listeners(struct server *s)
         logsink_say(s->sink, CHATHUB_INFO, "listening", "url", url, NULL);
 }
 
-/* ------------------------------------------------------------------------------------ the first words */
+/* ------------------------------------------------------------------------------ the first words */
 
 /* The part of a URL behind `scheme`, with the name that a person would type for this machine. */
 static void friendly(const char *url, const char *scheme, char *out, size_t size)
@@ -340,7 +344,7 @@ static void tell_start(const struct server *s)
     fflush(stdout);
 }
 
-/* ------------------------------------------------------------------------------------------- serving */
+/* -------------------------------------------------------------------------------------- serving */
 
 static int prepare(struct server *s, struct chatd_problem *problem)
 {

@@ -15,7 +15,8 @@ struct chatd_call {
 int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
                 struct chatd_problem *problem);
 
-/* Whether a hub takes all these settings, without starting it. Answers the hub (free it), or NULL with *problem. */
+/* Whether a hub takes all these settings, without starting it. Answers the hub (free it), or
+ * NULL with *problem. */
 struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_problem *problem);
 
 #endif

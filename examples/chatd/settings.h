@@ -1,7 +1,9 @@
-/* What chatd was told, by flags, CHATD_… variables and a YAML file: one table of the hub's options and chatd's own.
+/* What chatd was told, by flags, CHATD_… variables and a YAML file: one table of the hub's options
+ * and chatd's own.
  *
- * The hub's options come from chathub_option_at, so that each exists as a flag, as a variable and in the file, and
- * none has to be repeated here. Whoever is more specific wins: flags, then environment, then file, then defaults. */
+ * The hub's options come from chathub_option_at, so that each exists as a flag, as a variable
+ * and in the file, and none has to be repeated here. Whoever is more specific wins: flags, then
+ * environment, then file, then defaults. */
 #ifndef CHATD_SETTINGS_H
 #define CHATD_SETTINGS_H
 
@@ -44,12 +46,13 @@ struct chatd_settings {
 int chatd_settings_new(struct chatd_settings **out);
 void chatd_settings_free(struct chatd_settings *settings); /* NULL is allowed */
 
-/* Reads flags, the environment and the file that they name. 0, or -1 with *problem. Values of the hub's options are
- * judged by chatd_settings_apply. */
+/* Reads flags, the environment and the file that they name. 0, or -1 with *problem. Values of
+ * the hub's options are judged by chatd_settings_apply. */
 int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *argv,
                         char *const *environment, struct chatd_problem *problem);
 
-/* Sets every option that was given on a hub, and chatd's two listeners where none was. 0, or -1 with *problem. */
+/* Sets every option that was given on a hub, and chatd's two listeners where none was. 0, or -1
+ * with *problem. */
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,
                          struct chatd_problem *problem);
 
@@ -64,25 +67,27 @@ bool chatd_settings_on(const struct chatd_settings *settings, const char *name);
 /* The URLs to listen at: number `index`, or NULL behind the last. */
 const char *chatd_settings_listen(const struct chatd_settings *settings, size_t index);
 
-/* Gives a value, unless a more specific source has given one; lists gather what one source gives. 0, or -1 with
- * *problem if there is no memory. */
+/* Gives a value, unless a more specific source has given one; lists gather what one source
+ * gives. 0, or -1 with *problem if there is no memory. */
 int chatd_settings_give(struct chatd_setting *setting, enum chatd_source source, const char *text,
                         const char *where, struct chatd_problem *problem);
 
-/* The known name nearest to a misspelt one, or NULL where none is near. `in_file`: only what a file may hold. */
+/* The known name nearest to a misspelt one, or NULL where none is near. `in_file`: only what a
+ * file may hold. */
 const char *chatd_settings_nearest(const struct chatd_settings *settings, const char *name,
                                    bool in_file);
 
-/* Names, one by one, the CHATD_… variables that mean nothing: the next at or after *index, which moves behind it;
- * NULL at the end. They are no error, since others (container managers) make variables by the service's name. */
+/* Names, one by one, the CHATD_… variables that mean nothing: the next at or after *index, which
+ * moves behind it; NULL at the end. They are no error, since others (container managers) make
+ * variables by the service's name. */
 const char *chatd_settings_stranger(const struct chatd_settings *settings, char *const *environment,
                                     size_t *index);
 
 /* The text that a hub has for one of its options; free() it. NULL if there is no memory. */
 char *chatd_hub_text(const struct chathub *hub, const char *name);
 
-/* Writes the settings in effect as a file that --config takes; `hub` has them applied. 0, or -1 if there
- * is no memory. */
+/* Writes the settings in effect as a file that --config takes; `hub` has them applied. 0, or -1
+ * if there is no memory. */
 int chatd_settings_print(const struct chatd_settings *settings, const struct chathub *hub);
 
 /* Fills *problem and answers -1. */
@@ -93,8 +98,8 @@ int chatd_problem(struct chatd_problem *problem, int status, const char *format,
 int chatd_file_read(struct chatd_settings *settings, const char *path,
                     struct chatd_problem *problem);
 
-/* Prints the common options on one screen, all of them (`what` is "all"), or one (its name). 0, or -1 with *problem
- * (help.c). */
+/* Prints the common options on one screen, all of them (`what` is "all"), or one (its name). 0,
+ * or -1 with *problem (help.c). */
 int chatd_help(const struct chatd_settings *settings, const char *what,
                struct chatd_problem *problem);
 

@@ -36,7 +36,7 @@ struct walk {
     unsigned depth;
 };
 
-/* ---------------------------------------------------------------------------------- content types */
+/* -------------------------------------------------------------------------------- content types */
 
 static const struct {
     const char *ending, *type;
@@ -87,7 +87,7 @@ static const char *type_of(const char *path)
     return "application/octet-stream";
 }
 
-/* ------------------------------------------------------------------------------------- the table */
+/* ------------------------------------------------------------------------------------ the table */
 
 static int add(struct chatd_www *www, const char *path, unsigned char *owned,
                const unsigned char *bytes, size_t len)
@@ -146,7 +146,7 @@ static int add_file(struct chatd_www *www, const char *path, unsigned char *owne
     return add(www, folder, NULL, bytes, len);
 }
 
-/* ----------------------------------------------------------------------------------- reading files */
+/* -------------------------------------------------------------------------------- reading files */
 
 static int no_memory(const struct walk *w)
 {
@@ -202,7 +202,8 @@ static int read_file(struct walk *w, int fd, size_t size, const char *path)
     return 0;
 }
 
-/* Appends a name to a path as a browser would ask for it (RFC 3986 section 3.3). False: too long. */
+/* Appends a name to a path as a browser would ask for it (RFC 3986 section 3.3). False: too
+ * long. */
 static bool append_name(char path[MAX_PATH], const char *name)
 {
     size_t len = strlen(path);

@@ -1,5 +1,6 @@
-/* What chatd serves over HTTP: the built-in page, or the files of a folder, read into memory once. No request ever
- * reaches the file system: what can be asked for is exactly the paths that were found at the start. */
+/* What chatd serves over HTTP: the built-in page, or the files of a folder, read into memory
+ * once. No request ever reaches the file system: what can be asked for is exactly the paths that
+ * were found at the start. */
 #ifndef CHATD_WWW_H
 #define CHATD_WWW_H
 
@@ -19,8 +20,8 @@ extern const size_t chatd_page_count;
 
 struct chatd_www;
 
-/* Reads the folder `dir`, or takes the built-in page where it is "". Dotfiles, symbolic links and what is no regular
- * file are left out. 0, or -1 with *problem. */
+/* Reads the folder `dir`, or takes the built-in page where it is "". Dotfiles, symbolic links
+ * and what is no regular file are left out. 0, or -1 with *problem. */
 int chatd_www_load(struct chatd_www **out, const char *dir, struct chatd_problem *problem);
 
 /* Hands everything to the hub, which is freed before the www. 0, or -1 with *problem. */

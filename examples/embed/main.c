@@ -1,4 +1,4 @@
-/* embed: a program that already runs a libuv loop gets a chat with a bot in it. nc localhost 7000, then: ping */
+/* embed: a program with a libuv loop gets a chat and a bot in it. nc localhost 7000, then: ping */
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>

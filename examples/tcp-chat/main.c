@@ -1,4 +1,5 @@
-/* tcp-chat: the smallest chat server over plain lines. Try it: nc localhost 7000, then type, or /help
+/* tcp-chat: the smallest chat server over plain lines. Try it: nc localhost 7000, then type, or
+ * /help
  *
  *     tcp-chat [URL]     default: tcp://localhost:7000 */
 #include <signal.h>

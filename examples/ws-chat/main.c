@@ -1,4 +1,5 @@
-/* ws-chat: the smallest chat server over WebSockets. Try it: wscat -c ws://localhost:8080/ws, then {"content":"hi"}
+/* ws-chat: the smallest chat server over WebSockets. wscat -c ws://localhost:8080/ws, then type
+ * {"content":"hi"}
  *
  *     ws-chat [URL]      default: ws://localhost:8080/ws */
 #include <signal.h>

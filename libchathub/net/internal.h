@@ -203,7 +203,8 @@ void chi_listener_close_all(struct chi_net *net);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over an open, non-blocking descriptor as a new connection of listener number `listener`. CHATHUB_ENOMEM,
+/* Takes over an open, non-blocking descriptor as a new connection of listener number `listener`.
+ * CHATHUB_ENOMEM,
  * CHATHUB_EIO: the descriptor stays the caller's. */
 int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer);
 /* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the

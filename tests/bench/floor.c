@@ -1,8 +1,10 @@
-/* The floor that chatd's cost of a delivery is measured against: the least that a single-threaded server can do.
+/* The floor that chatd's cost of a delivery is measured against: the least that a single-threaded
+ * server can do.
  *
- * TCP lines on raw epoll, one room. Posts are copied into one segment, and at the end of each turn of the loop every
- * member that is behind gets one send of all that it lacks. It understands just what chatbench says: no names, no
- * limits, no checks, no history. Prints its URL; ends when its standard input does. */
+ * TCP lines on raw epoll, one room. Posts are copied into one segment, and at the end of each
+ * turn of the loop every member that is behind gets one send of all that it lacks. It
+ * understands just what chatbench says: no names, no limits, no checks, no history. Prints its
+ * URL; ends when its standard input does. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 
 #define MANY 400
 
-/* ---------------------------------------------------------------------------------------------- a small world */
+/* -------------------------------------------------------------------------------- a small world */
 
 struct world {
     struct chi_settings settings;
@@ -206,7 +206,7 @@ static struct reader read_page(uint32_t room, struct chi_log_read read)
     return reader;
 }
 
-/* ---------------------------------------------------------------------------------------------------- promises */
+/* ------------------------------------------------------------------------------------- promises */
 
 START_TEST(positions_increase_over_all_rooms_and_prev_chains_each)
 {

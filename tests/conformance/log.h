@@ -1,4 +1,5 @@
-/* The log contract's suite: what every implementation of struct chi_log promises, run against whichever is given. */
+/* The log contract's suite: what every implementation of struct chi_log promises, run against
+ * whichever is given. */
 #ifndef CHI_TESTS_CONFORMANCE_LOG_H
 #define CHI_TESTS_CONFORMANCE_LOG_H
 

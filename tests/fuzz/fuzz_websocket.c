@@ -1,5 +1,5 @@
-/* Any bytes behind a good handshake: the server speaks in well-formed frames, and the last one is its close, unless the
- * client went without a word. */
+/* Any bytes behind a good handshake: the server speaks in well-formed frames, and the last one
+ * is its close, unless the client went without a word. */
 #include "talk.h"
 
 #include <string.h>

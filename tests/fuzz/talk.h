@@ -18,8 +18,9 @@ struct talk {
     void (*check)(const uint8_t *said, size_t len);
 };
 
-/* Connects, sends `opening` as it is and then `data` in pieces (its first byte says how they are cut), reads until the
- * server has closed, and looks whether the hub kept nothing of the connection. */
+/* Connects, sends `opening` as it is and then `data` in pieces (its first byte says how they are
+ * cut), reads until the server has closed, and looks whether the hub kept nothing of the
+ * connection. */
 void talk_once(const struct talk *talk, const char *opening, const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

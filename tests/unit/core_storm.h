@@ -1,4 +1,5 @@
-/* Random clients, a random log and a random host around the hub; its books are checked after every step. */
+/* Random clients, a random log and a random host around the hub; its books are checked after
+ * every step. */
 #ifndef CORE_STORM_H
 #define CORE_STORM_H
 

@@ -1,5 +1,6 @@
-/* A world for the hub alone: a clock that stands still, a log and a delivery that only do as they are told. What a client
- * gets is written down as lines, one for each reply, entry and signal. */
+/* A world for the hub alone: a clock that stands still, a log and a delivery that only do as
+ * they are told. What a client gets is written down as lines, one for each reply, entry and
+ * signal. */
 #ifndef CORE_WORLD_H
 #define CORE_WORLD_H
 
@@ -133,7 +134,7 @@ static const char *names_of(const struct chi_present *present, uint32_t count)
 
 #define TEXT(span) (int)(span).len, (span).at
 
-/* ------------------------------------------------------------------------------------------------------- environment */
+/* ---------------------------------------------------------------------------------- environment */
 
 static uint64_t env_now(void *self)
 {
@@ -198,7 +199,7 @@ static void env_wake(void *self)
 static const struct chi_env_ops env_ops = {env_now,  env_wall, env_random, env_digest,
                                            env_fold, env_log,  NULL,       env_wake};
 
-/* ---------------------------------------------------------------------------------------------------------- delivery */
+/* ------------------------------------------------------------------------------------- delivery */
 
 static struct place *place_of(uint32_t room, uint32_t client)
 {
@@ -403,7 +404,7 @@ static void fake_read(void *self, uint32_t conn, bool on)
     world->clients[i].reads++;
 }
 
-/* --------------------------------------------------------------------------------------------------------------- log */
+/* ------------------------------------------------------------------------------------------ log */
 
 static void fake_bind(struct chi_log *log, const struct chi_log_up *up)
 {
@@ -545,7 +546,7 @@ static uint64_t fake_next(struct chi_log *log)
     return world->op_count && !world->log_stopped ? 0 : UINT64_MAX;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- world */
+/* ---------------------------------------------------------------------------------------- world */
 
 static int host_decides(void *ctx, const struct chi_question *question)
 {

@@ -22,7 +22,7 @@ static struct chi_hub_counts counts(void)
     return out;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- sessions */
+/* ------------------------------------------------------------------------------------- sessions */
 
 START_TEST(a_post_alone_makes_a_guest_in_the_default_room)
 {
@@ -214,7 +214,7 @@ START_TEST(a_second_hello_renames_and_another_key_is_refused)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------------------- rooms */
+/* ---------------------------------------------------------------------------------------- rooms */
 
 START_TEST(a_join_begins_where_it_asks)
 {
@@ -350,7 +350,7 @@ START_TEST(an_observer_that_joins_elsewhere_observes_no_more)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------------------- posts */
+/* ---------------------------------------------------------------------------------------- posts */
 
 START_TEST(a_post_is_checked)
 {
@@ -446,7 +446,7 @@ START_TEST(a_poster_that_is_gone_gets_no_ack_and_leaves_after_its_post)
 }
 END_TEST
 
-/* ----------------------------------------------------------------------------------------------------------- presence */
+/* ------------------------------------------------------------------------------------- presence */
 
 START_TEST(the_first_change_is_told_at_once_and_who_comes_and_goes_is_not)
 {
@@ -557,7 +557,7 @@ START_TEST(a_status_is_told_to_the_rooms_and_bounded)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------------ history */
+/* -------------------------------------------------------------------------------------- history */
 
 START_TEST(history_comes_in_pages_one_at_a_time_and_for_members)
 {
@@ -588,7 +588,7 @@ START_TEST(history_comes_in_pages_one_at_a_time_and_for_members)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------------------- decisions */
+/* ------------------------------------------------------------------------------------ decisions */
 
 START_TEST(the_host_decides_later_and_reading_stops_meanwhile)
 {
@@ -674,7 +674,7 @@ START_TEST(a_right_that_was_lost_ends_the_membership_that_a_hello_resumes)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------ ends, refusals */
+/* ------------------------------------------------------------------------------- ends, refusals */
 
 START_TEST(who_talks_nonsense_is_told_so_and_closed_at_last)
 {

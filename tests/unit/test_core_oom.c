@@ -1,4 +1,5 @@
-/* The hub where allocations fail: linked with --wrap, as test_oom. Each refusal leaves its books in order. */
+/* The hub where allocations fail: linked with --wrap, as test_oom. Each refusal leaves its books
+ * in order. */
 #include "core_storm.h"
 
 void *__real_malloc(size_t size);

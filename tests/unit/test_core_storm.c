@@ -1,4 +1,5 @@
-/* The hub under random requests, answers and failures: its books agree after each step, and nothing is left at the end. */
+/* The hub under random requests, answers and failures: its books agree after each step, and
+ * nothing is left at the end. */
 #include "core_storm.h"
 
 START_TEST(the_books_agree_whatever_happens)

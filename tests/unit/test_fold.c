@@ -129,7 +129,8 @@ END_TEST
 START_TEST(emoji_are_names)
 {
     expect(false, "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80");
-    /* a woman astronaut with a skin tone; a red heart with its emoji form, whose selector is not compared */
+    /* a woman astronaut with a skin tone; a red heart with its emoji form, whose selector is not
+     * compared */
     static const char astronaut[] = "\xf0\x9f\x91\xa9\xf0\x9f\x8f\xbd\xe2\x80\x8d\xf0\x9f\x9a\x80";
     expect(false, astronaut, astronaut, "\xf0\x9f\x91\xa9\xf0\x9f\x8f\xbd\xf0\x9f\x9a\x80");
     expect(false, "\xe2\x9d\xa4\xef\xb8\x8f", "\xe2\x9d\xa4\xef\xb8\x8f", "\xe2\x9d\xa4");

@@ -5,7 +5,8 @@
 #include <check.h>
 #include <stdlib.h>
 
-/* Runs and frees the suite; what main returns. Without fork, so that sanitizers and debuggers see all of it. */
+/* Runs and frees the suite; what main returns. Without fork, so that sanitizers and debuggers
+ * see all of it. */
 static inline int unit_run(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);
