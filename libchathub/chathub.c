@@ -11,60 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
-#include "core/hub.h"
-#include "delivery/delivery.h"
-#include "dialect/dialect.h"
+#include "boundary.h"
 #include "log/log.h"
-#include "net/driver.h"
-#include "net/inproc.h"
-#include "net/net.h"
-#include "net/world.h"
 #include "options.h"
-
-enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPING, STATE_CLOSING, STATE_STOPPED };
-
-struct chathub {
-    pid_t pid; /* the process that made it */
-    enum state state;
-    bool own_loop;      /* `loop` is `the_loop` */
-    uv_loop_t the_loop; /* the hub's own, where it has one */
-    uv_loop_t *loop;    /* NULL before start */
-    struct chi_settings settings;
-    struct chi_address *addresses; /* owned: listeners to open */
-    uint32_t address_count;
-    struct chi_routes *routes;
-    struct chi_world world;
-    bool work; /* a turn is wanted (the world sets it, the driver clears it) */
-    struct chi_log *log;
-    struct chi_delivery *delivery;
-    struct chi_hub *hub;
-    struct chi_inproc *inproc;
-    struct chi_net *net;
-    struct chi_driver *driver;
-    uv_timer_t *stop_timer; /* allocated by itself: it outlives a free */
-    uint64_t stop_at;       /* when a stop ends whatever is still there */
-    bool said_goodbye;      /* connections were told to close */
-    chathub_stop_cb stopped;
-    void *stopped_arg;
-    chathub_wake_cb woken;
-    void *woken_arg;
-    chathub_authorize_cb authorize;
-    void *authorize_arg;
-    uint32_t authorize_actions;
-    struct chi_buf text;    /* copies with NULs for callbacks */
-    struct chi_buf decoded; /* scratch of chathub_request */
-    char problem[512];
-};
 
 /* --------------------------------------------------------------------------------------- errors */
 
-/* Notes what was wrong, for chathub_problem; answers the error. */
-static int problem(struct chathub *hub, int error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int problem(struct chathub *hub, int error, const char *format, ...)
+int chi_problem(struct chathub *hub, int error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -73,32 +27,24 @@ static int problem(struct chathub *hub, int error, const char *format, ...)
     return error;
 }
 
-static int plain(struct chathub *hub, int error)
+int chi_plain(struct chathub *hub, int error)
 {
-    return error < 0 ? problem(hub, error, "%s", chathub_strerror(error)) : error;
+    return error < 0 ? chi_problem(hub, error, "%s", chathub_strerror(error)) : error;
 }
 
-/* What every call looks at first. */
-static int enter(const struct chathub *hub)
+int chi_enter(const struct chathub *hub)
 {
     if (!hub)
         return CHATHUB_EINVAL;
     return hub->pid == getpid() ? 0 : CHATHUB_EFORK;
 }
 
-static int enter_running(const struct chathub *hub)
+int chi_enter_running(const struct chathub *hub)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     return hub->state == STATE_RUNNING || hub->state == STATE_STOPPING ? 0 : CHATHUB_ESTOPPED;
-}
-
-static struct chi_span span(const char *text, size_t len)
-{
-    if (!text)
-        return (struct chi_span){0};
-    return (struct chi_span){text, len == CHATHUB_NUL ? strlen(text) : len};
 }
 
 const char *chathub_problem(const struct chathub *hub)
@@ -205,7 +151,7 @@ static int set_listen(struct chathub *hub, const char *url)
     struct chi_address *addresses =
         realloc(hub->addresses, (hub->address_count + 1) * sizeof(*addresses));
     if (!addresses)
-        return plain(hub, CHATHUB_ENOMEM);
+        return chi_plain(hub, CHATHUB_ENOMEM);
     addresses[hub->address_count++] = address;
     hub->addresses = addresses;
     return 0;
@@ -213,19 +159,19 @@ static int set_listen(struct chathub *hub, const char *url)
 
 int chathub_listen(struct chathub *hub, const char *url)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error || !url)
-        return error ? error : plain(hub, CHATHUB_EINVAL);
+        return error ? error : chi_plain(hub, CHATHUB_EINVAL);
     if (hub->state != STATE_NEW)
-        return plain(hub, CHATHUB_ESTARTED);
+        return chi_plain(hub, CHATHUB_ESTARTED);
     return set_listen(hub, url);
 }
 
 int chathub_set(struct chathub *hub, const char *name, const char *value)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error || !name || !value)
-        return error ? error : plain(hub, CHATHUB_EINVAL);
+        return error ? error : chi_plain(hub, CHATHUB_EINVAL);
     bool is_listen = false;
     error = chi_options_set(&hub->settings, name, value, hub->state != STATE_NEW, &is_listen,
                             hub->problem, sizeof(hub->problem));
@@ -234,16 +180,16 @@ int chathub_set(struct chathub *hub, const char *name, const char *value)
 
 int chathub_set_number(struct chathub *hub, const char *name, uint64_t value)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error || !name)
-        return error ? error : plain(hub, CHATHUB_EINVAL);
+        return error ? error : chi_plain(hub, CHATHUB_EINVAL);
     return chi_options_set_number(&hub->settings, name, value, hub->state != STATE_NEW,
                                   hub->problem, sizeof(hub->problem));
 }
 
 int chathub_get(const struct chathub *hub, const char *name, char *out, size_t size)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error || !name)
         return error ? error : CHATHUB_EINVAL;
     return chi_options_get(&hub->settings, name, out, size);
@@ -258,7 +204,7 @@ int chathub_option_at(uint32_t index, struct chathub_option *out)
 
 int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb, void *arg)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     hub->world.log = cb;
@@ -269,7 +215,7 @@ int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb, void *arg)
 
 int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     hub->woken = cb;
@@ -279,11 +225,11 @@ int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg)
 
 int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb, void *arg)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     if (hub->state != STATE_NEW)
-        return plain(hub, CHATHUB_ESTARTED);
+        return chi_plain(hub, CHATHUB_ESTARTED);
     hub->authorize = cb;
     hub->authorize_arg = arg;
     hub->authorize_actions = actions;
@@ -293,41 +239,41 @@ int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authoriz
 int chathub_asset(struct chathub *hub, const char *path, const char *type, const void *bytes,
                   size_t len)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     if (!path || path[0] != '/' || !type || (!bytes && len))
-        return problem(hub, CHATHUB_EINVAL,
-                       "an asset needs a path that begins with /, a type and its bytes");
-    return plain(hub, chi_routes_asset(hub->routes, path, type, bytes, len));
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "an asset needs a path that begins with /, a type and its bytes");
+    return chi_plain(hub, chi_routes_asset(hub->routes, path, type, bytes, len));
 }
 
 int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb, void *arg)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     if (!path || path[0] != '/' || !cb)
-        return problem(hub, CHATHUB_EINVAL,
-                       "a route needs a path that begins with /, and a callback");
-    return plain(hub, chi_routes_callback(hub->routes, path, cb, arg));
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "a route needs a path that begins with /, and a callback");
+    return chi_plain(hub, chi_routes_callback(hub->routes, path, cb, arg));
 }
 
 int chathub_http_body(struct chathub *hub, const char *type, const void *bytes, size_t len)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     struct chi_http_body *body = chi_routes_current(hub->routes);
     if (!body || !type || (!bytes && len))
-        return problem(hub, CHATHUB_EINVAL,
-                       "a body is set inside a route's callback, with a type and its bytes");
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "a body is set inside a route's callback, with a type and its bytes");
     char *copy = malloc(len ? len : 1);
     char *its_type = chi_span_dup(chi_span_of(type));
     if (!copy || !its_type) {
         free(copy);
         free(its_type);
-        return plain(hub, CHATHUB_ENOMEM);
+        return chi_plain(hub, CHATHUB_ENOMEM);
     }
     if (len)
         memcpy(copy, bytes, len);
@@ -374,10 +320,10 @@ static int ask_host(void *ctx, const struct chi_question *question)
 
 int chathub_answer(struct chathub *hub, uint64_t question, int allow, const char *message)
 {
-    int error = enter_running(hub);
+    int error = chi_enter_running(hub);
     if (error)
         return error;
-    return plain(hub, chi_hub_answer(hub->hub, question, allow != 0, chi_span_of(message)));
+    return chi_plain(hub, chi_hub_answer(hub->hub, question, allow != 0, chi_span_of(message)));
 }
 
 /* ---------------------------------------------------------------------------------------- start */
@@ -401,9 +347,10 @@ static void on_woken(void *arg)
 static int make_log(struct chathub *hub, struct chi_env env)
 {
     if (strcmp(hub->settings.log, "memory") == 0)
-        return plain(hub, chi_log_memory_new(&hub->settings, env, &hub->log));
-    return problem(hub, CHATHUB_EVALUE,
-                   "option log: there is no log \"%s\"; this build has: memory", hub->settings.log);
+        return chi_plain(hub, chi_log_memory_new(&hub->settings, env, &hub->log));
+    return chi_problem(hub, CHATHUB_EVALUE,
+                       "option log: there is no log \"%s\"; this build has: memory",
+                       hub->settings.log);
 }
 
 static int make_hub(struct chathub *hub, struct chi_env env)
@@ -413,7 +360,7 @@ static int make_hub(struct chathub *hub, struct chi_env env)
         return error;
     error = chi_delivery_new(&hub->settings, env, hub->log, &hub->delivery);
     if (error)
-        return plain(hub, error);
+        return chi_plain(hub, error);
     struct chi_hub_parts parts = {
         .settings = &hub->settings,
         .env = env,
@@ -426,10 +373,10 @@ static int make_hub(struct chathub *hub, struct chi_env env)
     };
     error = chi_hub_new(&parts, &hub->hub);
     if (error)
-        return plain(hub, error);
+        return chi_plain(hub, error);
     hub->log->bind(hub->log, chi_hub_log_up(hub->hub));
     chi_delivery_bind(hub->delivery, chi_hub_delivery_up(hub->hub));
-    return plain(hub, chi_inproc_new(hub->hub, hub, env, &hub->inproc));
+    return chi_plain(hub, chi_inproc_new(hub->hub, hub, env, &hub->inproc));
 }
 
 static int make_net(struct chathub *hub, struct chi_env env)
@@ -445,7 +392,7 @@ static int make_net(struct chathub *hub, struct chi_env env)
     };
     int error = chi_net_new(&parts, &hub->net);
     if (error)
-        return plain(hub, error);
+        return chi_plain(hub, error);
     for (uint32_t i = 0; !error && i < hub->address_count; i++)
         error = chi_net_listen(hub->net, &hub->addresses[i], hub->problem, sizeof(hub->problem));
     return error;
@@ -462,7 +409,7 @@ static int make_driver(struct chathub *hub)
         .woken = on_woken,
         .arg = hub,
     };
-    return plain(hub, chi_driver_new(&parts, &hub->work, &hub->driver));
+    return chi_plain(hub, chi_driver_new(&parts, &hub->work, &hub->driver));
 }
 
 static int make_loop(struct chathub *hub, uv_loop_t *loop)
@@ -473,16 +420,16 @@ static int make_loop(struct chathub *hub, uv_loop_t *loop)
     if (!error)
         return 0;
     hub->own_loop = false;
-    return problem(hub, CHATHUB_EIO, "cannot make an event loop: %s", uv_strerror(error));
+    return chi_problem(hub, CHATHUB_EIO, "cannot make an event loop: %s", uv_strerror(error));
 }
 
 int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     if (hub->state != STATE_NEW)
-        return plain(hub, CHATHUB_ESTARTED);
+        return chi_plain(hub, CHATHUB_ESTARTED);
     error = make_loop(hub, loop);
     if (error)
         return error;
@@ -561,7 +508,7 @@ static void on_stop_timer(uv_timer_t *timer)
 
 int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 {
-    int error = enter_running(hub);
+    int error = chi_enter_running(hub);
     if (error)
         return error;
     if (hub->state == STATE_STOPPING) {
@@ -570,7 +517,7 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
     }
     hub->stop_timer = calloc(1, sizeof(*hub->stop_timer));
     if (!hub->stop_timer)
-        return plain(hub, CHATHUB_ENOMEM);
+        return chi_plain(hub, CHATHUB_ENOMEM);
     hub->state = STATE_STOPPING;
     hub->stopped = done;
     hub->stopped_arg = arg;
@@ -589,13 +536,13 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 
 int chathub_run(struct chathub *hub)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (!error && hub->state == STATE_NEW)
         error = chathub_start(hub, NULL);
     if (error)
         return error;
     if (!hub->own_loop)
-        return problem(
+        return chi_problem(
             hub, CHATHUB_EINVAL,
             "chathub_run needs a hub with a loop of its own; run the host's loop instead");
     while ((error = chathub_step(hub, -1)) > 0) {
@@ -624,16 +571,16 @@ static int step_within(struct chathub *hub, int timeout_ms)
 
 int chathub_step(struct chathub *hub, int timeout_ms)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     if (hub->state == STATE_NEW)
-        return plain(hub, CHATHUB_ESTOPPED);
+        return chi_plain(hub, CHATHUB_ESTOPPED);
     if (hub->state == STATE_STOPPED)
         return 0;
     if (!hub->own_loop)
-        return problem(hub, CHATHUB_EINVAL,
-                       "chathub_step needs a hub that was started with its own loop (NULL)");
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "chathub_step needs a hub that was started with its own loop (NULL)");
     if (timeout_ms > 0)
         step_within(hub, timeout_ms);
     else
@@ -643,7 +590,7 @@ int chathub_step(struct chathub *hub, int timeout_ms)
 
 int chathub_fd(const struct chathub *hub)
 {
-    int error = enter(hub);
+    int error = chi_enter(hub);
     if (error)
         return error;
     return hub->own_loop ? uv_backend_fd(hub->loop) : CHATHUB_ESTOPPED;
@@ -651,7 +598,7 @@ int chathub_fd(const struct chathub *hub)
 
 int chathub_timeout(const struct chathub *hub)
 {
-    if (enter(hub) || !hub->own_loop)
+    if (chi_enter(hub) || !hub->own_loop)
         return -1;
     uv_update_time(hub->loop);
     if (hub->driver && chi_driver_busy(hub->driver))
@@ -669,149 +616,6 @@ int chathub_wake(struct chathub *hub)
 
 int chathub_listener(const struct chathub *hub, uint32_t index, char *out, size_t size)
 {
-    int error = enter_running(hub);
+    int error = chi_enter_running(hub);
     return error ? error : chi_net_listener(hub->net, index, out, size);
-}
-
-/* --------------------------------------------------------------------------- in-process clients */
-
-static int inproc_request(struct chathub *hub, uint64_t client, const struct chi_request *request)
-{
-    return plain(hub, chi_inproc_request(hub->inproc, client, request));
-}
-
-int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, void *arg,
-                   uint64_t *client)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    if (!cb || !client)
-        return plain(hub, CHATHUB_EINVAL);
-    error = chi_inproc_open(hub->inproc, cb, arg, client);
-    if (error)
-        return plain(hub, error);
-    struct chi_request hello = {.type = CHI_REQUEST_HELLO, .name = chi_span_of(name)};
-    error = inproc_request(hub, *client, &hello);
-    if (error)
-        chi_inproc_close(hub->inproc, *client);
-    return error;
-}
-
-int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start, uint64_t from)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    struct chi_request join = {.type = CHI_REQUEST_JOIN, .room = chi_span_of(room)};
-    switch (start) {
-    case CHATHUB_START_DEFAULT:
-        join.start.kind = CHI_START_DEFAULT;
-        break;
-    case CHATHUB_START_NOW:
-        join.start.kind = CHI_START_NOW;
-        break;
-    case CHATHUB_START_LAST:
-        join.start.kind = CHI_START_LAST;
-        join.start.count = from > UINT32_MAX ? UINT32_MAX : (uint32_t)from;
-        break;
-    case CHATHUB_START_AFTER:
-        join.start.kind = CHI_START_AFTER;
-        join.start.position = from;
-        break;
-    default:
-        return problem(hub, CHATHUB_EINVAL, "start is one of CHATHUB_START_…, not %d", start);
-    }
-    return inproc_request(hub, client, &join);
-}
-
-int chathub_leave(struct chathub *hub, uint64_t client, const char *room)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    struct chi_request leave = {.type = CHI_REQUEST_LEAVE, .room = chi_span_of(room)};
-    return inproc_request(hub, client, &leave);
-}
-
-int chathub_post(struct chathub *hub, uint64_t client, const char *room, const char *content,
-                 size_t len, const char *cid)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    struct chi_request post = {
-        .type = CHI_REQUEST_POST,
-        .room = chi_span_of(room),
-        .content = span(content, len),
-        .cid = chi_span_of(cid),
-    };
-    if (!chi_utf8_valid(post.content.at, post.content.len))
-        return plain(hub, CHATHUB_ETEXT);
-    return inproc_request(hub, client, &post);
-}
-
-int chathub_request(struct chathub *hub, uint64_t client, const char *json, size_t len)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    struct chi_span text = span(json, len);
-    if (!chi_utf8_valid(text.at, text.len))
-        return plain(hub, CHATHUB_ETEXT);
-    struct chi_request *request = calloc(1, sizeof(*request));
-    if (!request)
-        return plain(hub, CHATHUB_ENOMEM);
-    struct chi_decode_error wrong = {0};
-    error = chi_dialect_native.decode(&hub->decoded, text, request, &wrong);
-    if (error > 0)
-        error = inproc_request(hub, client, request);
-    else if (error < 0)
-        problem(hub, error, "%s", wrong.message);
-    free(request);
-    return error;
-}
-
-int chathub_close(struct chathub *hub, uint64_t client)
-{
-    int error = enter_running(hub);
-    return error ? error : plain(hub, chi_inproc_close(hub->inproc, client));
-}
-
-/* ----------------------------------------------------------------------------------- statistics */
-
-int chathub_stats(const struct chathub *hub, struct chathub_stats *out)
-{
-    int error = enter_running(hub);
-    if (error)
-        return error;
-    if (!out || out->size < sizeof(out->size) + sizeof(out->reserved))
-        return CHATHUB_EINVAL;
-    struct chi_hub_counts counts;
-    struct chi_delivery_counts delivery;
-    chi_hub_counts(hub->hub, &counts);
-    chi_delivery_counts(hub->delivery, &delivery);
-    struct chathub_stats all = {
-        .size = out->size < sizeof(all) ? out->size : sizeof(all),
-        .clients = counts.clients,
-        .observers = counts.observers,
-        .sessions = counts.sessions,
-        .rooms = counts.rooms,
-        .members = counts.members,
-        .drafts = counts.drafts,
-        .connections = chi_net_connections(hub->net),
-        .window_bytes = delivery.window_bytes,
-        .held_bytes = delivery.held_bytes,
-        .behind = delivery.behind,
-        .posts = counts.posts,
-        .dups = counts.dups,
-        .refused = counts.refused,
-        .bad_requests = counts.bad_requests,
-        .deliveries = delivery.deliveries,
-        .writes = delivery.writes,
-        .pages = delivery.pages,
-        .gaps = delivery.gaps,
-    };
-    memcpy(out, &all, all.size);
-    return 0;
 }

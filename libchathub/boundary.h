@@ -1,0 +1,61 @@
+/* What the files of the boundary share: the hub as a host knows it, and how its calls begin and end. */
+#ifndef CHI_BOUNDARY_H
+#define CHI_BOUNDARY_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "chathub.h"
+#include "core/hub.h"
+#include "delivery/delivery.h"
+#include "net/driver.h"
+#include "net/inproc.h"
+#include "net/net.h"
+#include "net/world.h"
+
+enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPING, STATE_CLOSING, STATE_STOPPED };
+
+struct chathub {
+    pid_t pid; /* the process that made it */
+    enum state state;
+    bool own_loop;      /* `loop` is `the_loop` */
+    uv_loop_t the_loop; /* the hub's own, where it has one */
+    uv_loop_t *loop;    /* NULL before start */
+    struct chi_settings settings;
+    struct chi_address *addresses; /* owned: listeners to open */
+    uint32_t address_count;
+    struct chi_routes *routes;
+    struct chi_world world;
+    bool work; /* a turn is wanted (the world sets it, the driver clears it) */
+    struct chi_log *log;
+    struct chi_delivery *delivery;
+    struct chi_hub *hub;
+    struct chi_inproc *inproc;
+    struct chi_net *net;
+    struct chi_driver *driver;
+    uv_timer_t *stop_timer; /* allocated by itself: it outlives a free */
+    uint64_t stop_at;       /* when a stop ends whatever is still there */
+    bool said_goodbye;      /* connections were told to close */
+    chathub_stop_cb stopped;
+    void *stopped_arg;
+    chathub_wake_cb woken;
+    void *woken_arg;
+    chathub_authorize_cb authorize;
+    void *authorize_arg;
+    uint32_t authorize_actions;
+    struct chi_buf text;    /* copies with NULs for callbacks */
+    struct chi_buf decoded; /* scratch of chathub_request */
+    char problem[512];
+};
+
+/* What every call looks at first: 0, CHATHUB_EINVAL (no hub) or CHATHUB_EFORK. */
+int chi_enter(const struct chathub *hub);
+/* The same for calls that need a running hub: CHATHUB_ESTOPPED besides. */
+int chi_enter_running(const struct chathub *hub);
+/* Notes what was wrong, for chathub_problem; answers the error. */
+int chi_problem(struct chathub *hub, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same with the error's own text; answers what is no error as it is. */
+int chi_plain(struct chathub *hub, int error);
+
+#endif
