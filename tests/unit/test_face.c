@@ -1,0 +1,449 @@
+/* The public face, used as a host would: chathub.h and a loop. */
+#include "unit.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "chathub.h"
+
+#define EVENTS 64
+
+/* What one in-process client was told. */
+struct heard {
+    uint32_t types[EVENTS];
+    int32_t codes[EVENTS];
+    char texts[EVENTS][64]; /* content or message */
+    uint32_t count;
+};
+
+static bool inside_call; /* the host is in a call into the hub: nothing may call back */
+static uint64_t last_question;
+
+#define CALL(expression)                                                                           \
+    (inside_call = true, answer_of_call = (expression), inside_call = false, answer_of_call)
+static int answer_of_call;
+
+static void on_event(struct chathub *hub, const struct chathub_event *event, void *arg)
+{
+    struct heard *heard = arg;
+    (void)hub;
+    ck_assert(!inside_call);
+    ck_assert_uint_ge(event->size, sizeof(*event));
+    ck_assert_uint_lt(heard->count, EVENTS);
+    heard->types[heard->count] = event->type;
+    heard->codes[heard->count] = event->code;
+    const char *text = event->content[0] ? event->content : event->message;
+    snprintf(heard->texts[heard->count++], sizeof(heard->texts[0]), "%s", text);
+}
+
+static bool has(const struct heard *heard, uint32_t type, const char *text)
+{
+    for (uint32_t i = 0; i < heard->count; i++)
+        if (heard->types[i] == type && (!text || strcmp(heard->texts[i], text) == 0))
+            return true;
+    return false;
+}
+
+static struct chathub *hub_new(void)
+{
+    struct chathub *hub = NULL;
+    ck_assert_int_eq(chathub_new(&hub), 0);
+    ck_assert_ptr_nonnull(hub);
+    return hub;
+}
+
+static struct chathub *hub_started(void)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(CALL(chathub_start(hub, NULL)), 0);
+    return hub;
+}
+
+static void until(struct chathub *hub, const struct heard *heard, uint32_t type, const char *text)
+{
+    while (!has(heard, type, text))
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+}
+
+static uint64_t client(struct chathub *hub, const char *name, struct heard *heard)
+{
+    uint64_t id = 0;
+    ck_assert_int_eq(CALL(chathub_client(hub, name, on_event, heard, &id)), 0);
+    ck_assert_uint_ne(id, 0);
+    return id;
+}
+
+static int open_descriptors(void)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+START_TEST(a_post_reaches_every_member_and_is_acked)
+{
+    struct chathub *hub = hub_started();
+    struct heard alice = {0}, bob = {0};
+    uint64_t a = client(hub, "alice", &alice), b = client(hub, "bob", &bob);
+    ck_assert_int_eq(CALL(chathub_join(hub, a, NULL, CHATHUB_START_NOW, 0)), 0);
+    ck_assert_int_eq(CALL(chathub_join(hub, b, "general", CHATHUB_START_NOW, 0)), 0);
+    ck_assert_int_eq(CALL(chathub_post(hub, a, NULL, "hi all", 2, "c-1")), 0);
+    until(hub, &bob, CHATHUB_EVENT_MESSAGE, "hi");
+    until(hub, &alice, CHATHUB_EVENT_ACK, NULL);
+    ck_assert(has(&alice, CHATHUB_EVENT_MESSAGE, "hi"));
+    ck_assert_uint_eq(alice.types[0], CHATHUB_EVENT_WELCOME);
+    ck_assert_uint_eq(alice.types[1], CHATHUB_EVENT_JOINED);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(wrong_calls_answer_errors_and_call_nothing_back)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, NULL, &heard);
+    until(hub, &heard, CHATHUB_EVENT_WELCOME, NULL);
+    uint32_t before = heard.count;
+    ck_assert_int_eq(chathub_post(hub, id + 1, NULL, "x", 1, NULL), CHATHUB_EGONE);
+    ck_assert_int_eq(chathub_post(hub, id, NULL, "\xff", 1, NULL), CHATHUB_ETEXT);
+    ck_assert_int_eq(chathub_join(hub, id, NULL, 9, 0), CHATHUB_EINVAL);
+    ck_assert_int_eq(chathub_request(hub, id, "{", 1), CHATHUB_EJSON);
+    ck_assert_str_ne(chathub_problem(hub), "");
+    ck_assert_int_eq(chathub_answer(hub, 12345, 1, NULL), CHATHUB_EGONE);
+    ck_assert_int_eq(chathub_set(hub, "name", "x"), CHATHUB_ESTARTED);
+    ck_assert_int_eq(chathub_set(hub, "max-content", "1k"), 0);
+    ck_assert_int_eq(chathub_set(hub, "no-such", "1"), CHATHUB_EOPTION);
+    ck_assert_int_eq(chathub_listen(hub, "tcp://127.0.0.1:0"), CHATHUB_ESTARTED);
+    ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_ESTARTED);
+    chathub_step(hub, 0);
+    ck_assert_uint_eq(heard.count, before);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(a_closed_client_hears_closed_last_and_is_gone)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    ck_assert_int_eq(CALL(chathub_close(hub, id)), 0);
+    until(hub, &heard, CHATHUB_EVENT_CLOSED, NULL);
+    ck_assert_uint_eq(heard.types[heard.count - 1], CHATHUB_EVENT_CLOSED);
+    ck_assert_int_eq(heard.codes[heard.count - 1], 0);
+    ck_assert_int_eq(chathub_close(hub, id), CHATHUB_EGONE);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(an_inbox_that_is_full_says_so)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    int error = 0, taken = 0;
+    while (!(error = chathub_request(hub, id, "{\"type\":\"typing\"}", CHATHUB_NUL)) &&
+           taken < 1000)
+        taken++;
+    ck_assert_int_eq(error, CHATHUB_EAGAIN);
+    until(hub, &heard, CHATHUB_EVENT_WELCOME, NULL);
+    ck_assert_int_eq(chathub_request(hub, id, "{\"type\":\"ping\"}", CHATHUB_NUL), 0);
+    chathub_free(hub);
+}
+END_TEST
+
+static int later(struct chathub *hub, const struct chathub_question *question, void *arg)
+{
+    (void)hub, (void)arg;
+    ck_assert(!inside_call);
+    last_question = question->id;
+    return question->action == CHATHUB_JOIN ? CHATHUB_LATER : CHATHUB_ALLOW;
+}
+
+START_TEST(a_decision_may_come_later_once)
+{
+    struct chathub *hub = hub_new();
+    struct heard heard = {0};
+    last_question = 0;
+    ck_assert_int_eq(chathub_on_authorize(hub, 1u << CHATHUB_JOIN, later, NULL), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    uint64_t id = client(hub, "alice", &heard);
+    ck_assert_int_eq(CALL(chathub_join(hub, id, "a", CHATHUB_START_NOW, 0)), 0);
+    ck_assert_int_eq(CALL(chathub_join(hub, id, "b", CHATHUB_START_NOW, 0)), 0);
+    while (!last_question)
+        chathub_step(hub, -1);
+    uint64_t first = last_question;
+    ck_assert_int_eq(CALL(chathub_answer(hub, first, 1, NULL)), 0);
+    ck_assert_int_eq(CALL(chathub_answer(hub, first, 0, NULL)), CHATHUB_EGONE);
+    until(hub, &heard, CHATHUB_EVENT_JOINED, NULL);
+    while (last_question == first)
+        chathub_step(hub, -1);
+    ck_assert_int_eq(CALL(chathub_answer(hub, last_question, 0, "not you")), 0);
+    until(hub, &heard, CHATHUB_EVENT_ERROR, "not you");
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(a_decision_that_never_comes_is_no)
+{
+    struct chathub *hub = hub_new();
+    struct heard heard = {0};
+    last_question = 0;
+    chathub_on_authorize(hub, 1u << CHATHUB_JOIN, later, NULL);
+    ck_assert_int_eq(chathub_set(hub, "authorize-timeout", "1s"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    uint64_t id = client(hub, "alice", &heard);
+    chathub_join(hub, id, "a", CHATHUB_START_NOW, 0);
+    until(hub, &heard, CHATHUB_EVENT_ERROR, NULL);
+    ck_assert_int_eq(heard.codes[heard.count - 1], CHATHUB_EDENIED);
+    ck_assert_int_eq(chathub_answer(hub, last_question, 1, NULL), CHATHUB_EGONE);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(a_port_in_use_is_told_and_nothing_stays_open)
+{
+    char url[128];
+    struct chathub *first = hub_new();
+    ck_assert_int_eq(chathub_listen(first, "tcp://127.0.0.1:0"), 0);
+    ck_assert_int_eq(chathub_start(first, NULL), 0);
+    ck_assert_int_gt(chathub_listener(first, 0, url, sizeof(url)), 0);
+    ck_assert_int_eq(chathub_listener(first, 1, url + 100, 28), CHATHUB_ENOENT);
+    int before = open_descriptors();
+    struct chathub *second = hub_new();
+    ck_assert_int_eq(chathub_listen(second, url), 0);
+    ck_assert_int_eq(chathub_start(second, NULL), CHATHUB_EINUSE);
+    ck_assert_ptr_nonnull(strstr(chathub_problem(second), "127.0.0.1"));
+    chathub_free(second);
+    ck_assert_int_eq(open_descriptors(), before);
+    chathub_free(first);
+}
+END_TEST
+
+START_TEST(beyond_this_machine_only_with_consent)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_listen(hub, "tcp://0.0.0.0:0"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_EINSECURE);
+    ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "insecure"));
+    chathub_free(hub);
+}
+END_TEST
+
+static void count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+START_TEST(on_a_hosts_loop_stop_leaves_it_clean)
+{
+    uv_loop_t loop;
+    int stopped = 0;
+    struct heard heard = {0};
+    uv_loop_init(&loop);
+    struct chathub *hub = hub_new();
+    chathub_listen(hub, "ws://127.0.0.1:0/ws");
+    ck_assert_int_eq(CALL(chathub_start(hub, &loop)), 0);
+    client(hub, "alice", &heard);
+    while (!has(&heard, CHATHUB_EVENT_WELCOME, NULL))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(CALL(chathub_stop(hub, count, &stopped)), 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(stopped, 1);
+    ck_assert(has(&heard, CHATHUB_EVENT_BYE, NULL));
+    ck_assert_int_eq(heard.codes[heard.count - 1], CHATHUB_ESHUTDOWN);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    ck_assert_int_eq(chathub_stop(hub, NULL, NULL), CHATHUB_ESTOPPED);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(a_second_stop_ends_at_once)
+{
+    uv_loop_t loop;
+    int stopped = 0;
+    uv_loop_init(&loop);
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_start(hub, &loop), 0);
+    ck_assert_int_eq(chathub_stop(hub, count, &stopped), 0);
+    ck_assert_int_eq(chathub_stop(hub, count, &stopped), 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(stopped, 1);
+    chathub_free(hub);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
+START_TEST(free_without_stop_leaves_only_closing_handles)
+{
+    uv_loop_t loop;
+    struct heard heard = {0};
+    uv_loop_init(&loop);
+    struct chathub *hub = hub_new();
+    chathub_listen(hub, "ws://127.0.0.1:0/ws");
+    chathub_listen(hub, "tcp://127.0.0.1:0");
+    ck_assert_int_eq(chathub_start(hub, &loop), 0);
+    client(hub, "alice", &heard);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    uint32_t before = heard.count;
+    chathub_free(hub);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(heard.count, before);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
+START_TEST(a_foreign_loop_can_step_it)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    chathub_join(hub, id, NULL, CHATHUB_START_NOW, 0);
+    chathub_post(hub, id, NULL, "stepped", CHATHUB_NUL, NULL);
+    while (!has(&heard, CHATHUB_EVENT_MESSAGE, "stepped")) {
+        struct pollfd fd = {.fd = chathub_fd(hub), .events = POLLIN};
+        poll(&fd, 1, chathub_timeout(hub));
+        ck_assert_int_eq(chathub_step(hub, 0), 1);
+    }
+    ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+    while (chathub_step(hub, -1) == 1) {
+    }
+    ck_assert_int_eq(chathub_step(hub, 0), 0);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(two_hubs_share_nothing)
+{
+    struct chathub *one = hub_started(), *two = hub_started();
+    struct heard first = {0}, second = {0};
+    uint64_t a = client(one, "alice", &first);
+    uint64_t b = client(two, "alice", &second); /* the same name, taken in neither */
+    chathub_join(one, a, NULL, CHATHUB_START_NOW, 0);
+    chathub_join(two, b, NULL, CHATHUB_START_NOW, 0);
+    chathub_post(one, a, NULL, "one", 3, NULL);
+    until(one, &first, CHATHUB_EVENT_MESSAGE, "one");
+    chathub_post(two, b, NULL, "two", 3, NULL);
+    until(two, &second, CHATHUB_EVENT_MESSAGE, "two");
+    ck_assert(!has(&second, CHATHUB_EVENT_MESSAGE, "one"));
+    ck_assert(!has(&second, CHATHUB_EVENT_ERROR, NULL));
+    chathub_free(one);
+    chathub_free(two);
+}
+END_TEST
+
+START_TEST(a_forked_child_may_not_use_it_and_harms_nobody)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    until(hub, &heard, CHATHUB_EVENT_WELCOME, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        bool refused =
+            chathub_step(hub, 0) == CHATHUB_EFORK && chathub_close(hub, id) == CHATHUB_EFORK;
+        chathub_free(hub);
+        _exit(refused ? 0 : 1);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(chathub_request(hub, id, "{\"type\":\"ping\"}", CHATHUB_NUL), 0);
+    until(hub, &heard, CHATHUB_EVENT_PONG, NULL);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(starting_and_stopping_again_and_again_leaves_nothing)
+{
+    int before = open_descriptors();
+    for (int i = 0; i < 100; i++) {
+        struct chathub *hub = hub_new();
+        struct heard heard = {0};
+        chathub_listen(hub, "ws://127.0.0.1:0/ws");
+        ck_assert_int_eq(chathub_start(hub, NULL), 0);
+        client(hub, "alice", &heard);
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+        ck_assert_int_eq(chathub_run(hub), 0);
+        chathub_free(hub);
+    }
+    ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
+static void woken(struct chathub *hub, void *arg)
+{
+    *(bool *)arg = true;
+    chathub_stop(hub, NULL, NULL);
+}
+
+static void wake(void *hub)
+{
+    chathub_wake(hub);
+}
+
+START_TEST(another_thread_can_wake_it)
+{
+    bool called = false;
+    uv_thread_t thread;
+    struct chathub *hub = hub_new();
+    chathub_on_wake(hub, woken, &called);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    uv_thread_create(&thread, wake, hub);
+    ck_assert_int_eq(chathub_run(hub), 0);
+    uv_thread_join(&thread);
+    ck_assert(called);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(statistics_fill_what_the_caller_knows)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    client(hub, "alice", &heard);
+    until(hub, &heard, CHATHUB_EVENT_WELCOME, NULL);
+    struct chathub_stats stats = {.size = sizeof(stats)};
+    ck_assert_int_eq(chathub_stats(hub, &stats), 0);
+    ck_assert_uint_eq(stats.clients, 1);
+    struct chathub_stats older = {.size = 16, .observers = 77};
+    ck_assert_int_eq(chathub_stats(hub, &older), 0);
+    ck_assert_uint_eq(older.clients, 1);
+    ck_assert_uint_eq(older.observers, 77); /* beyond what an older caller has */
+    ck_assert_int_eq(chathub_stats(hub, &(struct chathub_stats){.size = 0}), CHATHUB_EINVAL);
+    chathub_free(hub);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("face");
+    TCase *tc = tcase_create("host");
+    tcase_add_test(tc, a_post_reaches_every_member_and_is_acked);
+    tcase_add_test(tc, wrong_calls_answer_errors_and_call_nothing_back);
+    tcase_add_test(tc, a_closed_client_hears_closed_last_and_is_gone);
+    tcase_add_test(tc, an_inbox_that_is_full_says_so);
+    tcase_add_test(tc, a_decision_may_come_later_once);
+    tcase_add_test(tc, a_decision_that_never_comes_is_no);
+    tcase_add_test(tc, a_port_in_use_is_told_and_nothing_stays_open);
+    tcase_add_test(tc, beyond_this_machine_only_with_consent);
+    tcase_add_test(tc, on_a_hosts_loop_stop_leaves_it_clean);
+    tcase_add_test(tc, a_second_stop_ends_at_once);
+    tcase_add_test(tc, free_without_stop_leaves_only_closing_handles);
+    tcase_add_test(tc, a_foreign_loop_can_step_it);
+    tcase_add_test(tc, two_hubs_share_nothing);
+    tcase_add_test(tc, a_forked_child_may_not_use_it_and_harms_nobody);
+    tcase_add_test(tc, starting_and_stopping_again_and_again_leaves_nothing);
+    tcase_add_test(tc, another_thread_can_wake_it);
+    tcase_add_test(tc, statistics_fill_what_the_caller_knows);
+    suite_add_tcase(suite, tc);
+    return unit_run(suite);
+}
