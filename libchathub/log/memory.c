@@ -7,6 +7,7 @@
  * rather than nothing. */
 #include "log/log.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,7 @@ static void forget_rooms(struct memory *m)
 
 static int entries_grow(struct room *room)
 {
+    assert(room->count <= room->cap);
     if (room->count < room->cap)
         return 0;
     uint32_t cap = room->cap ? room->cap * 2 : 8;
