@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+"""Proves that the simulation bites: breaks the library on purpose, one way at a time, and demands that a seed fails.
+
+Each breakage replaces exact texts in copies of the library's sources; a text that is not found (once) any more is a
+failure of its own, so that the list cannot go stale. Names as arguments: only those. --table: for docs/testing.md."""
+import argparse
+import concurrent.futures
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIBRARY = os.path.join(HERE, "..", "..", "libchathub")
+SOURCES = ("util/*.c", "core/*.c", "delivery/*.c", "log/memory.c", "log/cids.c", "options.c", "dialect/native*.c")
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-w"]
+WRAPS = ["-Wl," + ",".join("--wrap=" + name for name in
+                           ("malloc", "calloc", "realloc", "free", "strdup", "strndup",
+                            "chi_pages_take", "chi_pages_give"))]
+
+# name, what is broken, seeds within which it must be caught, (file, old, new) …
+BREAKAGES = [
+    ("drop-on-full", "what a full transport does not take is dropped at the next frame's end", 50,
+     ("delivery/pump.c", "        n++;\n    }\n    if (n > first)", "        n = end;\n    }\n    if (n > first)")),
+    ("skip-on-resume", "who resumes starts at the top instead of where it was", 50,
+     ("core/join.c", "begin->from = start->position < room->top ? start->position : room->top;",
+      "begin->from = room->top;")),
+    ("ack-before-commit", "the ack goes out when the log has taken the draft", 50,
+     ("core/posting.c", "    count_draft(hub, client, draft);\n    chi_core_typing_end",
+      """    count_draft(hub, client, draft);
+    chi_core_reply(hub, client,
+                   &(struct chi_reply){.type = CHI_REPLY_ACK,
+                                       .ref = job->request->ref,
+                                       .room = chi_name_shown(member->room->name),
+                                       .cid = job->request->cid,
+                                       .position = member->room->top + 1});
+    chi_core_typing_end""")),
+    ("wrong-order", "what one commit holds is shown from its end", 100,
+     ("core/posting.c", "*result = &results[i];", "*result = &results[n - 1 - i];")),
+    ("lost-member", "the member that moves into a place that became free is not told its new place", 50,
+     ("delivery/delivery.c",
+      "    chi_places(chi_receiver_at(d, member->client))[member->place].member = to;\n", "")),
+    ("missed-pass", "members already visited are not visited again for what comes in mid-pass", 300,
+     ("delivery/delivery.c", "        room->again = true;\n", "        (void)0;\n")),
+    ("double-delivery", "a frame of which a part was taken is sent again as a whole", 50,
+     ("delivery/pump.c",
+      "                  chi_mark_at(segment, n)->end - start - taken);\n        n++;\n",
+      "                  chi_mark_at(segment, n)->end - start - taken);\n")),
+    ("lost-wakeup", "a transport that can take bytes again is not written to", 50,
+     ("delivery/delivery.c",
+      "    client->flags &= (uint8_t)~CHI_RECEIVER_BLOCKED;\n    chi_receiver_ready(d, client);\n",
+      "    client->flags &= (uint8_t)~CHI_RECEIVER_BLOCKED;\n")),
+    ("silent-gap", "what the log no longer keeps is passed over in silence", 100,
+     ("delivery/pump.c", "    if (at < page->entries[0]->prev)\n", "    if (0)\n")),
+    ("early-signal", "signals reach members that are not at the head", 100,
+     ("delivery/pump.c", "    if (at == room->top && (member->flags & CHI_CURSOR_SIGNALS))",
+      "    if (member->flags & CHI_CURSOR_SIGNALS)")),
+    ("late-joined", "replies go out behind entries", 100,
+     ("delivery/pump.c", """    if (client->held && client->held->len)
+        piece_add(g, PIECE_HELD, (struct chi_span){client->held->at, client->held->len});
+    uint32_t start""", "    uint32_t start"),
+     ("delivery/pump.c", """        gather_room(g, &chi_places(client)[(start + i) % client->count]);
+}""", """        gather_room(g, &chi_places(client)[(start + i) % client->count]);
+    if (client->held && client->held->len)
+        piece_add(g, PIECE_HELD, (struct chi_span){client->held->at, client->held->len});
+}""")),
+    ("dup-unseen", "the log does not recognise a cid that it has", 100,
+     ("log/memory.c", "        if (first)\n            return repeat(", "        if (0)\n            return repeat(")),
+    ("takeover-ghost", "the old connection of a session that was taken over lives on", 100,
+     ("core/session.c", "    client->nameless = false;\n    if (old)\n",
+      "    client->nameless = false;\n    if (0)\n")),
+    ("leave-untold", "the room is not told who left", 50,
+     ("core/member.c", "    hub->counts.members--;\n    chi_presence_touch(hub, member);\n",
+      "    hub->counts.members--;\n")),
+    ("half-frame", "the rest of a signal or gap that was cut is forgotten", 100,
+     ("delivery/pump.c", "        if (!whole)\n            hold_rest(", "        if (0)\n            hold_rest(")),
+    ("unload-with-members", "a room that has members is unloaded", 50,
+     ("core/room.c", " ||\n           room->holds || !chi_list_empty(&room->members);",
+      " ||\n           room->holds;")),
+    ("left-before-post", "who left is said to have left before their last post is committed", 200,
+     ("core/presence.c", "        if (member->drafts)\n            continue;\n        chi_list_remove",
+      "        chi_list_remove"),
+     ("core/presence.c", "        if (!member->drafts)\n            ++*kind_of", "            ++*kind_of"),
+     ("core/presence.c", "        if (member->drafts)\n            continue;\n        struct chi_present",
+      "        struct chi_present"),
+     ("core/presence.c", "    if (!member->drafts)\n        stir(", "        stir(")),
+    ("no-epoch", "a position of another epoch is taken for one of this", 300,
+     ("log/memory.c", "           (!its_epoch.len || chi_span_equal(its_epoch, epoch(log)));",
+      "           (its_epoch.len == 0 || epoch(log).len);")),
+    ("page-forgotten", "a page that somebody waits for is freed for want of space", 300,
+     ("delivery/hot.c", "        if (page->loading || page->waiter_count)\n", "        if (page->loading)\n")),
+    ("shown-too-soon", "entries that the log holds but has not reported are shown", 1000,
+     ("delivery/page.c", "from->entries[n]->position <= top &&", "top &&")),
+    ("never-read-again", "a client whose replies have drained is not read from again", 100,
+     ("delivery/delivery.c", "        d->up.drained(d->up.hub, client->slot);\n", "")),
+    ("read-on", "a client is read from while the host decides about its request", 300,
+     ("core/client.c", "    return hub->stopping || client->job || client->full ||",
+      "    return hub->stopping || client->full ||")),
+    ("no-budget", "windows and pages grow without a bound", 1000,
+     ("delivery/hot.c", "    while (d->counts.window_bytes > d->settings->window_bytes)", "    while (0)")),
+    ("leak", "a draft's reference is not dropped", 20,
+     ("core/posting.c", "    chi_list_remove(&draft->all);\n    chi_entry_unref(draft->entry);\n",
+      "    chi_list_remove(&draft->all);\n")),
+    ("never-expires", "the hub does not ask to be called when a lost session's time is over", 100,
+     ("core/hub.c", "    return lost < next ? lost : next;", "    return next;")),
+    ("came-before-went", "who ended and is back comes once more before the room was told that it went", 2000,
+     ("core/member.c", "        inherit(hub, member);\n", "")),
+    ("unchecked-memory", "a reply for which there is no memory is lost without a word", 1000,
+     ("core/tell.c", "    client->fail = (int8_t)r;\n    chi_core_todo(hub, client);\n", "")),
+]
+
+
+def run(command, **more):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+
+
+def sources():
+    for pattern in SOURCES:
+        yield from sorted(glob.glob(os.path.join(LIBRARY, pattern)))
+
+
+class Bench:
+    def __init__(self, folder, compiler):
+        self.folder, self.compiler = folder, compiler
+        self.objects = {}
+        jobs = [(os.path.relpath(path, LIBRARY), path) for path in sources()]
+        jobs += [("sim/" + os.path.basename(path), path) for path in sorted(glob.glob(HERE + "/*.c"))]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for name, result in zip((n for n, _ in jobs),
+                                    pool.map(lambda job: self.compile(job[1], self.object(job[0])), jobs)):
+                if result.returncode:
+                    raise SystemExit(f"{name} does not compile:\n{result.stdout}")
+                self.objects[name] = self.object(name)
+
+    def object(self, name):
+        return os.path.join(self.folder, name.replace("/", "_") + ".o")
+
+    def compile(self, source, target):
+        return run([*self.compiler, *FLAGS, "-I" + LIBRARY, "-I" + LIBRARY + "/include", "-I" + HERE,
+                    "-c", source, "-o", target])
+
+    def link(self, objects, target):
+        return run([*self.compiler, *objects, "-o", target, *WRAPS, "-ljansson"])
+
+
+def mutate(folder, edits):
+    """Copies of the files with the edits made; the texts that were not found once."""
+    texts, missing = {}, []
+    for path, old, new in edits:
+        text = texts.get(path)
+        if text is None:
+            with open(os.path.join(LIBRARY, path), encoding="utf-8") as file:
+                text = file.read()
+        if text.count(old) != 1:
+            missing.append(f"{path} has {text.count(old)} times: {old!r}")
+        texts[path] = text.replace(old, new)
+    os.makedirs(folder, exist_ok=True)
+    for path, text in texts.items():
+        with open(os.path.join(folder, path.replace("/", "_")), "w", encoding="utf-8") as file:
+            file.write(text)
+    return list(texts), missing
+
+
+def first_failure(binary, seeds):
+    """Number of the first seed that fails or crashes, and how; None: all passed."""
+    result = run([binary, "--seeds", str(seeds), "--no-shrink"], timeout=600)
+    if result.returncode == 0:
+        return None, ""
+    for line in result.stdout.splitlines():
+        if line.startswith("seed ") and " failed at step " in line:
+            return int(line.split()[1]), line.split(": ", 1)[1]
+        if "--seed " in line:
+            return int(line.split("--seed ")[1].split()[0]), "crash"
+    return 0, "crash"
+
+
+def attempt(bench, breakage):
+    name, what, seeds, *edits = breakage
+    folder = os.path.join(bench.folder, name)
+    files, missing = mutate(folder, edits)
+    if missing:
+        return name, what, seeds, None, "stale: " + "; ".join(missing)
+    objects = dict(bench.objects)
+    for path in files:
+        objects[path] = os.path.join(folder, path.replace("/", "_") + ".o")
+        result = bench.compile(os.path.join(folder, path.replace("/", "_")), objects[path])
+        if result.returncode:
+            return name, what, seeds, None, "does not compile: " + result.stdout
+    binary = os.path.join(folder, "simulation")
+    result = bench.link(objects.values(), binary)
+    if result.returncode:
+        return name, what, seeds, None, "does not link: " + result.stdout
+    seed, how = first_failure(binary, seeds)
+    os.unlink(binary)
+    return name, what, seeds, seed, how or f"not caught within {seeds} seeds"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    compiler = os.environ.get("CC", "cc").split()
+    chosen = [b for b in BREAKAGES if not options.names or b[0] in options.names]
+    began, failures = time.monotonic(), 0
+    folder = tempfile.mkdtemp(prefix="breakages-")
+    try:
+        bench = Bench(folder, compiler)
+        binary = os.path.join(folder, "whole")
+        result = bench.link(bench.objects.values(), binary)
+        if result.returncode:
+            raise SystemExit(result.stdout)
+        seed, how = first_failure(binary, 100)
+        if seed is not None:
+            print(f"the unbroken library fails at seed {seed}, so nothing can be proven: {how}")
+            print("0 passed, 1 failed")
+            return 1
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for name, what, seeds, seed, how in pool.map(lambda b: attempt(bench, b), chosen):
+                failures += seed is None
+                if options.table:
+                    print(f"| {name} | {what} | {seed} | {seeds} |")
+                else:
+                    print(f"{'caught' if seed is not None else 'FAILED'}: {name} ({what}): "
+                          + (f"seed {seed} of {seeds}: " if seed is not None else "") + how[:160], flush=True)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{time.monotonic() - began:.0f} s")
+    print(f"{len(chosen) + 1 - failures} passed, {failures} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,797 @@
+/* The invariants: what every client must see of what was committed, frame by frame, and what
+ * must hold at rest. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+#define NUMBER(n) ((unsigned long long)(n))
+
+/* ------------------------------------------------------------------------------ what was
+ * committed */
+
+static uint32_t past_find(const struct sim_room *room, uint64_t position)
+{
+    uint32_t low = 0, high = room->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (room->past[middle].position > position)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+const struct sim_past *sim_past_after(const struct sim_room *room, uint64_t position)
+{
+    uint32_t at = past_find(room, position);
+    return at < room->count ? &room->past[at] : NULL;
+}
+
+const struct sim_past *sim_past_at(const struct sim_room *room, uint64_t position)
+{
+    return position ? sim_past_after(room, position - 1) &&
+                              sim_past_after(room, position - 1)->position == position
+                          ? sim_past_after(room, position - 1)
+                          : NULL
+                    : NULL;
+}
+
+static uint64_t past_top(const struct sim_room *room)
+{
+    return room->count ? room->past[room->count - 1].position : 0;
+}
+
+/* Whether the log may have dropped the entry by now. */
+static bool may_be_lost(const struct sim_world *w, const struct sim_room *room, uint32_t index)
+{
+    const struct chi_settings *s = &w->settings;
+    return room->past[index].position <= room->lost_to || index + s->log_entries < room->count ||
+           w->vague_bounds;
+}
+
+void sim_check_commit(struct sim_world *w, struct chi_span key, const struct chi_entry *entry)
+{
+    int at = sim_room_of(w, key);
+    if (at < 0)
+        return;
+    struct sim_room *room = &w->rooms[at];
+    struct chi_entry_parts parts = chi_entry_read(entry);
+    uint64_t top = past_top(room);
+    if (entry->position <= top || entry->prev < top)
+        sim_fail(w, "the log committed %llu (prev %llu) behind %llu in %s", NUMBER(entry->position),
+                 NUMBER(entry->prev), NUMBER(top), room->name);
+    if (entry->prev > top)
+        room->lost_to = entry->prev;
+    if (room->count == room->cap) {
+        room->cap = room->cap * 2 + 64;
+        room->past = sim_realloc(room->past, room->cap * sizeof *room->past);
+    }
+    struct sim_past *past = &room->past[room->count++];
+    *past = (struct sim_past){.position = entry->position, .prev = entry->prev, .at = w->now};
+    past->size = chi_entry_size(entry);
+    past->user = sim_intern(w, parts.user);
+    past->cid = sim_intern(w, parts.cid);
+    past->content = sim_hash(parts.content.at, parts.content.len);
+    uint64_t horizon = sim_flog_log(w->flog)->horizon(sim_flog_log(w->flog));
+    for (uint32_t i = 0; past->cid && i + 1 < room->count; i++)
+        if (room->past[i].user == past->user && room->past[i].cid == past->cid &&
+            w->now - room->past[i].at < horizon)
+            sim_fail(w, "cid %s was committed twice in %s, at %llu and %llu", w->words[past->cid],
+                     room->name, NUMBER(room->past[i].position), NUMBER(past->position));
+}
+
+/* ----------------------------------------------------------------------------------------
+ * entries */
+
+static void seen_check(struct sim_world *w, const struct sim_conn *c, const struct sim_room *room,
+                       const struct sim_seen *seen, const struct sim_past *past)
+{
+    if (seen->prev != past->prev)
+        sim_fail(w, "conn %u: entry %llu of %s says prev %llu, not %llu", c->serial,
+                 NUMBER(past->position), room->name, NUMBER(seen->prev), NUMBER(past->prev));
+    bool tombstone = past->redacted && seen->content.len == 0;
+    if (!tombstone &&
+        (sim_intern(w, seen->user) != past->user || sim_intern(w, seen->cid) != past->cid ||
+         sim_hash(seen->content.at, seen->content.len) != past->content))
+        sim_fail(w, "conn %u: entry %llu of %s is not what was posted", c->serial,
+                 NUMBER(past->position), room->name);
+}
+
+static void remember(struct sim_world *w, struct sim_conn *c, int at, uint64_t position)
+{
+    struct sim_actor *a = &w->actors[c->actor];
+    if (a->conn >= 0 && &w->conns[a->conn] == c) {
+        a->position[at] = position;
+        struct chi_span epoch = sim_flog_log(w->flog)->epoch(sim_flog_log(w->flog));
+        memcpy(a->epoch[at], epoch.at, epoch.len < 23 ? epoch.len : 23);
+    }
+}
+
+static void check_entry(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
+{
+    const struct sim_room *room = &w->rooms[at];
+    struct sim_member *m = &c->in[at];
+    uint64_t position = f->entry.position;
+    if (!m->in && c->observing) {
+        *m = (struct sim_member){.in = true, .observer = true, .anywhere = true};
+    }
+    if (!m->in) {
+        sim_fail(w, "conn %u: entry %llu of %s, which it is not in", c->serial, NUMBER(position),
+                 room->name);
+        return;
+    }
+    const struct sim_past *past = sim_past_at(room, position);
+    if (!past) {
+        sim_fail(w, "conn %u: entry %llu of %s was never committed", c->serial, NUMBER(position),
+                 room->name);
+        return;
+    }
+    seen_check(w, c, room, &f->entry, past);
+    if (!m->anywhere && position <= m->cursor)
+        sim_fail(w, "conn %u: entry %llu of %s again or out of order, after %llu", c->serial,
+                 NUMBER(position), room->name, NUMBER(m->cursor));
+    else if (!m->anywhere && (sim_past_after(room, m->cursor) != past || past->prev > m->cursor))
+        sim_fail(w, "conn %u: entry %llu of %s after %llu: skipped without a gap", c->serial,
+                 NUMBER(position), room->name, NUMBER(m->cursor));
+    if (m->gap_due)
+        sim_fail(w, "conn %u: entry %llu of %s, though a gap had to be told", c->serial,
+                 NUMBER(position), room->name);
+    m->anywhere = false;
+    m->cursor = position;
+    remember(w, c, at, position);
+}
+
+static void check_gap(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
+{
+    const struct sim_room *room = &w->rooms[at];
+    struct sim_member *m = &c->in[at];
+    if (!m->in && c->observing)
+        *m = (struct sim_member){.in = true, .observer = true, .anywhere = true};
+    if (m->gap_due && f->from == m->position && f->to == m->cursor) {
+        m->gap_due = false; /* what it asked for belongs to another epoch */
+        return;
+    }
+    if (!m->in || m->gap_due || (!m->anywhere && f->from != m->cursor) || f->to <= f->from) {
+        sim_fail(w, "conn %u: a gap from %llu to %llu in %s at %llu", c->serial, NUMBER(f->from),
+                 NUMBER(f->to), room->name, NUMBER(m->cursor));
+        return;
+    }
+    for (uint32_t i = past_find(room, f->from); i < room->count; i++)
+        if (room->past[i].position <= f->to && !may_be_lost(w, room, i))
+            sim_fail(w, "conn %u: told a gap from %llu to %llu in %s, but %llu is kept", c->serial,
+                     NUMBER(f->from), NUMBER(f->to), room->name, NUMBER(room->past[i].position));
+    m->anywhere = false;
+    m->cursor = f->to;
+    remember(w, c, at, f->to);
+}
+
+/* ------------------------------------------------------------------------------------ who is
+ * there */
+
+static struct sim_one one_of(struct sim_world *w, const struct sim_person *who)
+{
+    return (struct sim_one){sim_intern(w, who->user), sim_intern(w, who->name),
+                            sim_intern(w, who->status)};
+}
+
+static uint32_t view_find(const struct sim_view *v, uint32_t user)
+{
+    uint32_t i = 0;
+    while (i < v->n && v->who[i].user != user)
+        i++;
+    return i;
+}
+
+static void view_add(struct sim_world *w, struct sim_view *v, const struct sim_person *who)
+{
+    struct sim_one one = one_of(w, who);
+    uint32_t at = view_find(v, one.user);
+    if (at == v->n && v->n == SIM_PEOPLE)
+        return;
+    if (at == v->n)
+        v->n++;
+    v->who[at] = one;
+}
+
+static void view_set(struct sim_world *w, struct sim_view *v, const struct sim_frame *f)
+{
+    v->n = 0;
+    for (uint32_t i = 0; i < f->came; i++)
+        view_add(w, v, &f->people[i]);
+    v->number = f->number;
+    v->count = f->count;
+    v->known = true;
+    v->wanted = false;
+}
+
+static void view_apply(struct sim_world *w, struct sim_conn *c, struct sim_view *v,
+                       const struct sim_frame *f)
+{
+    bool unsure = v->self_due; /* `joined` names oneself before the room was told */
+    for (uint32_t i = 0; i < f->came + f->went + f->renamed; i++) {
+        const struct sim_person *who = &f->people[i];
+        uint32_t at = view_find(v, sim_intern(w, who->user));
+        bool came = i < f->came, went = !came && i < f->came + f->went;
+        bool self = v->n > at && (!c->welcomed || v->who[at].user == c->user);
+        if (came && self)
+            v->self_due = false;
+        if (came != (at == v->n) && !(came && self))
+            sim_fail(w, "conn %u: %.*s %s in %.*s, but was%s there", c->serial, (int)who->name.len,
+                     who->name.at,
+                     came   ? "came"
+                     : went ? "went"
+                            : "was renamed",
+                     (int)f->room.len, f->room.at, came ? "" : " not");
+        else if (came)
+            view_add(w, v, who);
+        else if (went)
+            v->who[at] = v->who[--v->n];
+        else
+            v->who[at].name = sim_intern(w, who->name);
+    }
+    v->number = f->number;
+    v->count = f->count;
+    if (v->n != f->count && !(unsure && v->n == f->count + 1))
+        sim_fail(w, "conn %u: %u names in its list of %.*s, but the signal counts %llu", c->serial,
+                 v->n, (int)f->room.len, f->room.at, NUMBER(f->count));
+}
+
+static void check_presence(struct sim_world *w, struct sim_conn *c, struct sim_view *v,
+                           const struct sim_frame *f)
+{
+    if (f->number <= v->number && v->number)
+        return; /* a list that came before holds it */
+    if (f->snapshot) {
+        view_set(w, v, f);
+    } else if (f->only) {
+        v->known = false;
+        v->wanted = false;
+        v->number = f->number;
+        v->count = f->count;
+    } else if (v->known && f->number == v->number + 1) {
+        view_apply(w, c, v, f);
+    } else {
+        v->known = false;
+        v->wanted = true;
+        v->number = f->number;
+        v->count = f->count;
+    }
+}
+
+static void check_signal(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
+{
+    const struct sim_room *room = &w->rooms[at];
+    struct sim_member *m = &c->in[at];
+    if (!m->in || m->observer) {
+        sim_fail(w, "conn %u: a signal of %s, of which it is no member", c->serial, room->name);
+        return;
+    }
+    uint64_t top = f->has_top ? f->top : 0;
+    if (f->type == 'S' && !f->snapshot && f->number < room->signal_cap &&
+        room->signal_top[f->number] > top)
+        top = room->signal_top[f->number] - 1;
+    const struct sim_past *next = sim_past_after(room, m->cursor);
+    if (next && next->position <= top)
+        sim_fail(w, "conn %u: signal %c of %s came at %llu, before entry %llu, which is older",
+                 c->serial, f->type, room->name, NUMBER(m->cursor), NUMBER(next->position));
+    if (f->type == 'S') {
+        check_presence(w, c, &m->view, f);
+        return;
+    }
+    uint32_t who = view_find(&m->view, sim_intern(w, f->people[0].user));
+    if (who == m->view.n)
+        return;
+    if (f->type == 'U')
+        m->view.who[who].status = sim_intern(w, f->people[0].status);
+}
+
+/* A page of names, the last of which completes the list. */
+static void check_who(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
+                      const struct sim_asked *asked)
+{
+    struct sim_view *v = &c->in[at].view;
+    if (asked && asked->ref != v->asked_ref)
+        return; /* it was asked in an earlier membership */
+    v->asking = false;
+    if (!c->in[at].in || (asked && asked->continued != v->paging) ||
+        (v->paging && f->number != v->paging_number)) {
+        v->wanted = c->in[at].in; /* somebody came or went between two pages: from the start */
+        v->paging = false;
+        return;
+    }
+    if (!v->paging)
+        v->pages = 0;
+    for (uint32_t i = 0; i < f->came && v->pages < SIM_PEOPLE; i++)
+        v->page[v->pages++] = one_of(w, &f->people[i]);
+    v->paging = v->wanted = f->more;
+    v->paging_number = f->number;
+    if (f->more || f->number < v->number)
+        return;
+    memcpy(v->who, v->page, sizeof v->who);
+    v->n = v->pages;
+    v->number = f->number;
+    v->count = f->count;
+    v->known = true;
+    if (v->n != f->count && !(asked && asked->continued))
+        sim_fail(w, "conn %u: who names %u in %s, but counts %llu", c->serial, v->n,
+                 w->rooms[at].name, NUMBER(f->count));
+    v->wanted = v->n != f->count; /* somebody was renamed between two pages */
+}
+
+/* ----------------------------------------------------------------------------------------
+ * replies */
+
+static uint64_t bytes_after(const struct sim_room *room, uint32_t index)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = index; i < room->count; i++)
+        bytes += room->past[i].size;
+    return bytes;
+}
+
+static void check_start(struct sim_world *w, struct sim_conn *c, const struct sim_room *room,
+                        const struct sim_frame *f, const struct sim_asked *asked)
+{
+    uint32_t want = asked->start.kind == CHI_START_LAST      ? asked->start.count
+                    : asked->start.kind == CHI_START_DEFAULT ? w->settings.join_history
+                                                             : 0;
+    if (asked->start.kind == CHI_START_NOW && f->start != f->position)
+        sim_fail(w, "conn %u: joined %s from now, but starts at %llu of %llu", c->serial,
+                 room->name, NUMBER(f->start), NUMBER(f->position));
+    uint32_t first = past_find(room, f->start), follow = room->count - first;
+    uint32_t most = w->settings.history_page > w->settings.join_history ? w->settings.history_page
+                                                                        : w->settings.join_history;
+    if (want > most)
+        want = most;
+    if (follow < want && first > 0 && !may_be_lost(w, room, first - 1) &&
+        bytes_after(room, first - 1) <= (uint64_t)w->settings.page_bytes * 16)
+        sim_fail(w, "conn %u: joined %s for the last %u, but only %u follow", c->serial, room->name,
+                 want, follow);
+    if (asked->start.kind == CHI_START_AFTER && asked->held &&
+        f->start != (asked->start.position < f->position ? asked->start.position : f->position))
+        sim_fail(w, "conn %u: joined %s after %llu, but starts at %llu", c->serial, room->name,
+                 NUMBER(asked->start.position), NUMBER(f->start));
+}
+
+static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
+                         const struct sim_asked *asked)
+{
+    const struct sim_room *room = &w->rooms[at];
+    struct sim_member *m = &c->in[at];
+    struct sim_member was = *m;
+    struct sim_asked resumed = {.start = {.kind = CHI_START_AFTER, .position = was.position},
+                                .held = was.held};
+    if (asked && asked->type == CHI_REQUEST_HELLO)
+        asked = NULL;
+    if (!asked && was.asked)
+        asked = &resumed;
+    for (int i = 0; i < SIM_ROOMS; i++) /* who joins a room listens in no other */
+        if (c->in[i].observer)
+            c->in[i] = (struct sim_member){0};
+    c->observing = false;
+    *m = (struct sim_member){.in = true, .observer = f->observer, .cursor = f->start};
+    bool posted = asked && asked->type == CHI_REQUEST_POST;
+    if (asked && !posted && !(was.in && !was.observer))
+        check_start(w, c, room, f, asked);
+    if ((posted || !asked) && was.in && !was.anywhere && f->start != was.cursor)
+        sim_fail(w, "conn %u: joined %s at %llu, but had read up to %llu", c->serial, room->name,
+                 NUMBER(f->start), NUMBER(was.cursor));
+    if (asked && !posted && !asked->held) {
+        m->gap_due = true;
+        m->position = asked->start.position;
+    }
+    m->view.known = f->has_list;
+    m->view.wanted = !f->has_list && f->count <= w->settings.presence_names;
+    m->view.number = f->number;
+    m->view.count = f->count;
+    m->view.self_due = true;
+    if (f->has_list)
+        view_set(w, &m->view, f);
+    if (f->has_list && m->view.n != f->count)
+        sim_fail(w, "conn %u: joined %s names %u of %llu", c->serial, room->name, m->view.n,
+                 NUMBER(f->count));
+    remember(w, c, at, f->start);
+}
+
+static bool is_passing(int code)
+{
+    return code == CHATHUB_ELOG || code == CHATHUB_EUNKNOWN || code == CHATHUB_EAGAIN ||
+           code == CHATHUB_ENOMEM || code == CHATHUB_EBUSY || code == CHATHUB_ESHUTDOWN;
+}
+
+static struct sim_post *post_of(struct sim_world *w, const struct sim_conn *c,
+                                const struct sim_asked *asked)
+{
+    return asked && asked->post >= 0 ? &w->actors[c->actor].posts[asked->post] : NULL;
+}
+
+/* Other words under the cid of an earlier post were committed: right only if that is long
+ * forgotten. */
+static void check_reused(struct sim_world *w, const struct sim_conn *c, const struct sim_room *room,
+                         const struct sim_past *past)
+{
+    for (const struct sim_past *first = room->past; first < past; first++)
+        if (first->user == past->user && first->cid == past->cid &&
+            past->at - first->at < sim_flog_log(w->flog)->horizon(sim_flog_log(w->flog)))
+            sim_fail(w, "conn %u: other words under a used cid were acked", c->serial);
+}
+
+static void check_ack(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
+                      const struct sim_asked *asked)
+{
+    struct sim_post *post = post_of(w, c, asked);
+    const struct sim_past *past = sim_past_at(&w->rooms[at], f->position);
+    if (past && asked && asked->post == SIM_REUSED)
+        check_reused(w, c, &w->rooms[at], past);
+    if (!past) {
+        sim_fail(w, "conn %u: ack for %llu of %s, which was never committed", c->serial,
+                 NUMBER(f->position), w->rooms[at].name);
+        return;
+    }
+    struct sim_member *m = &c->in[at];
+    if (asked && !f->dup && m->acked_ref && (asked->ref < m->acked_ref || f->position < m->acked))
+        sim_fail(w, "conn %u: posts took effect in %s in another order than they were sent",
+                 c->serial, w->rooms[at].name);
+    if (asked && !f->dup) {
+        m->acked = f->position;
+        m->acked_ref = asked->ref;
+    }
+    if (!post || post->state == SIM_POST_GONE)
+        return;
+    char text[4200], cid[40];
+    struct chi_span content =
+        sim_post_text(post, c->actor, (uint32_t)asked->post, text, sizeof text);
+    (void)snprintf(cid, sizeof cid, "k%d-%d", c->actor, asked->post);
+    if (past->content != sim_hash(content.at, content.len) ||
+        (post->has_cid && past->cid != sim_intern(w, chi_span_of(cid))))
+        sim_fail(w, "conn %u: ack of post %s for %llu, which is another's", c->serial, cid,
+                 NUMBER(f->position));
+    if (post->position && post->position != f->position)
+        sim_fail(w, "conn %u: post %s was acked for %llu and %llu", c->serial, cid,
+                 NUMBER(post->position), NUMBER(f->position));
+    if (f->dup && post->attempts < 2)
+        sim_fail(w, "conn %u: post %s was sent once and is called a repeat", c->serial, cid);
+    post->position = f->position;
+    post->state = SIM_POST_ACKED;
+}
+
+/* Something was not even read, for want of memory, and nobody can tell what: posts are sent
+ * again. */
+static void lose_track(struct sim_actor *a, struct sim_conn *c)
+{
+    c->unclear = true;
+    for (uint32_t n = 0; n < a->post_count; n++)
+        if (a->posts[n].state == SIM_POST_SENT && a->posts[n].serial == c->serial)
+            a->posts[n].state = a->posts[n].has_cid ? SIM_POST_RETRY : SIM_POST_GONE;
+}
+
+static void check_error(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
+                        const struct sim_asked *asked)
+{
+    struct sim_actor *a = &w->actors[c->actor];
+    struct sim_post *post = post_of(w, c, asked);
+    for (int i = 0; !asked && i < SIM_ROOMS; i++) /* a room of a hello's list */
+        if (i == at || at < 0)
+            c->in[i].asked = false;
+    if (!asked && f->code == CHATHUB_ENOMEM)
+        lose_track(a, c);
+    if (!asked)
+        return;
+    for (int i = 0; asked->type == CHI_REQUEST_HELLO && i < SIM_ROOMS; i++)
+        c->in[i].asked = false;
+    if (f->code == 0)
+        sim_fail(w, "conn %u: an error without a known code", c->serial);
+    if (f->code == CHATHUB_EAGAIN && !(w->config.faults & (SIM_LOG_FULL | SIM_READ_FAIL)))
+        sim_fail(w, "conn %u: was read from while a request of it was under way", c->serial);
+    if (post && post->state == SIM_POST_SENT) {
+        bool again = is_passing(f->code) && post->has_cid;
+        post->state = again ? SIM_POST_RETRY : SIM_POST_REFUSED;
+        post->code = f->code;
+        post->retry_at = w->now + 20;
+    }
+    if (asked->type == CHI_REQUEST_HELLO && !c->welcomed) {
+        a->hello_due = true;
+        a->unique = true;
+    }
+    if (asked->type == CHI_REQUEST_WHO && asked->room >= 0 &&
+        asked->ref == c->in[asked->room].view.asked_ref) {
+        c->in[asked->room].view.asking = c->in[asked->room].view.paging = false;
+        c->in[asked->room].view.wanted = is_passing(f->code);
+    }
+}
+
+static void check_welcome(struct sim_world *w, struct sim_conn *c, const struct sim_frame *f)
+{
+    struct sim_actor *a = &w->actors[c->actor];
+    uint32_t user = sim_intern(w, f->user);
+    c->welcomed = true;
+    c->user = user;
+    c->name = sim_intern(w, f->name);
+    if (a->conn < 0 || &w->conns[a->conn] != c || c->unclear)
+        return;
+    if (!user || !f->name.len || (a->user && a->user != user))
+        sim_fail(w, "conn %u: welcome as another, or as nobody", c->serial);
+    a->user = user;
+    if (f->session.len)
+        (void)snprintf(a->session, sizeof a->session, "%.*s", (int)f->session.len, f->session.at);
+    for (uint32_t n = 0; n < a->post_count; n++)
+        if (!a->posts[n].user && a->posts[n].serial == c->serial)
+            a->posts[n].user = user;
+}
+
+static void check_history(struct sim_world *w, struct sim_conn *c, int at,
+                          const struct sim_frame *f, const struct sim_asked *asked)
+{
+    const struct sim_room *room = &w->rooms[at];
+    uint32_t limit = asked->limit && asked->limit < w->settings.history_page
+                         ? asked->limit
+                         : w->settings.history_page;
+    if (f->page_count > limit)
+        sim_fail(w, "conn %u: %u entries of history, %u were asked for", c->serial, f->page_count,
+                 limit);
+    for (uint32_t i = 0; i < f->page_count; i++) {
+        const struct sim_past *past = sim_past_at(room, f->page[i].position);
+        bool within = (!asked->before || f->page[i].position < asked->before) &&
+                      (!asked->after || f->page[i].position > asked->after);
+        bool follows = i == 0 || f->page[i].prev == f->page[i - 1].position;
+        if (!past || !within || !follows) {
+            sim_fail(w, "conn %u: history of %s holds %llu, which is %s", c->serial, room->name,
+                     NUMBER(f->page[i].position),
+                     !past     ? "unknown"
+                     : !within ? "not within what was asked for"
+                               : "not the next one");
+            return;
+        }
+        seen_check(w, c, room, &f->page[i], past);
+    }
+}
+
+static void left(struct sim_conn *c, int at)
+{
+    if (c->in[at].observer)
+        c->observing = false;
+    c->in[at] = (struct sim_member){0};
+}
+
+/* Whether the answer fits the question. */
+static bool fits(char type, uint8_t asked)
+{
+    static const char answers[] = {
+        [CHI_REQUEST_HELLO] = 'W',  [CHI_REQUEST_JOIN] = 'J',    [CHI_REQUEST_LEAVE] = 'L',
+        [CHI_REQUEST_POST] = 'A',   [CHI_REQUEST_HISTORY] = 'H', [CHI_REQUEST_WHO] = 'O',
+        [CHI_REQUEST_TYPING] = 'K', [CHI_REQUEST_STATUS] = 'K',  [CHI_REQUEST_PING] = 'P'};
+    return type == 'X' || type == answers[asked];
+}
+
+static void check_reply(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
+{
+    struct sim_asked *found = f->ref.len ? sim_asked_of(c, f->ref) : NULL, asked = {0};
+    if (f->ref.len && (!found || !fits(f->type, found->type))) {
+        sim_fail(w, "conn %u: ref %.*s is answered by %c, %s", c->serial, (int)f->ref.len,
+                 f->ref.at, f->type, found ? "which is no answer to it" : "but nothing is open");
+        return;
+    }
+    if (found) {
+        asked = *found;
+        *found = c->asked[--c->asked_count];
+        found = &asked;
+    }
+    if (at < 0 && strchr("AJLHO", f->type)) {
+        if (f->type != 'L')
+            sim_fail(w, "conn %u: %c for a room of another name", c->serial, f->type);
+        return;
+    }
+    if (f->type == 'W')
+        check_welcome(w, c, f);
+    else if (f->type == 'A')
+        check_ack(w, c, at, f, found);
+    else if (f->type == 'X')
+        check_error(w, c, at, f, found);
+    else if (f->type == 'J')
+        check_joined(w, c, at, f, found);
+    else if (f->type == 'L')
+        left(c, at);
+    else if (f->type == 'H' && found)
+        check_history(w, c, at, f, found);
+    else if (f->type == 'O')
+        check_who(w, c, at, f, found);
+    else if (f->type == 'K' && asked.type == CHI_REQUEST_STATUS)
+        w->actors[c->actor].status = asked.status;
+}
+
+void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *f)
+{
+    int at = sim_room_of(w, f->room);
+    bool later = f->boxed == (c->later.framing == &sim_boxed) && f->native == c->native;
+    if (f->type != 'C' && c->switched && !later)
+        sim_fail(w, "conn %u: %c in the encoding that it had before", c->serial, f->type);
+    c->switched = c->switched || (f->type != 'C' && c->served && later);
+    if (at < 0 && strchr("EGSTU", f->type))
+        sim_fail(w, "conn %u: %c for a room of another name", c->serial, f->type);
+    else if (f->type == 'E')
+        check_entry(w, c, at, f);
+    else if (f->type == 'G')
+        check_gap(w, c, at, f);
+    else if (strchr("STU", f->type))
+        check_signal(w, c, at, f);
+    else if (f->type == 'C')
+        c->pong = (uint32_t)f->number;
+    else if (f->type == 'B')
+        c->bye = true;
+    else
+        check_reply(w, c, at, f);
+}
+
+/* -------------------------------------------------------------------------------- after every
+ * step */
+
+void sim_check_step(struct sim_world *w)
+{
+    const char *wrong = chi_hub_check(w->hub);
+    if (wrong)
+        sim_fail(w, "chi_hub_check: %s", wrong);
+    wrong = chi_delivery_check(w->delivery);
+    if (wrong)
+        sim_fail(w, "chi_delivery_check: %s", wrong);
+    struct chi_delivery_counts d;
+    struct chi_hub_counts h;
+    chi_delivery_counts(w->delivery, &d);
+    chi_hub_counts(w->hub, &h);
+    const struct chi_settings *s = &w->settings;
+    if (h.clients > s->max_clients || h.rooms > s->max_rooms + 1)
+        sim_fail(w, "%llu clients and %llu rooms, beyond their bounds", NUMBER(h.clients),
+                 NUMBER(h.rooms));
+    if (d.window_bytes > s->window_bytes + SIM_WINDOW_SLACK)
+        sim_fail(w, "windows hold %llu bytes, %llu allowed", NUMBER(d.window_bytes),
+                 NUMBER(s->window_bytes));
+    if (d.held_bytes > (uint64_t)SIM_CONNS * (s->client_replies + SIM_FRAME_MAX))
+        sim_fail(w, "replies hold %llu bytes", NUMBER(d.held_bytes));
+}
+
+/* ----------------------------------------------------------------------------------------- at
+ * rest */
+
+static void rest_conn(struct sim_world *w, struct sim_conn *c)
+{
+    if (c->asked_count && !c->unclear)
+        sim_fail(w, "conn %u: request %u (type %d) was never answered", c->serial, c->asked[0].ref,
+                 c->asked[0].type);
+    if (c->inbox || !c->reading)
+        sim_fail(w, "conn %u: is not read from", c->serial);
+    if (c->pipe.len || c->blocked)
+        sim_fail(w, "conn %u: is blocked though it reads", c->serial);
+    if (c->rx.len)
+        sim_fail(w, "conn %u: half a frame: %.*s", c->serial, (int)c->rx.len, c->rx.at);
+    if (c->pong != c->pings)
+        sim_fail(w, "conn %u: ping %u was not answered", c->serial, c->pings);
+    for (int i = 0; i < SIM_ROOMS; i++) {
+        const struct sim_room *room = &w->rooms[i];
+        const struct sim_member *m = &c->in[i];
+        const struct sim_past *next = sim_past_after(room, m->cursor);
+        if (m->in && !m->anywhere && next)
+            sim_fail(w, "conn %u: stands at %llu of %s, %llu was never sent", c->serial,
+                     NUMBER(m->cursor), room->name, NUMBER(next->position));
+        if (m->in && m->gap_due)
+            sim_fail(w, "conn %u: was never told its gap in %s", c->serial, room->name);
+        if (c->observing ? m->in && !room->member[c->slot] : m->in != (room->member[c->slot] != 0))
+            sim_fail(w, "conn %u: %s in %s, but the hub thinks otherwise", c->serial,
+                     m->in ? "is" : "is not", room->name);
+    }
+}
+
+static const struct sim_conn *conn_in(struct sim_world *w, int room, uint32_t user)
+{
+    for (int i = 0; i < SIM_CONNS; i++) {
+        const struct sim_conn *c = &w->conns[i];
+        if (c->used && c->open && c->in[room].in && !c->in[room].observer && c->user == user)
+            return c;
+    }
+    return NULL;
+}
+
+/* `nameless` of them were never told who they are: they said no hello. */
+static void rest_view(struct sim_world *w, const struct sim_conn *c, int at, uint32_t truth,
+                      uint32_t nameless)
+{
+    const struct sim_view *v = &c->in[at].view;
+    const char *name = w->rooms[at].name;
+    if (v->count != truth)
+        sim_fail(w, "conn %u: told that %llu are in %s, where %u are", c->serial, NUMBER(v->count),
+                 name, truth);
+    uint32_t names =
+        w->settings.presence_names; /* once too many, fewer by an eighth are few enough */
+    if (!v->known && truth <= names - names / 8)
+        sim_fail(w, "conn %u: does not know who is in %s", c->serial, name);
+    if (v->known && v->n != truth)
+        sim_fail(w, "conn %u: lists %u in %s, where %u are", c->serial, v->n, name, truth);
+    for (uint32_t i = 0; v->known && i < v->n; i++) {
+        const struct sim_conn *who = conn_in(w, at, v->who[i].user);
+        if (!who && nameless-- == 0)
+            sim_fail(w, "conn %u: sees %s in %s, who is not there", c->serial,
+                     w->words[v->who[i].name], name);
+        if (who && who->name != v->who[i].name)
+            sim_fail(w, "conn %u: sees %s in %s, who is %s now", c->serial,
+                     w->words[v->who[i].name], name, w->words[who->name]);
+    }
+}
+
+static void rest_room(struct sim_world *w, int at)
+{
+    uint32_t truth = 0, nameless = 0;
+    for (int i = 0; i < SIM_CONNS; i++) {
+        const struct sim_conn *c = &w->conns[i];
+        bool in = c->used && c->open && c->in[at].in && !c->in[at].observer;
+        truth += in;
+        nameless += in && !c->welcomed;
+    }
+    for (int i = 0; i < SIM_CONNS; i++) {
+        const struct sim_conn *c = &w->conns[i];
+        if (c->used && c->open && c->in[at].in && !c->in[at].observer)
+            rest_view(w, c, at, truth, nameless);
+    }
+}
+
+static void rest_posts(struct sim_world *w, int actor)
+{
+    const struct sim_actor *a = &w->actors[actor];
+    for (uint32_t n = 0; n < a->post_count; n++) {
+        const struct sim_post *post = &a->posts[n];
+        const struct sim_room *room = &w->rooms[post->room];
+        char cid[40];
+        (void)snprintf(cid, sizeof cid, "k%d-%u", actor, n);
+        if (a->conn >= 0 && (post->state == SIM_POST_SENT || post->state == SIM_POST_RETRY))
+            sim_fail(w, "post %s was never settled", cid);
+        if (post->state != SIM_POST_REFUSED || !post->has_cid || post->attempts > 1 ||
+            is_passing(post->code))
+            continue;
+        uint32_t word = sim_intern(w, chi_span_of(cid));
+        for (uint32_t i = 0; i < room->count; i++)
+            if (room->past[i].cid == word && room->past[i].user == post->user)
+                sim_fail(w, "post %s was refused (%s) and committed", cid,
+                         chathub_errname(post->code));
+    }
+}
+
+void sim_check_rest(struct sim_world *w)
+{
+    struct chi_hub_counts counts;
+    uint32_t open = 0;
+    for (int i = 0; i < SIM_CONNS; i++) {
+        if (w->conns[i].used && w->conns[i].open)
+            rest_conn(w, &w->conns[i]);
+        open += w->conns[i].used && w->conns[i].open;
+    }
+    for (int i = 0; i < SIM_ROOMS; i++)
+        rest_room(w, i);
+    for (uint32_t i = 0; i < w->config.actors; i++)
+        rest_posts(w, (int)i);
+    chi_hub_counts(w->hub, &counts);
+    if (counts.drafts || !chi_hub_idle(w->hub))
+        sim_fail(w, "the hub is not idle at rest (%llu drafts)", NUMBER(counts.drafts));
+    if (counts.clients != open)
+        sim_fail(w, "the hub counts %llu clients, %u are there", NUMBER(counts.clients), open);
+    if (sim_flog_under_way(w->flog))
+        sim_fail(w, "the log has something under way at rest");
+    if (!w->failed)
+        sim_flog_audit(w->flog);
+}
+
+void sim_check_end(struct sim_world *w)
+{
+    struct chi_hub_counts h;
+    struct chi_delivery_counts d;
+    chi_hub_counts(w->hub, &h);
+    chi_delivery_counts(w->delivery, &d);
+    if (h.clients || h.observers || h.members || h.drafts || h.sessions || h.rooms)
+        sim_fail(w,
+                 "all have gone, but the hub counts %llu clients, %llu observers, %llu members, "
+                 "%llu drafts, %llu sessions, %llu rooms",
+                 NUMBER(h.clients), NUMBER(h.observers), NUMBER(h.members), NUMBER(h.drafts),
+                 NUMBER(h.sessions), NUMBER(h.rooms));
+    if (d.window_bytes || d.held_bytes || d.behind)
+        sim_fail(w, "all have gone, but delivery holds %llu + %llu bytes, %llu are behind",
+                 NUMBER(d.window_bytes), NUMBER(d.held_bytes), NUMBER(d.behind));
+}
