@@ -47,7 +47,7 @@ struct chi_cid chi_cids_of(const struct chi_cids *cids, struct chi_span room,
                         chi_siphash(cids->secret[0], parts.data.at, parts.data.len)};
     return (struct chi_cid){
         .key = {key_half(cids->secret[0], room, &parts), key_half(cids->secret[1], room, &parts)},
-        .content = chi_siphash(cids->secret[1], said, sizeof(said)),
+        .content = (uint32_t)chi_siphash(cids->secret[1], said, sizeof(said)),
     };
 }
 
@@ -105,7 +105,7 @@ int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
     return 0;
 }
 
-void chi_cids_expire(struct chi_cids *cids, uint64_t since)
+void chi_cids_expire(struct chi_cids *cids, uint32_t since)
 {
     while (cids->count && cids->ring[cids->first].since < since) {
         chi_index_remove(&cids->index, cids->first);

@@ -7,10 +7,10 @@
 
 struct chi_cid {
     uint64_t key[2];   /* of room, user and cid; keyed hashes, so that nobody can aim at them */
-    uint64_t content;  /* the same of what was said */
     uint64_t position; /* of the first post */
     uint64_t time;     /* when that was committed, Unix ms */
-    uint64_t since;    /* the same by the monotonic clock: the wall clock may jump */
+    uint32_t since;    /* the same in seconds of the monotonic clock: the wall clock may jump */
+    uint32_t content;  /* keyed hash of what was said */
 };
 
 struct chi_cids {
@@ -31,6 +31,6 @@ const struct chi_cid *chi_cids_find(const struct chi_cids *cids, const struct ch
 /* Remembers one that is not there, no older than the last. 0 or CHATHUB_ENOMEM. */
 int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid);
 /* Forgets those whose `since` is before this. */
-void chi_cids_expire(struct chi_cids *cids, uint64_t since);
+void chi_cids_expire(struct chi_cids *cids, uint32_t since);
 
 #endif

@@ -194,7 +194,7 @@ static int commit(struct memory *m, struct room *room, struct chi_entry *draft)
             return repeat(&cid, first, draft);
         cid.position = m->last + 1;
         cid.time = m->env.ops->wall(m->env.self);
-        cid.since = m->env.ops->now(m->env.self);
+        cid.since = (uint32_t)(m->env.ops->now(m->env.self) / 1000);
         if (chi_cids_add(&m->cids, &cid))
             return CHATHUB_ELOG; /* what could not be remembered is not committed */
     }
@@ -206,7 +206,7 @@ static void cids_expire(struct memory *m)
 {
     uint64_t now = m->env.ops->now(m->env.self);
     if (now > HORIZON_MS)
-        chi_cids_expire(&m->cids, now - HORIZON_MS);
+        chi_cids_expire(&m->cids, (uint32_t)((now - HORIZON_MS) / 1000));
 }
 
 static void do_appends(struct memory *m, const struct op *ops, struct chi_log_result *results,
