@@ -35,6 +35,8 @@ struct chathub {
     struct chi_driver *driver;
     uv_timer_t *stop_timer; /* allocated by itself: it outlives a free */
     uint64_t stop_at;       /* when a stop ends whatever is still there */
+    bool told_stop;         /* the hub knows that it stops */
+    bool end_now;           /* a second stop came */
     bool said_goodbye;      /* connections were told to close */
     chathub_stop_cb stopped;
     void *stopped_arg;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/fold.h"
 #include "boundary.h"
 #include "log/log.h"
 #include "options.h"
@@ -423,6 +424,47 @@ static int make_loop(struct chathub *hub, uv_loop_t *loop)
     return chi_problem(hub, CHATHUB_EIO, "cannot make an event loop: %s", uv_strerror(error));
 }
 
+static int check_room(struct chathub *hub, const char *option, struct chi_span name)
+{
+    struct chi_buf shown = {0}, key = {0};
+    int error = chi_fold(hub->settings.ascii_names, CHI_FOLD_ROOM, name, &shown, &key);
+    if (!error && shown.len > hub->settings.max_room_name)
+        error = CHATHUB_ETOOLONG;
+    chi_buf_fini(&shown);
+    chi_buf_fini(&key);
+    if (!error || error == CHATHUB_ENOMEM)
+        return chi_plain(hub, error);
+    return chi_problem(hub, CHATHUB_EVALUE, "option %s: '%.*s' cannot be a room's name (%s)",
+                       option, (int)(name.len < 64 ? name.len : 64), name.at,
+                       chathub_strerror(error == CHATHUB_ENAME ? CHATHUB_EROOMNAME : error));
+}
+
+static int check_rooms(struct chathub *hub)
+{
+    int error = check_room(hub, "default-room", chi_span_of(hub->settings.default_room));
+    const char *at = hub->settings.rooms ? hub->settings.rooms : "";
+    while (!error && *at) {
+        size_t len = strcspn(at, ",");
+        error = check_room(hub, "rooms", (struct chi_span){at, len});
+        at += len + (at[len] == ',');
+    }
+    return error;
+}
+
+int chathub_check(struct chathub *hub)
+{
+    int error = chi_enter(hub);
+    for (uint32_t i = 0; !error && i < hub->address_count; i++)
+        if (!hub->settings.insecure && !chi_address_is_local(&hub->addresses[i]))
+            error =
+                chi_problem(hub, CHATHUB_EINSECURE,
+                            "listen %s: whoever reaches this address gets in, for nobody has to "
+                            "prove who they are; listen at localhost, or consent by the option "
+                            "insecure (chatd: --insecure)",
+                            hub->addresses[i].host);
+    return error ? error : check_rooms(hub);
+}
+
 int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
 {
     int error = chi_enter(hub);
@@ -430,7 +472,9 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
         return error;
     if (hub->state != STATE_NEW)
         return chi_plain(hub, CHATHUB_ESTARTED);
-    error = make_loop(hub, loop);
+    error = chathub_check(hub);
+    if (!error)
+        error = make_loop(hub, loop);
     if (error)
         return error;
     hub->world.loop = hub->loop;
@@ -454,27 +498,34 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
 static void on_driver_closed(void *arg)
 {
     struct chathub *hub = arg;
+    hub->driver = NULL;
     hub->state = STATE_STOPPED;
     if (hub->stopped)
         hub->stopped(hub->stopped_arg);
 }
 
+/* In-process clients hear their end here at the latest. */
 static void on_net_closed(void *arg)
 {
     struct chathub *hub = arg;
     hub->net = NULL;
-    stop_timer_close(hub);
+    chi_inproc_turn(hub->inproc);
     world_free(hub);
-    struct chi_driver *driver = hub->driver;
-    hub->driver = NULL;
-    chi_driver_close(driver, on_driver_closed, hub);
+    chi_driver_close(hub->driver, on_driver_closed, hub);
+}
+
+static void say_goodbye(struct chathub *hub)
+{
+    if (!hub->said_goodbye)
+        chi_hub_close_all(hub->hub, 1001, CHI_SPAN("server shutting down"));
+    hub->said_goodbye = true;
 }
 
 static void stop_end(struct chathub *hub)
 {
-    if (hub->state == STATE_CLOSING)
-        return;
     hub->state = STATE_CLOSING;
+    say_goodbye(hub); /* no client is left that could be sent anything by a net that is gone */
+    stop_timer_close(hub);
     chi_net_close(hub->net, on_net_closed, hub);
 }
 
@@ -488,22 +539,33 @@ static bool is_done(struct chathub *hub)
     return !counts.behind && !counts.held_bytes;
 }
 
-/* Half of the time is for what is under way, the other half for connections to close. */
+/* Between turns, never inside a callback of the host's. What in-process clients asked before the stop
+ * is heard first. Half of the time is for what is under way, the other half for connections to
+ * close. */
 static void stop_step(struct chathub *hub)
 {
     uint64_t now = uv_now(hub->loop), half = hub->settings.stop_time / 2;
-    if (!hub->said_goodbye && (is_done(hub) || now + half >= hub->stop_at)) {
-        hub->said_goodbye = true;
-        chi_hub_close_all(hub->hub, 1001, CHI_SPAN("server shutting down"));
+    if (!hub->told_stop) {
+        chi_net_stop_accepting(hub->net);
+        if (chi_inproc_waiting(hub->inproc) && !hub->end_now && now + half < hub->stop_at)
+            return;
+        hub->told_stop = true;
+        chi_hub_stop(hub->hub);
+        hub->work = true;
+        if (!hub->end_now)
+            return;
     }
-    if ((hub->said_goodbye && !chi_net_connections(hub->net)) || now >= hub->stop_at)
+    if (!hub->said_goodbye && (is_done(hub) || now + half >= hub->stop_at))
+        say_goodbye(hub);
+    bool all_gone = hub->said_goodbye && !chi_net_connections(hub->net);
+    if (all_gone || hub->end_now || now >= hub->stop_at)
         stop_end(hub);
 }
 
 static void on_stop_timer(uv_timer_t *timer)
 {
     struct chathub *hub = timer->data;
-    stop_step(hub);
+    hub->work = true; /* stop_step follows the turn */
 }
 
 int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
@@ -511,8 +573,9 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
     int error = chi_enter_running(hub);
     if (error)
         return error;
+    hub->work = true;
     if (hub->state == STATE_STOPPING) {
-        stop_end(hub);
+        hub->end_now = true;
         return 0;
     }
     hub->stop_timer = calloc(1, sizeof(*hub->stop_timer));
@@ -526,9 +589,6 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
     uv_timer_init(hub->loop, hub->stop_timer);
     hub->stop_timer->data = hub;
     uv_timer_start(hub->stop_timer, on_stop_timer, 10, 10);
-    chi_net_stop_accepting(hub->net);
-    chi_hub_stop(hub->hub);
-    hub->work = true;
     return 0;
 }
 
@@ -608,7 +668,10 @@ int chathub_timeout(const struct chathub *hub)
 
 int chathub_wake(struct chathub *hub)
 {
-    if (!hub || !hub->driver)
+    int error = chi_enter(hub);
+    if (error)
+        return error;
+    if (!hub->driver)
         return CHATHUB_ESTOPPED;
     chi_driver_wake(hub->driver);
     return 0;

@@ -16,6 +16,8 @@ static struct chi_span span(const char *text, size_t len)
 
 static int inproc_request(struct chathub *hub, uint64_t client, const struct chi_request *request)
 {
+    if (hub->state != STATE_RUNNING)
+        return chi_plain(hub, CHATHUB_ESTOPPED);
     return chi_plain(hub, chi_inproc_request(hub->inproc, client, request));
 }
 
@@ -27,13 +29,16 @@ int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, v
         return error;
     if (!cb || !client)
         return chi_plain(hub, CHATHUB_EINVAL);
-    error = chi_inproc_open(hub->inproc, cb, arg, client);
+    uint64_t id;
+    error = chi_inproc_open(hub->inproc, cb, arg, &id);
     if (error)
         return chi_plain(hub, error);
     struct chi_request hello = {.type = CHI_REQUEST_HELLO, .name = chi_span_of(name)};
-    error = inproc_request(hub, *client, &hello);
+    error = inproc_request(hub, id, &hello);
     if (error)
-        chi_inproc_close(hub->inproc, *client);
+        chi_inproc_abort(hub->inproc, id);
+    else
+        *client = id;
     return error;
 }
 

@@ -128,6 +128,10 @@ static const struct option options[] = {
         "Bytes of one room that the memory log keeps."),
     ROW("log-total-bytes", log_total_bytes, SIZE, "256m", KIB, 1024 * GIB, LIVE, RARE,
         "Bytes of all rooms that the memory log keeps; the longest unused lose theirs first."),
+    ROW("cid-horizon", cid_horizon, TIME, "1m", SECOND, DAY, LIVE, RARE,
+        "How long a post's cid is remembered, so that posting it twice is posting it once."),
+    ROW("max-cids", max_cids, NUMBER, "1000000", 1, 100000000, LIVE, RARE,
+        "Cids remembered at once; beyond, posts with a cid are refused for a moment."),
     ROW("log-age", log_age, TIME, "1d", 0, 36500 * DAY, LIVE, COMMON,
         "How long the memory log keeps an entry; 0: as long as the other bounds let it."),
 #undef GROUP
@@ -458,6 +462,46 @@ static bool text_fits(const struct option *option, struct chi_span value)
     return !value.len || !memchr(value.at, '\n', value.len);
 }
 
+/* "scheme://host" or "scheme://host:port": what browsers send, and nothing else (RFC 6454, 6.2). */
+static bool is_origin(struct chi_span text)
+{
+    const char *scheme_end = text.len ? memchr(text.at, ':', text.len) : NULL;
+    size_t scheme = scheme_end ? (size_t)(scheme_end - text.at) : 0;
+    if (!scheme || text.len < scheme + 4 || memcmp(scheme_end, "://", 3) != 0)
+        return false;
+    struct chi_span host = {scheme_end + 3, text.len - scheme - 3};
+    if (memchr(host.at, '/', host.len) || memchr(host.at, '*', host.len) || host.at[0] == ':')
+        return false;
+    const char *bracket = host.at[0] == '[' ? memchr(host.at, ']', host.len) : host.at;
+    if (!bracket)
+        return false;
+    const char *colon = memchr(bracket, ':', host.len - (size_t)(bracket - host.at));
+    if (!colon)
+        return true;
+    struct chi_span port = {colon + 1, host.len - (size_t)(colon + 1 - host.at)};
+    uint64_t number;
+    return chi_parse_u64(port, 1, 65535, &number);
+}
+
+static int check_origins(const char *value, struct problem problem)
+{
+    while (*value) {
+        size_t len = strcspn(value, ",");
+        struct chi_span item = {value, len};
+        while (item.len && *item.at == ' ')
+            item.at++, item.len--;
+        while (item.len && item.at[item.len - 1] == ' ')
+            item.len--;
+        if (!is_origin(item))
+            return fail(problem, CHATHUB_EVALUE,
+                        "option origins: '%.*s' is no origin; write SCHEME://HOST or "
+                        "SCHEME://HOST:PORT, such as https://chat.example.org",
+                        (int)(item.len < 64 ? item.len : 64), item.at);
+        value += len + (value[len] == ',');
+    }
+    return 0;
+}
+
 static int set_text(struct chi_settings *settings, const struct option *option, const char *value,
                     struct problem problem)
 {
@@ -466,6 +510,11 @@ static int set_text(struct chi_settings *settings, const struct option *option, 
     if (option->offset == offsetof(struct chi_settings, log) && strcmp(value, "memory") != 0)
         return fail(problem, CHATHUB_EVALUE, "option log: there is no log '%.64s'; it takes memory",
                     value);
+    if (option->offset == offsetof(struct chi_settings, origins)) {
+        int error = check_origins(value, problem);
+        if (error)
+            return error;
+    }
     if (store_text(settings, option, chi_span_of(value)))
         return fail(problem, CHATHUB_ENOMEM, "option %s: %s", option->name,
                     chathub_strerror(CHATHUB_ENOMEM));

@@ -63,7 +63,9 @@ struct chi_settings {
     uint32_t log_entries;     /* of one room */
     uint64_t log_bytes;       /* of one room */
     uint64_t log_total_bytes; /* of all rooms; the longest unused lose theirs first */
-    uint64_t log_age;         /* 0: no bound */
+    uint32_t cid_horizon;     /* how long a cid is remembered; … */
+    uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused */
+    uint64_t log_age;  /* 0: no bound */
 
     /* net */
     uint32_t observe_delay;      /* a silent connection observes after it; 0: never */

@@ -39,6 +39,7 @@ struct gather {
     struct piece pieces[MAX_PIECES];
     uint32_t count;
     size_t total; /* bytes of all pieces */
+    bool paged;   /* it came from a page of the log, in part */
     bool left;    /* something was left for another visit */
 };
 
@@ -131,6 +132,7 @@ static uint64_t gather_page(struct gather *g, uint32_t number, struct chi_cursor
         member->flags |= CHI_CURSOR_WAITS;
         return at;
     }
+    g->paged = true;
     if (!page->count)
         return gather_gap(g, room, member, at, page->to);
     if (at < page->entries[0]->prev)
@@ -358,6 +360,7 @@ void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client)
     g.count = 0;
     g.total = 0;
     g.left = false;
+    g.paged = false;
     gather_all(&g);
     if (client->flags & CHI_RECEIVER_FAILED)
         return;
@@ -371,7 +374,8 @@ void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client)
         if (taken >= 0)
             settle(&g, (size_t)taken);
     }
-    leave_pages(&g);
+    if (g.paged)
+        leave_pages(&g);
     chi_receiver_held_less(d, client);
     if (g.left)
         chi_receiver_ready(d, client);
@@ -408,8 +412,8 @@ static void batch_settle(struct chi_delivery *d, struct batch *b, uint32_t index
         entries_taken(d, client, member, b->segment, b->first, b->end, (size_t)taken);
     }
     cursor_move(member, member->position, b->room);
-    if (member->position < b->room->top)
-        b->room->again = true;
+    if (member->position < b->room->top && !(client->flags & CHI_RECEIVER_BLOCKED))
+        b->room->again = true; /* who is blocked is pumped when it can take more */
 }
 
 static void batch_send(struct chi_delivery *d, struct batch *b)

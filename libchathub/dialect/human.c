@@ -194,6 +194,30 @@ static void add_clean(struct chi_buf *out, struct chi_span text)
     }
 }
 
+/* A name of a user or room. One that could pass for more than a name (a sender with his text, the
+ * end of a list) stands in quotes. */
+static void add_name(struct chi_buf *out, struct chi_span name)
+{
+    bool doubtful = false;
+    for (size_t i = 0; i < name.len; i++)
+        doubtful |= name.at[i] && strchr(":,[]()\"*!#", name.at[i]) != NULL;
+    if (!doubtful) {
+        add_clean(out, name);
+        return;
+    }
+    ADD(out, "\"");
+    for (size_t i = 0, run; i < name.len; i += run) {
+        const char *quote = memchr(name.at + i, '"', name.len - i);
+        run = quote ? (size_t)(quote - name.at) - i : name.len - i;
+        add_clean(out, (struct chi_span){name.at + i, run});
+        if (quote) {
+            ADD(out, "\\\"");
+            run++;
+        }
+    }
+    ADD(out, "\"");
+}
+
 /* Lines within one frame; the framing ends the last one. */
 static void next_line(struct chi_buf *out, size_t start)
 {
@@ -208,13 +232,13 @@ static void human_encode_entry(struct chi_buf *out, struct chi_span room,
         return;
     struct chi_entry_parts parts = chi_entry_read(entry);
     ADD(out, "[");
-    add_clean(out, room);
+    add_name(out, room);
     ADD(out, "] ");
     if (!parts.sender.len) {
         ADD(out, "(removed)");
         return;
     }
-    add_clean(out, parts.sender);
+    add_name(out, parts.sender);
     ADD(out, ": ");
     add_clean(out, parts.content);
 }
@@ -224,7 +248,7 @@ static void add_names(struct chi_buf *out, const struct chi_present *list, uint3
     for (uint32_t i = 0; i < count && i < NAMES_MAX; i++) {
         if (i > 0)
             ADD(out, ", ");
-        add_clean(out, list[i].name);
+        add_name(out, list[i].name);
         if (list[i].status.len) {
             ADD(out, " (");
             add_clean(out, list[i].status);
@@ -242,7 +266,7 @@ static void add_names(struct chi_buf *out, const struct chi_present *list, uint3
 static void add_room_people(struct chi_buf *out, struct chi_span room, uint64_t count,
                             const struct chi_present *list, uint32_t listed)
 {
-    add_clean(out, room);
+    add_name(out, room);
     ADD(out, " (");
     chi_buf_add_u64(out, count);
     ADD(out, " here");
@@ -257,7 +281,7 @@ static void add_welcome(struct chi_buf *out, const struct chi_reply *reply)
 {
     if (reply->name.len) {
         chi_buf_add_text(out, reply->renamed ? "* you are now " : "* you are ");
-        add_clean(out, reply->name);
+        add_name(out, reply->name);
     } else {
         ADD(out, "* welcome; choose a name with /nick NAME");
     }
@@ -268,7 +292,7 @@ static void add_welcome(struct chi_buf *out, const struct chi_reply *reply)
 static void add_left(struct chi_buf *out, const struct chi_reply *reply)
 {
     ADD(out, "* you left ");
-    add_clean(out, reply->room);
+    add_name(out, reply->room);
     if (reply->message.len) {
         ADD(out, ": ");
         add_clean(out, reply->message);
@@ -278,7 +302,7 @@ static void add_left(struct chi_buf *out, const struct chi_reply *reply)
 static void add_history(struct chi_buf *out, const struct chi_reply *reply)
 {
     chi_buf_add_text(out, reply->entry_count ? "* history of " : "* nothing is kept of ");
-    add_clean(out, reply->room);
+    add_name(out, reply->room);
     for (uint32_t i = 0; i < reply->entry_count; i++) {
         if (reply->entries[i]->type != CHI_ENTRY_CHAT)
             continue;
@@ -338,7 +362,7 @@ static void human_encode_reply(struct chi_buf *out, const struct chi_reply *repl
         break;
     case CHI_REPLY_GAP:
         ADD(out, "* some messages of ");
-        add_clean(out, reply->room);
+        add_name(out, reply->room);
         ADD(out, " are no longer kept");
         break;
     case CHI_REPLY_BYE:
@@ -373,9 +397,9 @@ static void add_renamed(struct chi_buf *out, size_t start, const struct chi_sign
     for (uint32_t i = 0; i < signal->renamed_count && i < NAMES_MAX; i++) {
         next_line(out, start);
         ADD(out, "* ");
-        add_clean(out, signal->renamed[i].was);
+        add_name(out, signal->renamed[i].was);
         ADD(out, " is now ");
-        add_clean(out, signal->renamed[i].name);
+        add_name(out, signal->renamed[i].name);
     }
 }
 
@@ -401,7 +425,7 @@ static void human_encode_signal(struct chi_buf *out, const struct chi_signal *si
     if (signal->type != CHI_SIGNAL_STATUS)
         return;
     ADD(out, "* ");
-    add_clean(out, signal->who.name);
+    add_name(out, signal->who.name);
     chi_buf_add_text(out, signal->who.status.len ? " is now: " : " has no status any more");
     add_clean(out, signal->who.status);
 }

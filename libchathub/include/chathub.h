@@ -159,6 +159,11 @@ CHATHUB_API void chathub_free(struct chathub *hub);
  * call. */
 CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
+/* Whether start would refuse these settings, without opening anything: addresses beyond this machine
+ * without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none (CHATHUB_EVALUE).
+ * Problem says which option it is, and what to do. */
+CHATHUB_API int chathub_check(struct chathub *hub);
+
 /* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
  * NULL: on a loop of the hub's own, driven by chathub_step or chathub_run. Opens the log and the
  * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). On an error
@@ -251,7 +256,7 @@ CHATHUB_API int chathub_listener(const struct chathub *hub, uint32_t index, char
 
 /* Serves `bytes` by GET and HEAD at exactly `path` on every WebSocket listener (a path that ends
  * in / is not a prefix). `type` is its Content-Type. The bytes are not copied: they stay valid
- * until the hub is freed. HTML is sent with a Content-Security-Policy that allows nothing
+ * until the hub is freed. It is sent with a Content-Security-Policy that allows nothing
  * foreign. Replaces an earlier asset. CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char *type,
                               const void *bytes, size_t len);
@@ -400,7 +405,8 @@ CHATHUB_API int chathub_post(struct chathub *hub, uint64_t client, const char *r
 /* Any request of the native protocol, as its JSON text. CHATHUB_EJSON and the like if it cannot
  * be understood. */
 CHATHUB_API int chathub_request(struct chathub *hub, uint64_t client, const char *json, size_t len);
-/* The client leaves: CLOSED is its last event. CHATHUB_EGONE. */
+/* The client leaves once its requests were heard: CLOSED is its last event. What it posted last is
+ * committed as ever, but its ack may not come any more. CHATHUB_EGONE. */
 CHATHUB_API int chathub_close(struct chathub *hub, uint64_t client);
 
 /* ----------------------------------------------------------------------------------- statistics */

@@ -16,15 +16,11 @@
 #include "util/list.h"
 #include "util/map.h"
 
-/* A cid is remembered for so long; where that would take more than CIDS_MAX, appends are refused
- * for a moment. */
-#define HORIZON_MS 60000u
-#define CIDS_MAX   1000000u
 /* Between two looks for entries that are too old. */
 #define SWEEP_MS 60000u
 
 struct room {
-    struct chi_link lru;        /* among all rooms, the longest without an append first */
+    struct chi_link lru;        /* in memory->lru or memory->empty */
     struct chi_entry **entries; /* owned ring of `cap` places, a reference in each in use */
     char *key;                  /* owned */
     size_t key_len;
@@ -59,14 +55,15 @@ struct memory {
     struct chi_env env;
     struct chi_log_up up;
     struct chi_map *rooms; /* by key */
-    struct chi_cids cids;  /* of the last HORIZON_MS */
-    struct chi_link lru;
-    struct ops queue;   /* to be done */
-    struct ops doing;   /* being done */
-    uint64_t last;      /* newest position of all */
-    uint64_t forgotten; /* top of all rooms that were forgotten */
-    uint64_t bytes;     /* of all entries */
-    uint64_t swept;     /* when old entries were looked for */
+    struct chi_cids cids;  /* of the last settings->cid_horizon */
+    struct chi_link lru;   /* rooms with entries, the longest without an append first */
+    struct chi_link empty; /* rooms without */
+    struct ops queue;      /* to be done */
+    struct ops doing;      /* being done */
+    uint64_t last;         /* newest position of all */
+    uint64_t forgotten;    /* top of all rooms that were forgotten */
+    uint64_t bytes;        /* of all entries */
+    uint64_t swept;        /* when old entries were looked for */
     char epoch[CHI_EPOCH_LEN + 1];
 };
 
@@ -86,6 +83,10 @@ static void drop_oldest(struct memory *m, struct room *room)
     room->bytes -= size;
     m->bytes -= size;
     chi_entry_unref(entry);
+    if (!room->count) {
+        chi_list_remove(&room->lru);
+        chi_list_append(&m->empty, &room->lru);
+    }
 }
 
 static void trim_room(struct memory *m, struct room *room)
@@ -111,21 +112,15 @@ static void room_free(struct memory *m, struct room *room)
 /* The rooms that were silent longest lose their oldest entries first. */
 static void trim_total(struct memory *m)
 {
-    struct chi_link *link = m->lru.next;
-    while (m->bytes > m->settings->log_total_bytes && link != &m->lru) {
-        struct room *room = CHI_CONTAINER(link, struct room, lru);
-        if (room->count)
-            drop_oldest(m, room);
-        else
-            link = link->next;
-    }
+    while (m->bytes > m->settings->log_total_bytes && !chi_list_empty(&m->lru))
+        drop_oldest(m, CHI_CONTAINER(m->lru.next, struct room, lru));
 }
 
 /* Closed rooms beyond the bound are forgotten whole, so that names do not gather without end. */
-static void forget_rooms(struct memory *m)
+static void forget_closed(struct memory *m, struct chi_link *list)
 {
-    struct chi_link *link = m->lru.next;
-    while (chi_map_count(m->rooms) > m->settings->max_rooms && link != &m->lru) {
+    struct chi_link *link = list->next;
+    while (chi_map_count(m->rooms) > m->settings->max_rooms && link != list) {
         struct room *room = CHI_CONTAINER(link, struct room, lru);
         link = link->next;
         if (room->open || room->queued)
@@ -205,8 +200,9 @@ static int commit(struct memory *m, struct room *room, struct chi_entry *draft)
 static void cids_expire(struct memory *m)
 {
     uint64_t now = m->env.ops->now(m->env.self);
-    if (now > HORIZON_MS)
-        chi_cids_expire(&m->cids, (uint32_t)((now - HORIZON_MS) / 1000));
+    uint32_t horizon = m->settings->cid_horizon;
+    if (now > horizon)
+        chi_cids_expire(&m->cids, (uint32_t)((now - horizon) / 1000));
 }
 
 static void do_appends(struct memory *m, const struct op *ops, struct chi_log_result *results,
@@ -332,13 +328,13 @@ static bool holds(struct chi_log *log, struct chi_span its_epoch, uint64_t posit
 
 static uint64_t horizon(struct chi_log *log)
 {
-    (void)log;
-    return HORIZON_MS;
+    return of(log)->settings->cid_horizon;
 }
 
 static struct room *room_new(struct memory *m, struct chi_span key)
 {
-    forget_rooms(m);
+    forget_closed(m, &m->empty);
+    forget_closed(m, &m->lru);
     struct room *room = calloc(1, sizeof(*room));
     char *copy = room ? chi_span_dup(key) : NULL;
     if (!copy || chi_map_put(m->rooms, key.at, key.len, room)) {
@@ -349,7 +345,7 @@ static struct room *room_new(struct memory *m, struct chi_span key)
     room->key = copy;
     room->key_len = key.len;
     room->top = m->forgotten;
-    chi_list_append(&m->lru, &room->lru);
+    chi_list_append(&m->empty, &room->lru);
     return room;
 }
 
@@ -378,7 +374,7 @@ static int append(struct chi_log *log, void *handle, struct chi_entry *draft, vo
 {
     struct memory *m = of(log);
     cids_expire(m);
-    if (draft->cid_len && m->cids.count >= CIDS_MAX)
+    if (draft->cid_len && m->cids.count >= m->settings->max_cids)
         return CHATHUB_EAGAIN;
     struct op *op = queue_op(m, handle);
     if (!op)
@@ -435,8 +431,10 @@ static void sweep(struct memory *m)
         return;
     m->swept = now;
     cids_expire(m);
-    for (struct chi_link *link = m->lru.next; link != &m->lru; link = link->next)
+    for (struct chi_link *link = m->lru.next, *next; link != &m->lru; link = next) {
+        next = link->next;
         trim_room(m, CHI_CONTAINER(link, struct room, lru));
+    }
 }
 
 static void poll(struct chi_log *log)
@@ -476,6 +474,8 @@ static void free_log(struct chi_log *log)
         chi_entry_unref(m->queue.at[i].draft);
     while (!chi_list_empty(&m->lru))
         room_free(m, CHI_CONTAINER(m->lru.next, struct room, lru));
+    while (!chi_list_empty(&m->empty))
+        room_free(m, CHI_CONTAINER(m->empty.next, struct room, lru));
     chi_cids_fini(&m->cids);
     chi_map_free(m->rooms);
     free(m->queue.at);
@@ -503,6 +503,7 @@ int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
     m->settings = settings;
     m->env = env;
     chi_list_init(&m->lru);
+    chi_list_init(&m->empty);
     m->rooms = chi_map_new(secret);
     chi_cids_init(&m->cids, secret + 16);
     m->swept = env.ops->now(env.self);

@@ -139,6 +139,8 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
 {
     driver->done = done;
     driver->done_arg = arg;
+    if (uv_is_closing((uv_handle_t *)&driver->prepare))
+        return;
     uv_close((uv_handle_t *)&driver->prepare, on_closed);
     uv_close((uv_handle_t *)&driver->check, on_closed);
     uv_close((uv_handle_t *)&driver->idle, on_closed);
@@ -148,7 +150,8 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
 
 void chi_driver_wake(struct chi_driver *driver)
 {
-    uv_async_send(&driver->async);
+    if (!uv_is_closing((uv_handle_t *)&driver->async))
+        uv_async_send(&driver->async);
 }
 
 bool chi_driver_busy(const struct chi_driver *driver)

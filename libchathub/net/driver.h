@@ -25,7 +25,7 @@ struct chi_driver_parts {
  * from now on. */
 int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out);
 /* Nothing is run any more; frees itself when the loop has closed its handles, and calls `done`
- * (may be NULL) then. */
+ * (may be NULL) then. Called again before that, it only replaces `done`. */
 void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg);
 /* From any thread. */
 void chi_driver_wake(struct chi_driver *driver);

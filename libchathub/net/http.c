@@ -270,10 +270,7 @@ static void add_head(struct chi_conn *conn, struct chi_buf *out, const struct an
     chi_buf_add_text(
         out,
         "\r\nConnection: close\r\nCache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
-        "Referrer-Policy: no-referrer\r\n");
-    if (chi_span_same((struct chi_span){answer->type, strnlen(answer->type, 9)},
-                      CHI_SPAN("text/html")))
-        chi_buf_add_text(out, CSP);
+        "Referrer-Policy: no-referrer\r\n" CSP); /* SVG and XML can hold scripts as well */
     if (answer->extra)
         chi_buf_add_text(out, answer->extra);
     chi_buf_add_text(out, "\r\n");

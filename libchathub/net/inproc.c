@@ -43,6 +43,7 @@ struct chi_inproc {
     struct chi_transport transport;
     struct guest **guests; /* by conn; NULL: free */
     uint32_t count;        /* places */
+    uint32_t unheard;      /* requests in all inboxes */
     uint32_t lowest;       /* no place below it is free */
     struct chi_map *by_id;
     struct chi_link due; /* guests with something for a turn */
@@ -62,6 +63,7 @@ static void guest_free(struct chi_inproc *inproc, struct guest *guest)
         struct message *message = CHI_CONTAINER(link, struct message, link);
         free(message->request);
         free(message);
+        inproc->unheard--;
     }
     chi_map_remove(inproc->by_id, &guest->id, sizeof(guest->id));
     chi_list_remove(&guest->link);
@@ -138,14 +140,13 @@ static int error_of_close(int code)
     }
 }
 
-/* Tells the end of a guest and forgets it. */
-static void guest_end(struct chi_inproc *inproc, struct guest *guest)
+static void tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t type, int code)
 {
     struct chathub_event event = {
         .size = sizeof(event),
-        .type = CHATHUB_EVENT_CLOSED,
+        .type = type,
         .client = guest->id,
-        .code = error_of_close(guest->code),
+        .code = code,
         .room = "",
         .sender = "",
         .sender_id = "",
@@ -156,10 +157,19 @@ static void guest_end(struct chi_inproc *inproc, struct guest *guest)
         .ref = "",
         .json = "",
     };
-    event.message = event.code ? chathub_strerror(event.code) : "";
+    event.message = code ? chathub_strerror(code) : "";
+    guest->cb(inproc->owner, &event, guest->arg);
+}
+
+/* Tells the end of a guest, its unheard requests before, and forgets it. */
+static void guest_end(struct chi_inproc *inproc, struct guest *guest)
+{
+    int code = error_of_close(guest->code);
     if (!guest->rest.failed)
         tell_records(inproc, guest, guest->rest.at, guest->rest.len);
-    guest->cb(inproc->owner, &event, guest->arg);
+    for (uint32_t i = 0; i < guest->waiting; i++)
+        tell_code(inproc, guest, CHATHUB_EVENT_ERROR, code ? code : CHATHUB_EGONE);
+    tell_code(inproc, guest, CHATHUB_EVENT_CLOSED, code);
     guest_free(inproc, guest);
 }
 
@@ -169,15 +179,14 @@ static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
     while (!guest->closed && !guest->paused && (link = chi_list_take(&guest->inbox))) {
         struct message *message = CHI_CONTAINER(link, struct message, link);
         guest->waiting--;
+        inproc->unheard--;
         enum chi_next next = chi_hub_request(inproc->hub, guest->id, message->request);
         free(message->request);
         free(message);
         guest->paused |= next == CHI_NEXT_WAIT;
     }
     if (!guest->closed && guest->leaving && !guest->waiting) {
-        chi_hub_client_closed(inproc->hub, guest->id, "left");
-        guest->closed = true;
-        guest->code = 1000;
+        chi_hub_close_client(inproc->hub, guest->id, 1000, CHI_SPAN("left"));
     }
     if (guest->closed)
         guest_end(inproc, guest);
@@ -299,6 +308,11 @@ static struct guest *guest_find(struct chi_inproc *inproc, uint64_t id)
     return guest && !guest->closed && !guest->leaving ? guest : NULL;
 }
 
+bool chi_inproc_waiting(const struct chi_inproc *inproc)
+{
+    return inproc->unheard > 0;
+}
+
 int chi_inproc_request(struct chi_inproc *inproc, uint64_t id, const struct chi_request *request)
 {
     struct guest *guest = guest_find(inproc, id);
@@ -315,8 +329,18 @@ int chi_inproc_request(struct chi_inproc *inproc, uint64_t id, const struct chi_
     }
     chi_list_append(&guest->inbox, &message->link);
     guest->waiting++;
+    inproc->unheard++;
     guest_due(inproc, guest);
     return 0;
+}
+
+void chi_inproc_abort(struct chi_inproc *inproc, uint64_t id)
+{
+    struct guest *guest = guest_find(inproc, id);
+    if (!guest)
+        return;
+    chi_hub_client_closed(inproc->hub, id, "no memory");
+    guest_free(inproc, guest);
 }
 
 int chi_inproc_close(struct chi_inproc *inproc, uint64_t id)

@@ -119,6 +119,9 @@ static int listen_on(const union socket_address *at, socklen_t len, uint32_t bac
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (at->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (at->any.sa_family ==
+        AF_UNIX) /* what its file will have; the umask is the whole process's */
+        fchmod(fd, 0600);
     if (bind(fd, &at->any, len) == 0 && listen(fd, (int)backlog) == 0)
         return fd;
     int error = errno;
@@ -198,11 +201,9 @@ static int bind_unix(struct chi_listener *listener, uint32_t backlog)
     memset(&at, 0, sizeof(at));
     at.un.sun_family = AF_UNIX;
     memcpy(at.un.sun_path, listener->address.host, sizeof(at.un.sun_path));
-    mode_t mask = umask(077);
     fd = listen_on(&at, sizeof(at.un), backlog);
     if (fd == -EADDRINUSE && is_stale(&at) && unlink(at.un.sun_path) == 0)
         fd = listen_on(&at, sizeof(at.un), backlog);
-    umask(mask);
     if (fd < 0)
         return fd;
     listener->fds[0] = fd;
@@ -287,6 +288,14 @@ void chi_listener_close_all(struct chi_net *net)
     net->accepting = false;
 }
 
+/* Connections that the hub does not know (handshakes, answers, goodbyes) are bounded, too. */
+static bool is_full(const struct chi_net *net)
+{
+    const struct chi_settings *settings = net->parts.settings;
+    return net->mute >= settings->max_handshakes ||
+           net->count >= (uint64_t)settings->max_clients + settings->max_handshakes;
+}
+
 static void watch(struct chi_net *net, bool on)
 {
     if (net->accepting == on)
@@ -300,7 +309,7 @@ static void watch(struct chi_net *net, bool on)
 
 void chi_listener_resume(struct chi_net *net)
 {
-    if (net->accepting || net->stopped || net->mute >= net->parts.settings->max_handshakes)
+    if (net->accepting || net->stopped || is_full(net))
         return;
     if (net->parts.env.ops->now(net->parts.env.self) >= net->accept_again)
         watch(net, true);
@@ -392,7 +401,7 @@ void chi_listener_ready(struct chi_net *net, uint32_t index, int which)
 
     for (int i = 0; i < CHI_ACCEPT_BATCH && listener && listener->fds[which] >= 0 && net->accepting;
          i++) {
-        if (net->mute >= net->parts.settings->max_handshakes) {
+        if (is_full(net)) {
             watch(net, false);
             return;
         }

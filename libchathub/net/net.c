@@ -181,11 +181,11 @@ void chi_net_close(struct chi_net *net, void (*done)(void *arg), void *arg)
     uv_handle_t *handles[] = {(uv_handle_t *)&net->poll, (uv_handle_t *)&net->sweep,
                               (uv_handle_t *)&net->fine, (uv_handle_t *)&net->soon};
 
+    net->done = done;
+    net->done_arg = arg;
     if (net->closing)
         return;
     net->closing = net->stopped = true;
-    net->done = done;
-    net->done_arg = arg;
     chi_listener_close_all(net);
     for (uint32_t i = 0; i < net->top; i++)
         if (net->conns[i])

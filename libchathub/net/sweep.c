@@ -71,6 +71,19 @@ static void judge_client(struct chi_conn *conn, uint32_t now)
     }
 }
 
+/* A download may take its time while it goes on; a goodbye may not. */
+static void judge_closing(struct chi_conn *conn, uint32_t now)
+{
+    const struct chi_net *net = conn->net;
+    bool goes_on = conn->http && conn->out &&
+                   age(now, net->hot[conn->number].last_out) < net->parts.settings->stall_time;
+
+    if (goes_on)
+        conn->due = now + net->parts.settings->close_time;
+    else if (chi_net_past(now, conn->due))
+        chi_conn_end(conn, conn->http && conn->out ? "slow" : "did not close in time");
+}
+
 void chi_sweep_all(struct chi_net *net)
 {
     uint32_t now = chi_net_now(net);
@@ -87,8 +100,7 @@ void chi_sweep_all(struct chi_net *net)
             chi_conn_later(conn);
         }
         if (conn->phase == CHI_PHASE_CLOSING) {
-            if (chi_net_past(now, conn->due))
-                chi_conn_end(conn, "did not close in time");
+            judge_closing(conn, now);
         } else if (conn->client) {
             judge_client(conn, now);
         }

@@ -147,6 +147,8 @@ static void setup(void)
     w.now = 1000000;
     w.seed = 42;
     w.settings.log_entries = 1000;
+    w.settings.cid_horizon = 60000;
+    w.settings.max_cids = 100000;
     w.settings.log_bytes = w.settings.log_total_bytes = 1 << 30;
     w.settings.max_rooms = 100;
     w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});

@@ -234,6 +234,22 @@ START_TEST(beyond_this_machine_only_with_consent)
     ck_assert_int_eq(chathub_listen(hub, "tcp://0.0.0.0:0"), 0);
     ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_EINSECURE);
     ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "insecure"));
+    ck_assert_int_eq(chathub_check(hub), CHATHUB_EINSECURE);
+    ck_assert_int_eq(chathub_set(hub, "insecure", "yes"), 0);
+    ck_assert_int_eq(chathub_check(hub), 0);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(rooms_that_cannot_be_are_told_by_option_and_name)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_set(hub, "rooms", "tea, a\tb"), 0);
+    ck_assert_int_eq(chathub_check(hub), CHATHUB_EVALUE);
+    ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "rooms"));
+    ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_EVALUE);
+    ck_assert_int_eq(chathub_set(hub, "rooms", "tea, garden"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
     chathub_free(hub);
 }
 END_TEST
@@ -279,6 +295,108 @@ START_TEST(a_second_stop_ends_at_once)
     ck_assert_int_eq(stopped, 1);
     chathub_free(hub);
     ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
+static void stop_on_welcome(struct chathub *hub, const struct chathub_event *event, void *arg)
+{
+    on_event(hub, event, arg);
+    if (event->type == CHATHUB_EVENT_WELCOME)
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+    ck_assert_uint_eq(event->json_len, strlen(event->json)); /* still there after the call */
+}
+
+START_TEST(stopping_inside_an_event_is_no_harm)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id;
+    ck_assert_int_eq(chathub_client(hub, "alice", stop_on_welcome, &heard, &id), 0);
+    ck_assert_int_eq(chathub_run(hub), 0);
+    ck_assert_uint_eq(heard.types[heard.count - 1], CHATHUB_EVENT_CLOSED);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(what_was_asked_before_a_stop_is_done)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    chathub_join(hub, id, NULL, CHATHUB_START_NOW, 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(chathub_post(hub, id, NULL, "last words", CHATHUB_NUL, NULL), 0);
+    ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+    ck_assert_int_eq(chathub_run(hub), 0);
+    int shown = 0;
+    for (uint32_t i = 0; i < heard.count; i++)
+        shown += heard.types[i] == CHATHUB_EVENT_MESSAGE;
+    ck_assert_int_eq(shown, 3);
+    ck_assert_uint_eq(heard.types[heard.count - 1], CHATHUB_EVENT_CLOSED);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(closing_a_client_keeps_its_answers)
+{
+    struct chathub *hub = hub_started();
+    struct heard heard = {0};
+    uint64_t id = client(hub, "alice", &heard);
+    ck_assert_int_eq(chathub_request(hub, id, "{\"type\":\"ping\"}", CHATHUB_NUL), 0);
+    ck_assert_int_eq(chathub_close(hub, id), 0);
+    until(hub, &heard, CHATHUB_EVENT_CLOSED, NULL);
+    ck_assert(has(&heard, CHATHUB_EVENT_PONG, NULL));
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(free_in_the_middle_of_a_stop_is_no_harm)
+{
+    for (int steps = 0; steps < 6; steps++) {
+        uv_loop_t loop;
+        struct heard heard = {0};
+        uv_loop_init(&loop);
+        struct chathub *hub = hub_new();
+        chathub_listen(hub, "ws://127.0.0.1:0/ws");
+        ck_assert_int_eq(chathub_start(hub, &loop), 0);
+        client(hub, "alice", &heard);
+        uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+        for (int i = 0; i < steps; i++)
+            uv_run(&loop, UV_RUN_NOWAIT);
+        chathub_free(hub);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        ck_assert_int_eq(uv_loop_close(&loop), 0);
+    }
+}
+END_TEST
+
+START_TEST(free_in_the_middle_of_a_stop_on_its_own_loop_is_no_harm)
+{
+    for (int steps = 0; steps < 4; steps++) {
+        struct chathub *hub = hub_started();
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+        ck_assert_int_eq(chathub_stop(hub, NULL, NULL), 0);
+        for (int i = 0; i < steps; i++)
+            chathub_step(hub, 0);
+        chathub_free(hub);
+    }
+}
+END_TEST
+
+START_TEST(when_a_stop_is_done_the_loop_can_be_closed)
+{
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_start(hub, &loop), 0);
+    int done = 0;
+    ck_assert_int_eq(chathub_stop(hub, count, &done), 0);
+    while (!done)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    chathub_free(hub);
 }
 END_TEST
 
@@ -435,8 +553,15 @@ int main(void)
     tcase_add_test(tc, a_decision_that_never_comes_is_no);
     tcase_add_test(tc, a_port_in_use_is_told_and_nothing_stays_open);
     tcase_add_test(tc, beyond_this_machine_only_with_consent);
+    tcase_add_test(tc, rooms_that_cannot_be_are_told_by_option_and_name);
     tcase_add_test(tc, on_a_hosts_loop_stop_leaves_it_clean);
     tcase_add_test(tc, a_second_stop_ends_at_once);
+    tcase_add_test(tc, stopping_inside_an_event_is_no_harm);
+    tcase_add_test(tc, what_was_asked_before_a_stop_is_done);
+    tcase_add_test(tc, closing_a_client_keeps_its_answers);
+    tcase_add_test(tc, free_in_the_middle_of_a_stop_is_no_harm);
+    tcase_add_test(tc, free_in_the_middle_of_a_stop_on_its_own_loop_is_no_harm);
+    tcase_add_test(tc, when_a_stop_is_done_the_loop_can_be_closed);
     tcase_add_test(tc, free_without_stop_leaves_only_closing_handles);
     tcase_add_test(tc, a_foreign_loop_can_step_it);
     tcase_add_test(tc, two_hubs_share_nothing);
