@@ -28,6 +28,12 @@ apt_get() {
     fi
 }
 
+# tell_missing PACKAGE…: what to do for a person who may become root.
+tell_missing() {
+    echo "Some packages are missing. Run this as root, then start again:" >&2
+    echo "  apt-get update && apt-get install -y --no-install-recommends $*" >&2
+}
+
 # install_missing PACKAGE…
 install_missing() {
     local package missing=()
@@ -43,16 +49,16 @@ install_missing() {
         return 1
     fi
     if [[ $(id -u) != 0 ]] && ! command -v sudo >/dev/null; then
-        echo "Some packages are missing. Run this as root, then start again:" >&2
-        echo "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+        tell_missing "${missing[@]}"
         return 1
     fi
     echo "Installing: ${missing[*]}" >&2
     local lists=(/var/lib/apt/lists/*_Packages*)
-    [[ -e ${lists[0]} ]] || apt_get update >&2
+    [[ -e ${lists[0]} ]] || apt_get update >&2 || true # the installation tells
     apt_get install --no-install-recommends "${missing[@]}" >&2 && return 0
-    apt_get update >&2
-    apt_get install --no-install-recommends "${missing[@]}" >&2
+    apt_get update >&2 && apt_get install --no-install-recommends "${missing[@]}" >&2 && return 0
+    tell_missing "${missing[@]}"
+    return 1
 }
 
 # Debian's own meson, which runs on Debian's own Python; another may come first in PATH.

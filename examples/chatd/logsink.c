@@ -348,18 +348,35 @@ static int open_path(const char *path, char *problem, size_t size)
     return fd;
 }
 
-int logsink_reopen(struct logsink *sink, const char *path, char *problem, size_t size)
+int logsink_prepare(const char *path, char *problem, size_t size)
 {
-    int fd = open_path(path, problem, size);
-    if (fd < 0)
-        return -1;
+    return open_path(path, problem, size);
+}
+
+void logsink_discard(int fd)
+{
+    if (fd >= 0 && fd != STDERR_FILENO)
+        close(fd);
+}
+
+void logsink_switch(struct logsink *sink, int fd)
+{
     uv_mutex_lock(&sink->mutex);
-    if (sink->next_fd >= 0 && sink->next_fd != STDERR_FILENO)
-        close(sink->next_fd);
+    logsink_discard(sink->next_fd);
     sink->next_fd = fd;
     uv_cond_signal(&sink->changed);
     uv_mutex_unlock(&sink->mutex);
-    return 0;
+}
+
+bool logsink_hand_over(const struct logsink *sink, const char *path, uid_t uid, gid_t gid)
+{
+    struct stat opened, named;
+    if (sink->fd == STDERR_FILENO || fstat(sink->fd, &opened) < 0 || lstat(path, &named) < 0)
+        return true;
+    if (!S_ISREG(opened.st_mode) || opened.st_nlink != 1 || opened.st_dev != named.st_dev ||
+        opened.st_ino != named.st_ino)
+        return true;
+    return fchown(sink->fd, uid, gid) == 0;
 }
 
 void logsink_set(struct logsink *sink, int level, bool json)

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "chathub.h"
 
@@ -20,9 +21,17 @@ struct logsink;
  * or -1 with one line in `problem`. */
 int logsink_open(struct logsink **out, const char *path, char *problem, size_t size);
 
-/* Opens `path` (again); from then on lines go there. 0, or -1 with `problem` and everything as
- * it was. */
-int logsink_reopen(struct logsink *sink, const char *path, char *problem, size_t size);
+/* A descriptor for `path` (again), to hand to logsink_switch or logsink_discard; -1 with `problem`
+ * and everything as it was. */
+int logsink_prepare(const char *path, char *problem, size_t size);
+/* From now on lines go to a prepared descriptor. */
+void logsink_switch(struct logsink *sink, int fd);
+void logsink_discard(int fd); /* -1 is allowed */
+
+/* Before root is given up: makes `path`, at which the sink was opened, a file of this user, so that
+ * it can be opened again. Leaves alone what is no plain file, is a link, or has other links: in a
+ * folder of others these could lead anywhere. False: the system refused. */
+bool logsink_hand_over(const struct logsink *sink, const char *path, uid_t uid, gid_t gid);
 
 /* Records of less than `level` (enum chathub_level) are left out from now on. */
 void logsink_set(struct logsink *sink, int level, bool json);

@@ -17,6 +17,7 @@
 
 #include "logsink.h"
 #include "quiet.h"
+#include "user.h"
 #include "www.h"
 
 #define SIGNALS 3
@@ -29,9 +30,18 @@ struct server {
     struct logsink *sink;
     uv_loop_t loop;
     uv_signal_t signals[SIGNALS];
-    struct quiet quiet; /* its timer is on the loop from start until the hub has stopped */
-    bool stopping;      /* a signal to stop has come */
+    struct chatd_user user; /* whom to become once all is open */
+    struct quiet quiet;     /* its timer is on the loop from start until the hub has stopped */
+    bool stopping;          /* a signal to stop has come */
 };
+
+static int check_user(const struct chatd_settings *settings, struct chatd_problem *problem)
+{
+    struct chatd_user user;
+    int result = chatd_user_find(settings, &user, problem);
+    chatd_user_free(&user);
+    return result;
+}
 
 struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_problem *problem)
 {
@@ -41,8 +51,12 @@ struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_pr
         chatd_problem(problem, CHATD_EXIT_OTHER, "%s", chathub_strerror(error));
         return NULL;
     }
-    if (chatd_settings_apply(settings, hub, problem) == 0)
-        return hub;
+    if (chatd_settings_apply(settings, hub, problem) == 0 && check_user(settings, problem) == 0) {
+        error = chathub_check(hub);
+        if (error == 0)
+            return hub;
+        chatd_hub_problem(settings, hub, error, problem);
+    }
     chathub_free(hub);
     return NULL;
 }
@@ -164,13 +178,12 @@ static void changes_tell(struct server *s, const struct changes *changes)
     }
 }
 
-/* Log lines go on at the same path, or at another one that was set. */
-static int reopen_log(struct server *s, const struct chatd_settings *settings,
-                      struct chatd_problem *problem)
+/* A descriptor for the log file of these settings, or -1 with *problem. */
+static int open_log(const struct chatd_settings *settings, struct chatd_problem *problem)
 {
     problem->status = CHATD_EXIT_OTHER;
-    return logsink_reopen(s->sink, chatd_settings_text(settings, "log-file"), problem->text,
-                          sizeof(problem->text));
+    return logsink_prepare(chatd_settings_text(settings, "log-file"), problem->text,
+                           sizeof(problem->text));
 }
 
 /* Changes the hub to what a trial hub took. */
@@ -194,18 +207,22 @@ static int reload_settings(struct server *s, struct chatd_problem *problem)
 {
     struct chatd_settings *fresh;
     struct chathub *trial = NULL;
+    int log = -1;
     const struct chatd_call *call = s->call;
     if (chatd_settings_new(&fresh) < 0)
         return chatd_problem(problem, CHATD_EXIT_OTHER, "out of memory");
     int result = chatd_settings_load(fresh, call->argc, call->argv, call->environment, problem);
     if (result == 0 && !(trial = chatd_try(fresh, problem)))
         result = -1;
-    if (result == 0 && reopen_log(s, fresh, problem) < 0)
+    if (result == 0 && (log = open_log(fresh, problem)) < 0)
         result = -1;
     if (result == 0)
         result = take_over(s, fresh, trial, problem);
     chathub_free(trial);
-    if (result == 0) {
+    if (result < 0) {
+        logsink_discard(log);
+    } else {
+        logsink_switch(s->sink, log);
         struct chatd_settings *old = s->settings;
         s->settings = fresh;
         fresh = old;
@@ -218,8 +235,11 @@ static int reload_settings(struct server *s, struct chatd_problem *problem)
 static void reload(struct server *s)
 {
     struct chatd_problem problem = {0};
-    if (reopen_log(s, s->settings, &problem) < 0)
+    int log = open_log(s->settings, &problem);
+    if (log < 0)
         logsink_say(s->sink, CHATHUB_ERROR, "log_not_reopened", "message", problem.text, NULL);
+    else
+        logsink_switch(s->sink, log);
     if (reload_settings(s, &problem) == 0)
         logsink_say(s->sink, CHATHUB_INFO, "reloaded", NULL);
     else
@@ -323,6 +343,17 @@ static void tell_listener(const char *url)
     }
 }
 
+/* How chatd was called, if by a path, as a shell takes it. */
+static void tell_command(const struct server *s)
+{
+    const char *path = s->call->argc > 0 ? s->call->argv[0] : "";
+    const char *quote = strpbrk(path, " \t\n\"\\$&|;<>()*?[]~#!`{}") ? "'" : "";
+    if (!strchr(path, '/') || strchr(path, '\''))
+        printf("chatd");
+    else
+        printf("%s%s%s", quote, path, quote);
+}
+
 static void tell_start(const struct server *s)
 {
     char url[512], log[128] = "", insecure[8] = "";
@@ -336,11 +367,14 @@ static void tell_start(const struct server *s)
         printf("  data     %s\n", log);
     printf("  stop     Ctrl-C, or: kill %ld\n", (long)getpid());
     chathub_get(s->hub, "insecure", insecure, sizeof(insecure));
-    if (strcmp(insecure, "yes") == 0)
+    if (strcmp(insecure, "yes") == 0) {
         printf("  others   reach it by this machine's name or address; whoever does is let in\n");
-    else
+    } else {
         printf("  others   only this machine reaches it; for others, who will not have to prove\n"
-               "           who they are: chatd --listen ws://0.0.0.0:8080/ws --insecure\n");
+               "           who they are: ");
+        tell_command(s);
+        printf(" --listen ws://0.0.0.0:8080/ws --insecure\n");
+    }
     fflush(stdout);
 }
 
@@ -349,6 +383,9 @@ static void tell_start(const struct server *s)
 static int prepare(struct server *s, struct chatd_problem *problem)
 {
     const char *log_file = chatd_settings_text(s->settings, "log-file");
+    if (chatd_user_find(s->settings, &s->user, problem) < 0 ||
+        chatd_user_allowed(&s->user, problem) < 0)
+        return -1;
     s->hub = chatd_try(s->settings, problem);
     if (!s->hub || chatd_www_load(&s->www, chatd_settings_text(s->settings, "www"), problem) < 0 ||
         chatd_www_serve(s->www, s->hub, problem) < 0)
@@ -361,6 +398,19 @@ static int prepare(struct server *s, struct chatd_problem *problem)
     return 0;
 }
 
+/* Becomes the user that was named, who also gets the log file. */
+static int give_up_root(struct server *s, struct chatd_problem *problem)
+{
+    const char *log_file = chatd_settings_text(s->settings, "log-file");
+    if (!s->user.name)
+        return 0;
+    if (!logsink_hand_over(s->sink, log_file, s->user.uid, s->user.gid))
+        logsink_say(s->sink, CHATHUB_WARNING, "log_stays_roots", "message",
+                    "the log file could not be given to the user, who may fail to open it anew",
+                    NULL);
+    return chatd_user_become(&s->user, problem);
+}
+
 static int start(struct server *s, struct chatd_problem *problem)
 {
     int error = open_signals(s);
@@ -368,14 +418,21 @@ static int start(struct server *s, struct chatd_problem *problem)
         return chatd_problem(problem, CHATD_EXIT_OTHER, "signals cannot be watched: %s",
                              uv_strerror(error));
     error = chathub_start(s->hub, &s->loop);
-    if (error < 0) {
-        bool usage = error == CHATHUB_EINSECURE || error == CHATHUB_EVALUE;
-        return chatd_problem(problem, usage ? CHATD_EXIT_USAGE : CHATD_EXIT_OTHER, "%s",
-                             chathub_problem(s->hub));
+    if (error < 0)
+        return chatd_hub_problem(s->settings, s->hub, error, problem);
+    if (give_up_root(s, problem) < 0) {
+        chathub_free(s->hub); /* else the loop would not end */
+        s->hub = NULL;
+        return -1;
     }
     quiet_start(&s->quiet, &s->loop, s->hub);
     log_listeners(s);
     log_strangers(s);
+    if (geteuid() == 0)
+        logsink_say(s->sink, CHATHUB_WARNING, "runs_as_root", "message",
+                    "chatd needs root for nothing but opening low ports; name another user by "
+                    "--user, or start it as one",
+                    NULL);
     logsink_say(s->sink, CHATHUB_INFO, "started", "version", chathub_version(), NULL);
     tell_start(s);
     return 0;
@@ -416,6 +473,7 @@ int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
     chatd_www_free(s->www);
     logsink_close(s->sink);
     chatd_settings_free(s->settings);
+    chatd_user_free(&s->user);
     free(s);
     return result;
 }

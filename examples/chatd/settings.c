@@ -21,6 +21,8 @@ static const struct chathub_option own_options[] = {
     OWN(TEXT, "log-format", "logfmt", "How log lines are written: logfmt or json.", 0, 1),
     OWN(TEXT, "log-level", "info", "debug, info, warning or error: the least that is logged.", 1,
         1),
+    OWN(TEXT, "user", "",
+        "Whom to become when started as root, once the listeners and the log file are open.", 0, 0),
     OWN(TEXT, "config", "", "A YAML file of options, read again on SIGHUP.", 1, 0),
     OWN(SWITCH, "check-config", "no", "Only tells whether the settings are valid.", 0, 0),
     OWN(SWITCH, "print-config", "no", "Prints all settings in effect, as a file for --config.", 0,
@@ -30,7 +32,7 @@ static const struct chathub_option own_options[] = {
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
 };
 #define OWN_COUNT   (sizeof(own_options) / sizeof(own_options[0]))
-#define OWN_IN_FILE 4
+#define OWN_IN_FILE 5
 
 /* Where chatd listens if nobody says otherwise; the library has no listener of its own accord. */
 static const char *const standard_listen[] = {"ws://localhost:8080/ws", "tcp://localhost:7000"};
@@ -394,12 +396,42 @@ int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *
     return check_own(settings, problem);
 }
 
+/* What the operator wrote is wrong, or the machine did not go along. */
+static int status_of(int error)
+{
+    switch (error) {
+    case CHATHUB_EINSECURE:
+    case CHATHUB_EVALUE:
+    case CHATHUB_EOPTION:
+    case CHATHUB_ENAME:
+    case CHATHUB_ERESERVED:
+    case CHATHUB_EROOMNAME:
+        return CHATD_EXIT_USAGE;
+    default:
+        return CHATD_EXIT_OTHER;
+    }
+}
+
 /* What is wrong, without the "option NAME: " that the place says already. */
 static const char *without_name(const char *problem, const char *name)
 {
     char prefix[NAME_MAX_LEN + 16];
     int len = snprintf(prefix, sizeof(prefix), "option %s: ", name);
     return strncmp(problem, prefix, (size_t)len) == 0 ? problem + len : problem;
+}
+
+int chatd_hub_problem(const struct chatd_settings *settings, const struct chathub *hub, int error,
+                      struct chatd_problem *problem)
+{
+    const char *text = chathub_problem(hub);
+    for (size_t i = 0; i < settings->count; i++) {
+        const struct chatd_setting *setting = &settings->all[i];
+        const char *rest = without_name(text, setting->about.name);
+        if (rest != text && !setting->own && setting->count)
+            return chatd_problem(problem, status_of(error), "%s: %s",
+                                 setting->values[setting->count - 1].where, rest);
+    }
+    return chatd_problem(problem, status_of(error), "%s", text);
 }
 
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,

@@ -56,6 +56,11 @@ int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,
                          struct chatd_problem *problem);
 
+/* Fills *problem with what the hub says about its last call, which answered `error`, and with where
+ * the option was given that it is about. Answers -1. */
+int chatd_hub_problem(const struct chatd_settings *settings, const struct chathub *hub, int error,
+                      struct chatd_problem *problem);
+
 /* By name; NULL if there is none. */
 struct chatd_setting *chatd_settings_find(const struct chatd_settings *settings, const char *name);
 /* The text in effect of an option that is no list: as given, else its default. Never NULL. */

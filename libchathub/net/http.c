@@ -296,6 +296,7 @@ static void respond(struct chi_conn *conn, const struct answer *answer)
         chi_out_free(out);
         out = NULL;
     }
+    conn->http = true;
     chi_conn_goodbye(conn, out);
 }
 

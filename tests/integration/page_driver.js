@@ -124,7 +124,8 @@ function load() {
     BroadcastChannel: quietTabs,
     crypto: webcrypto,
     addEventListener() {},
-    URL, TextEncoder, btoa, setTimeout, clearTimeout, setInterval, console, JSON, Date, Math,
+    fetch: (path, options) => fetch(new URL(path, address), options),
+    AbortSignal, URL, TextEncoder, btoa, setTimeout, clearTimeout, setInterval, console, JSON, Date, Math,
   });
 }
 

@@ -241,7 +241,7 @@ async def test_a_page_that_is_loaded_anew_shows_what_was_said(chatd, page):
         await bob.post(f"line {number}.")
     alice.do("say", text="mine")
     alice.says("mine")
-    alice.do("drop")
+    alice.end()
     anew = page(name="alice", session=session)
     view = anew.says("mine")
     assert all(m["text"].endswith(f"line {n}.") for n, m in enumerate(view["messages"][:30]))
@@ -249,3 +249,34 @@ async def test_a_page_that_is_loaded_anew_shows_what_was_said(chatd, page):
     await bob.post("and now")
     assert len(anew.says("and now")["messages"]) == 32
     assert not [frame for frame in await bob.quiet() if frame["type"] == "presence" and frame.get("left")]
+
+
+async def test_it_finds_the_websocket_wherever_it_is(start_chatd, page):
+    chatd = start_chatd(listen=("ws://127.0.0.1:0/first", "tcp://127.0.0.1:0", "ws://127.0.0.1:0/second",
+                                'ws://127.0.0.1:0/a"b'))
+    first, second, third = [url for url in chatd.urls if url.startswith("ws:")]
+    ports = [int(re.search(r":(\d+)/", url).group(1)) for url in (first, second, third)]
+    answer, body = get(chatd, "/server.json")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    wanted = zip(ports, ("/first", "/second", '/a"b'))
+    assert json.loads(body) == {"sockets": [{"port": port, "path": path} for port, path in wanted]}
+    alice = page(at=chatd, name="alice")
+    alice.see(lambda view: view["state"] == "Connected as alice")
+    chatd.urls = [second]
+    page(at=chatd, name="bob").see(lambda view: view["state"] == "Connected as bob")
+    alice.see(lambda view: len(view["people"]) == 2)
+
+
+def test_unix_sockets_are_told_by_their_path_alone(start_chatd, tmp_path):
+    chatd = start_chatd(listen=(f"ws+unix:{tmp_path}/s?path=/chat", *LISTEN))
+    chatd.urls = [url for url in chatd.urls if url.startswith("ws:")]
+    sockets = json.loads(get(chatd, "/server.json")[1])["sockets"]
+    assert sockets == [{"path": "/chat"}, {"port": chatd.address("ws")[1], "path": "/ws"}]
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON"])
+async def test_where_it_is_not_told_it_takes_the_usual_path(start_chatd, page, tmp_path, text):
+    (tmp_path / "server.json").write_text(text)
+    chatd = start_chatd("--www", tmp_path)
+    assert get(chatd, "/server.json")[1] == text.encode()
+    page(at=chatd, name="alice").see(lambda view: view["state"] == "Connected as alice")

@@ -1,9 +1,20 @@
 """chatd's settings: every option as a flag, a variable and a line of the file, and errors that say what to do."""
+import os
 import pathlib
 import re
+import shlex
+import signal
 import socket
+import stat
+import subprocess
 
 import pytest
+
+from conftest import PATIENCE, ROOT, as_record, find_program
+
+# What an address sanitizer needs rights for that are given up.
+NO_LEAKS = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="this is not root")
 
 
 def options_of(text):
@@ -182,3 +193,120 @@ def test_the_first_words_tell_where_what_and_how(chatd):
     ws, tcp = chatd.address("ws")[1], chatd.address("tcp")[1]
     assert f"http://localhost:{ws}/" in text and f"nc localhost {tcp}" in text
     assert "memory" in text and f"kill {chatd.pid}" in text and "--insecure" in text
+
+
+@pytest.mark.parametrize("args,wanted", [
+    (["--listen", "ws://0.0.0.0:0/ws"], "--insecure"),
+    (["--listen", "tcp://[::]:0"], "--insecure"),
+    (["--rooms", "fine,bad\x07bell"], "--rooms: "),
+    (["--default-room", "bad\u202eroom"], "--default-room: "),
+    (["--log", "papyrus"], "--log: "),
+    pytest.param(["--user", "nobody-of-this-name"], "--user: there is no user", marks=as_root),
+    pytest.param(["--user", "root"], '--user: "root" is root itself', marks=as_root),
+])
+def test_check_config_refuses_what_the_start_refuses(run_chatd, args, wanted):
+    if args[0] != "--listen":
+        args = [*args, "--listen", "tcp://127.0.0.1:0"]
+    checked, started = run_chatd("--check-config", *args), run_chatd(*args)
+    assert checked.returncode == 2 and checked.stdout == "" and checked.stderr.count("\n") == 1
+    assert wanted in checked.stderr
+    assert (started.returncode, started.stderr) == (2, checked.stderr)
+
+
+def test_check_config_takes_what_the_start_takes(run_chatd):
+    done = run_chatd("--check-config", "--insecure", "--listen", "ws://0.0.0.0:0/ws", "--rooms", "a, b")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_is_none_is_told_with_its_place_in_the_file(run_chatd, settings_file):
+    path = settings_file('max-clients: 7\nrooms: "a,b\\ac"\n')
+    done = run_chatd("--config", path, "--check-config")
+    assert done.returncode == 2 and done.stderr.startswith(f"chatd: {path}:2:8: ")
+
+
+def status_of(task):
+    lines = (task / "status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+@as_root
+def test_root_is_given_up_for_good_and_the_log_file_can_still_be_opened(start_chatd, tmp_path):
+    for folder in (tmp_path, *tmp_path.parents):  # an operator's folder of log files can be passed by anybody
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    path = tmp_path / "log"
+    chatd = start_chatd("--user", "nobody", "--log-file", path, env=NO_LEAKS)
+    for task in pathlib.Path(f"/proc/{chatd.pid}/task").iterdir():
+        status = status_of(task)
+        assert status["Uid"].split() == ["65534"] * 4 and status["Gid"].split() == ["65534"] * 4
+        assert set(status["Groups"].split()) <= {"65534"}
+        assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (65534, 0o600)
+    reader = subprocess.Popen(["tail", "-F", "-n", "+1", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        chatd.process.send_signal(signal.SIGHUP)
+        events = []
+        while "reloaded" not in events:
+            events.append(as_record(reader.stdout.readline().decode())["event"])
+            assert events[-1] not in ("reload_failed", "log_not_reopened", "runs_as_root")
+    finally:
+        reader.kill()
+        reader.wait()
+        reader.stdout.close()
+    chatd.stop()
+    assert as_record(path.read_text().splitlines()[-1])["event"] == "stopped"
+
+
+@as_root
+@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+def test_what_a_link_leads_to_is_not_given_away(start_chatd, tmp_path, make):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("")
+    getattr(link, make)(target)
+    start_chatd("--user", "nobody", "--log-file", link, env=NO_LEAKS).stop()
+    assert target.stat().st_uid == 0 and "started" in target.read_text()
+
+
+@as_root
+def test_root_without_user_is_warned(start_chatd):
+    record = start_chatd().record("runs_as_root")
+    assert record["level"] == "warning" and "--user" in record["message"]
+
+
+def test_only_root_can_become_another(run_chatd):
+    options = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+    try:
+        done = run_chatd("--user", "nobody", "--listen", "tcp://127.0.0.1:0", cwd="/", **options)
+    except PermissionError:
+        pytest.skip("nobody may not run this chatd where it is")
+    assert done.returncode == 2 and "--user: only root" in done.stderr
+
+
+def test_the_command_that_it_tells_is_the_one_that_started_it(start_chatd, tmp_path):
+    def told(chatd):
+        line = chatd.out.wait(lambda line: line if "--insecure" in line else None)
+        command = shlex.split(line.split("who they are: ")[1])
+        assert command[1:] == ["--listen", "ws://0.0.0.0:8080/ws", "--insecure"]
+        return command[0]
+    assert told(start_chatd()) == str(find_program("chatd"))
+    named = tmp_path / "my $chat d"
+    named.symlink_to(find_program("chatd"))
+    assert told(start_chatd(program=named)) == str(named)
+    script = (ROOT / "examples/chatd/run").read_text()
+    end = script[script.index("command="):].replace("$root/build/release/examples/chatd/chatd", str(find_program("chatd")))
+    wrapper = tmp_path / "run"
+    wrapper.write_text(f"#!/bin/bash\nset -euo pipefail\nroot=/nowhere\n{end}")
+    wrapper.chmod(0o755)
+    assert told(start_chatd(program=wrapper)) == str(wrapper)
+
+
+def test_packages_that_sudo_does_not_install_are_told_with_the_line_to_run(tmp_path):
+    for name, body in (("sudo", "exit 1"), ("apt-get", "exit 1"), ("id", "echo 1000"), ("apt-cache", "exit 1"),
+                       ("dpkg-query", '[ "$3" = node-llhttp ] && printf installed')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["bash", "-c", 'set -euo pipefail; source "$1"; install_missing gcc meson', "bash",
+                           str(ROOT / "tests/install.sh")], capture_output=True, text=True, timeout=PATIENCE, check=False,
+                          env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 1
+    assert "\n  apt-get update && apt-get install -y --no-install-recommends gcc meson\n" in done.stderr

@@ -93,3 +93,22 @@ async def test_a_reload_is_all_or_nothing(start_chatd, settings_file):
     chatd.process.send_signal(signal.SIGHUP)
     chatd.wait_ready()
     await alice.post("still here")
+
+
+async def test_a_reload_whose_log_file_cannot_be_opened_changes_nothing(start_chatd, settings_file, tmp_path):
+    path = settings_file("max-content: 10\n")
+    chatd = start_chatd("--config", path)
+    alice = await chatd.client("alice")
+    path.write_text(f"max-content: 20\nlog-file: {tmp_path}/none/log\n")
+    chatd.process.send_signal(signal.SIGHUP)
+    assert "none/log" in chatd.record("reload_failed")["message"]
+    assert (await alice.ask({"type": "post", "content": "x" * 20}))["code"] == "too_long"
+
+
+def test_a_reload_that_fails_leaves_the_log_where_it_is(start_chatd, settings_file, tmp_path):
+    path = settings_file("max-content: 10\n")
+    chatd = start_chatd("--config", path)
+    path.write_text(f"max-content: 20\nrooms: \"a\\ab\"\nlog-file: {tmp_path}/log\n")
+    chatd.process.send_signal(signal.SIGHUP)
+    assert f"{path}:2:" in chatd.record("reload_failed")["message"]
+    assert not (tmp_path / "log").exists()

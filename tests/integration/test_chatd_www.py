@@ -76,3 +76,23 @@ def test_what_does_not_belong_into_memory_is_refused(run_chatd, tmp_path):
         file.truncate(65 * 1024 * 1024)
     done = run_chatd("--www", tmp_path)
     assert done.returncode == 1 and "64 MiB" in done.stderr
+
+
+def test_a_download_may_take_longer_than_a_goodbye(start_chatd, tmp_path):
+    (tmp_path / "large.bin").write_bytes(bytes(32 << 20))
+    chatd = start_chatd("--www", tmp_path, "--close-time", "100ms", "--first-request-time", "2s")
+    with socket.socket() as slow, socket.create_connection(chatd.address("ws"), 20) as silent:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(20)
+        slow.connect(chatd.address("ws"))
+        slow.sendall(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = len(slow.recv(1024))
+        # What says nothing after its handshake is closed after two seconds: so long the download stands still.
+        silent.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                       b"Sec-WebSocket-Protocol: chathub.v1\r\n\r\n")
+        while not silent.recv(4096).startswith(b"\x88"):
+            pass
+        while piece := slow.recv(1 << 20):
+            got += len(piece)
+    assert got > 32 << 20

@@ -280,7 +280,7 @@ int main(int argc, char **argv)
         {"no-shrink", no_argument, NULL, 'z'},    {"keep-going", no_argument, NULL, 'g'},
         {"twice", no_argument, NULL, '2'},        {NULL, 0, NULL, 0}};
     /* set by tests/run --long */
-    struct options o = {.from = 1, .seeds = getenv("CHATHUB_LONG") ? 30000 : 800};
+    struct options o = {.from = 1, .seeds = getenv("CHATHUB_LONG") ? 30000 : 2000};
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option == '?')

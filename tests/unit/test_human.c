@@ -250,6 +250,23 @@ START_TEST(a_crowd_is_counted_rather_than_named)
 }
 END_TEST
 
+START_TEST(no_name_passes_for_a_sender_with_words)
+{
+    struct chi_present forger = {.name = CHI_SPAN("bob: hi"), .user = CHI_SPAN("u")};
+    struct chi_present quoted = {.name = CHI_SPAN("a\"b"), .user = CHI_SPAN("v")};
+    struct chi_present both[] = {forger, quoted};
+    struct chi_signal came = {.type = CHI_SIGNAL_PRESENCE,
+                              .room = CHI_SPAN("r] x"),
+                              .count = 2,
+                              .came = both,
+                              .came_count = 2};
+    chi_dialect_human.encode_signal(&out, &came);
+    chi_buf_add_char(&out, '\0');
+    ck_assert_ptr_nonnull(strstr(out.at, "\"bob: hi\", \"a\\\"b\" joined \"r] x\""));
+    chi_buf_reset(&out, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("human");
@@ -263,6 +280,7 @@ int main(void)
     tcase_add_test(tests, help_names_every_command);
     tcase_add_test(tests, comings_and_goings_are_lines);
     tcase_add_test(tests, a_crowd_is_counted_rather_than_named);
+    tcase_add_test(tests, no_name_passes_for_a_sender_with_words);
     Suite *suite = suite_create("human");
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

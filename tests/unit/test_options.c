@@ -218,11 +218,34 @@ START_TEST(a_misspelt_name_is_answered_by_the_nearest)
 }
 END_TEST
 
+START_TEST(origins_are_origins)
+{
+    static const char *const good[] = {"", "https://a.example", "https://a.example:8443, app://x",
+                                       "http://[::1]:80"};
+    static const char *const bad[] = {
+        "a.example", "https://a.example/",  "https://a:99999", "null",
+        "*",         "https://*.a.example", "https://",        "https://a,,https://b"};
+    struct chi_settings own;
+    char why[200];
+    bool is_listen;
+    ck_assert_int_eq(chi_options_defaults(&own), 0);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        ck_assert_int_eq(
+            chi_options_set(&own, "origins", good[i], false, &is_listen, why, sizeof(why)), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(chi_options_set(&own, "origins", bad[i], false, &is_listen, why,
+                                      sizeof(why)) == CHATHUB_EVALUE,
+                      "%s", bad[i]);
+    chi_options_fini(&own);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("options");
     TCase *tcase = tcase_create("options");
     tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, origins_are_origins);
     tcase_add_test(tcase, every_option_is_complete_and_prints_its_default_as_it_is_listed);
     tcase_add_test(tcase, no_two_options_share_a_name_and_a_heading_stands_once);
     tcase_add_test(tcase, both_ends_of_every_bound_can_be_set_and_nothing_beyond);

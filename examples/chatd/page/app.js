@@ -22,6 +22,7 @@ function random(bytes) {
 }
 
 let socket = null;
+let path = '/ws'; // of the WebSocket
 let name = keep(localStorage, 'chat.name') || '';
 let wish = name; // what hello asks for
 let session = keep(sessionStorage, 'chat.session') || '';
@@ -52,13 +53,22 @@ function state(text, is) {
   $('state').dataset.is = is;
 }
 
+// Asks where the WebSocket is: behind the port that this page came from, else (a proxy) the first there is.
+async function findPath() {
+  try {
+    const { sockets } = await (await fetch('/server.json', { signal: AbortSignal.timeout(5000) })).json();
+    const port = Number(location.port) || (location.protocol === 'https:' ? 443 : 80);
+    path = (sockets.find((one) => one.port === port) || sockets[0]).path || path;
+  } catch { /* a server that does not tell has it where it usually is */ }
+}
+
 function connect() {
   clearTimeout(timer);
   drop();
   halted = false;
   $('again').hidden = true;
   state('Connecting …', 'wait');
-  const url = new URL('/ws', location.href);
+  const url = new URL(path, location.href);
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const mine = new WebSocket(url, 'chathub.v1');
   socket = mine;
@@ -464,5 +474,5 @@ tabs.postMessage({ ask: session });
 setTimeout(() => {
   settled = true;
   if (!session) newSession();
-  begin();
+  findPath().then(begin);
 }, session ? 150 : 0);
