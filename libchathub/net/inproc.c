@@ -165,7 +165,7 @@ static void tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t t
 static void guest_end(struct chi_inproc *inproc, struct guest *guest)
 {
     int code = error_of_close(guest->code);
-    if (!guest->rest.failed)
+    if (guest->rest.len && !guest->rest.failed)
         tell_records(inproc, guest, guest->rest.at, guest->rest.len);
     for (uint32_t i = 0; i < guest->waiting; i++)
         tell_code(inproc, guest, CHATHUB_EVENT_ERROR, code ? code : CHATHUB_EGONE);
