@@ -14,8 +14,3 @@ const struct chi_dialect *chi_dialect_find(struct chi_span name)
     }
     return NULL;
 }
-
-const char *chi_dialect_names(void)
-{
-    return "native, human";
-}

@@ -8,12 +8,10 @@
 extern const struct chi_dialect chi_dialect_native;
 /* Plain lines for people at nc: what does not begin with `/` is said in the room. */
 extern const struct chi_dialect chi_dialect_human;
-/* Binary records for in-process clients (local.h reads them); decode is not used. */
+/* Binary records for in-process clients (local.h reads them); decodes as the native one. */
 extern const struct chi_dialect chi_dialect_local;
 
 /* By name, for options and ?dialect=; NULL if there is none. */
 const struct chi_dialect *chi_dialect_find(struct chi_span name);
-/* The names that chi_dialect_find knows, separated by commas, for messages. */
-const char *chi_dialect_names(void);
 
 #endif
