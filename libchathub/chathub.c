@@ -88,7 +88,8 @@ static void stop_timer_close(struct chathub *hub)
     hub->stop_timer = NULL;
 }
 
-/* Everything that start made, but for net and driver, which free themselves on the loop. */
+/* Everything that start made, but for net and driver, which free themselves on the loop. The log's
+ * threads may wake the driver until the log is freed. */
 static void world_free(struct chathub *hub)
 {
     if (hub->log)
@@ -118,11 +119,11 @@ static void tear_down(struct chathub *hub)
     stop_timer_close(hub);
     if (hub->net)
         chi_net_close(hub->net, NULL, NULL);
+    hub->net = NULL;
+    world_free(hub);
     if (hub->driver)
         chi_driver_close(hub->driver, NULL, NULL);
-    hub->net = NULL;
     hub->driver = NULL;
-    world_free(hub);
     own_loop_close(hub);
 }
 
@@ -347,11 +348,11 @@ static void on_woken(void *arg)
 
 static int make_log(struct chathub *hub, struct chi_env env)
 {
-    if (strcmp(hub->settings.log, "memory") == 0)
+    const char *path = chi_sqlite_path(hub->settings.log);
+    if (!path)
         return chi_plain(hub, chi_log_memory_new(&hub->settings, env, &hub->log));
-    return chi_problem(hub, CHATHUB_EVALUE,
-                       "option log: there is no log \"%s\"; this build has: memory",
-                       hub->settings.log);
+    return chi_log_sqlite_new(&hub->settings, env, path, &hub->log, hub->problem,
+                              sizeof(hub->problem));
 }
 
 static int make_hub(struct chathub *hub, struct chi_env env)
@@ -399,7 +400,7 @@ static int make_net(struct chathub *hub, struct chi_env env)
     return error;
 }
 
-static int make_driver(struct chathub *hub)
+static void start_driver(struct chathub *hub)
 {
     struct chi_driver_parts parts = {
         .loop = hub->loop,
@@ -410,7 +411,7 @@ static int make_driver(struct chathub *hub)
         .woken = on_woken,
         .arg = hub,
     };
-    return chi_plain(hub, chi_driver_new(&parts, &hub->work, &hub->driver));
+    chi_driver_start(hub->driver, &parts, &hub->work);
 }
 
 static int make_loop(struct chathub *hub, uv_loop_t *loop)
@@ -477,17 +478,19 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
         error = make_loop(hub, loop);
     if (error)
         return error;
-    hub->world.loop = hub->loop;
     struct chi_env env = chi_world_env(&hub->world);
-    error = make_hub(hub, env);
+    error = chi_plain(hub, chi_driver_new(hub->loop, &hub->driver));
+    hub->world.loop = hub->loop;
+    hub->world.driver = hub->driver;
+    if (!error)
+        error = make_hub(hub, env);
     if (!error)
         error = make_net(hub, env);
-    if (!error)
-        error = make_driver(hub);
     if (error) {
         tear_down(hub);
         return error;
     }
+    start_driver(hub);
     hub->state = STATE_RUNNING;
     return 0;
 }

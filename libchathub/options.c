@@ -58,7 +58,7 @@ static const struct option options[] = {
     ROW("name", name, TEXT, "main", 1, 64, START, RARE,
         "The hub's name in log lines and in what clients are told."),
     ROW("log", log, TEXT, "memory", 1, 4096, START, COMMON,
-        "Where entries are kept. memory: as long as the process lives."),
+        "Where entries are kept. memory: as long as the process lives; sqlite:PATH: in this file."),
     ROW("default-room", default_room, TEXT, "general", 1, 128, START, COMMON,
         "The room of whoever names none."),
     ROW("rooms", rooms, TEXT, "", 0, 65536, START, COMMON,
@@ -122,18 +122,31 @@ static const struct option options[] = {
     ROW("page-bytes", page_bytes, SIZE, "64k", KIB, 16 * MIB, LIVE, RARE,
         "Bytes of one page of history."),
     ROW("who-page", who_page, NUMBER, "200", 1, 10000, LIVE, RARE, "Names in one page of who."),
-    ROW("log-entries", log_entries, NUMBER, "10000", 1, 100000000, LIVE, COMMON,
-        "Entries of one room that the memory log keeps."),
-    ROW("log-bytes", log_bytes, SIZE, "64m", KIB, 1024 * GIB, LIVE, RARE,
-        "Bytes of one room that the memory log keeps."),
-    ROW("log-total-bytes", log_total_bytes, SIZE, "256m", KIB, 1024 * GIB, LIVE, RARE,
-        "Bytes of all rooms that the memory log keeps; the longest unused lose theirs first."),
-    ROW("cid-horizon", cid_horizon, TIME, "1m", SECOND, DAY, LIVE, RARE,
-        "How long a post's cid is remembered, so that posting it twice is posting it once."),
-    ROW("max-cids", max_cids, NUMBER, "1000000", 1, 100000000, LIVE, RARE,
-        "Cids remembered at once; beyond, posts with a cid are refused for a moment."),
-    ROW("log-age", log_age, TIME, "1d", 0, 36500 * DAY, LIVE, COMMON,
-        "How long the memory log keeps an entry; 0: as long as the other bounds let it."),
+#undef GROUP
+#define GROUP "Log"
+    ROW("log-sync", log_sync, TEXT, "full", 1, 6, START, RARE,
+        "What an ack of an SQLite log survives. full: the loss of power; normal: the end of the "
+        "process."),
+    ROW("log-pace", log_pace, TIME, "2ms", 0, SECOND, LIVE, RARE,
+        "Between the beginnings of two commits of an SQLite log: posts that come within it share "
+        "one."),
+    ROW("log-free", log_free, SIZE, "64m", 0, 1024 * GIB, LIVE, RARE,
+        "Posts are refused while the disk of an SQLite log has less than this left."),
+    ROW("log-entries", log_entries, NUMBER, "0", 0, UINT64_C(1) << 40, LIVE, COMMON,
+        "Entries of one room that are kept. 0: in memory 10000, in SQLite all."),
+    ROW("log-bytes", log_bytes, SIZE, "0", 0, 1024 * GIB, LIVE, RARE,
+        "Bytes of one room that are kept. 0: in memory 64m, in SQLite all."),
+    ROW("log-total-bytes", log_total_bytes, SIZE, "0", 0, 1024 * GIB, LIVE, RARE,
+        "Bytes of all rooms that are kept: in memory the longest unused room loses its oldest "
+        "first, in SQLite the oldest entries go. 0: in memory 256m, in SQLite all."),
+    ROW("log-age", log_age, TIME, "0", 0, 36500 * DAY, LIVE, COMMON,
+        "How long an entry is kept. 0: in memory 1d, in SQLite for ever."),
+    ROW("cid-horizon", cid_horizon, TIME, "0", 0, 30 * DAY, LIVE, RARE,
+        "How long a post's cid is remembered, so that posting it twice is posting it once. 0: in "
+        "memory 1m, in SQLite 7d."),
+    ROW("max-cids", max_cids, NUMBER, "0", 0, 1000000000, LIVE, RARE,
+        "Cids remembered at once; beyond, posts with a cid are refused for a moment. 0: in memory "
+        "1000000, in SQLite 50000000."),
 #undef GROUP
 #define GROUP "Presence"
     ROW("presence-all", presence_all, NUMBER, "50", 0, 10000000, LIVE, RARE,
@@ -502,13 +515,29 @@ static int check_origins(const char *value, struct problem problem)
     return 0;
 }
 
+const char *chi_sqlite_path(const char *log)
+{
+    static const char kind[] = "sqlite:";
+    return strncmp(log, kind, sizeof kind - 1) == 0 ? log + sizeof kind - 1 : NULL;
+}
+
+static bool is_log(const char *value)
+{
+    const char *path = chi_sqlite_path(value);
+    return path ? *path != '\0' : strcmp(value, "memory") == 0;
+}
+
 static int set_text(struct chi_settings *settings, const struct option *option, const char *value,
                     struct problem problem)
 {
     if (!text_fits(option, chi_span_of(value)))
         return fail_value(problem, option, value);
-    if (option->offset == offsetof(struct chi_settings, log) && strcmp(value, "memory") != 0)
-        return fail(problem, CHATHUB_EVALUE, "option log: there is no log '%.64s'; it takes memory",
+    if (option->offset == offsetof(struct chi_settings, log) && !is_log(value))
+        return fail(problem, CHATHUB_EVALUE,
+                    "option log: there is no log '%.64s'; it takes memory or sqlite:PATH", value);
+    if (option->offset == offsetof(struct chi_settings, log_sync) && strcmp(value, "full") != 0 &&
+        strcmp(value, "normal") != 0)
+        return fail(problem, CHATHUB_EVALUE, "option log-sync: '%.64s' is neither full nor normal",
                     value);
     if (option->offset == offsetof(struct chi_settings, origins)) {
         int error = check_origins(value, problem);

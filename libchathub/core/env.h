@@ -18,7 +18,8 @@ struct chi_field {
 
 enum chi_fold_kind { CHI_FOLD_NAME, CHI_FOLD_ROOM };
 
-/* All slots are called on the hub's thread, never block, and, but for `logs`, are never NULL. */
+/* All slots but the last are called on the hub's thread, never block, and, but for `logs` and
+ * `wake_from_thread`, are never NULL. */
 struct chi_env_ops {
     /* Monotonic milliseconds, cached for a turn of the loop. Never goes back. */
     uint64_t (*now)(void *self);
@@ -42,6 +43,8 @@ struct chi_env_ops {
     /* There is work for chi_hub_turn: the driver calls it before the loop sleeps again. May be
      * called often. */
     void (*wake)(void *self);
+    /* As wake, from any thread, by a log that has threads. NULL: where there is no such log. */
+    void (*wake_from_thread)(void *self);
 };
 
 struct chi_env {

@@ -32,7 +32,7 @@ static void init_index(struct chi_hub *hub, struct chi_index *index,
 
 static void init(struct chi_hub *hub)
 {
-    hub->log_up = (struct chi_log_up){chi_core_opened, chi_core_committed, hub};
+    hub->log_up = (struct chi_log_up){chi_core_opened, chi_core_committed, chi_core_redacted, hub};
     hub->delivery_up =
         (struct chi_delivery_up){chi_core_drained, chi_core_failed, chi_presence_snapshot, hub};
     chi_slots_init(&hub->clients, sizeof(struct chi_client));
@@ -209,4 +209,5 @@ void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out)
     out->clients = hub->clients.used;
     out->rooms = hub->rooms.used;
     out->drafts = hub->draft_count;
+    hub->parts.log->stats(hub->parts.log, &out->log);
 }

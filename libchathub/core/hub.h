@@ -104,6 +104,7 @@ const struct chi_delivery_up *chi_hub_delivery_up(struct chi_hub *hub);
 struct chi_hub_counts {
     uint64_t clients, observers, sessions, rooms, members, drafts; /* now */
     uint64_t posts, dups, refused, bad_requests;                   /* since the start */
+    struct chi_log_stats log;
 };
 void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out);
 /* For tests: looks whether all that the hub holds about itself agrees; a constant text of the

@@ -99,6 +99,8 @@ struct chi_log_result {
     uint32_t room;           /* the hub's number of the room */
     struct chi_entry *entry; /* committed: it. dup: the first, position and time only. Or NULL */
     uint64_t retry_after;    /* errors: ms after which it may work again, 0: not known */
+    const char *why; /* ELOG, EUNKNOWN: what is the matter and what becomes of the post, for people;
+                        valid for the call. NULL: the status says all */
 };
 
 struct chi_log_page {
@@ -116,6 +118,9 @@ struct chi_log_up {
     /* Entries of one room arrive in the order of their positions. Drafts are answered in the
      * order of append. */
     void (*committed)(void *hub, const struct chi_log_result *results, size_t n);
+    /* The entry at this position has lost its texts in the log (status 0); CHATHUB_ENOENT: there is
+     * none; CHATHUB_ELOG: it could not be done. */
+    void (*redacted)(void *hub, uint32_t room, uint64_t position, int status, void *token);
     void *hub;
 };
 
@@ -132,6 +137,14 @@ struct chi_log_read {
     uint32_t bytes;  /* and at most so many bytes of entries, but always one */
     bool backward;   /* the newest of them (true) or the oldest; oldest first in both */
     struct chi_log_reader *reader; /* gets the page */
+};
+
+/* How a log fares. Counts are since its opening. */
+struct chi_log_stats {
+    uint64_t commits;  /* transactions; 0 where there are none */
+    uint64_t failures; /* commits that failed, or whose outcome is not known */
+    uint64_t pages;    /* read from storage */
+    bool down;         /* it cannot commit now */
 };
 
 struct chi_log {
@@ -158,14 +171,15 @@ struct chi_log {
     /* `reader->page` follows, unless this answers an error. A read that crosses an append sees
      * it or does not. */
     int (*read)(struct chi_log *log, void *handle, const struct chi_log_read *read);
-    /* The entry at this position loses its texts, everywhere and for good; position, prev and
-     * time stay. 0, CHATHUB_ENOENT, CHATHUB_ELOG. */
-    int (*redact)(struct chi_log *log, void *handle, uint64_t position);
+    /* The entry at this position loses its texts, everywhere and for good; position, prev, time
+     * and type stay. `redacted` follows with `token`, unless this answers an error. */
+    int (*redact)(struct chi_log *log, void *handle, uint64_t position, void *token);
     /* Reports what is done. Called in each turn. */
     void (*poll)(struct chi_log *log);
     /* When poll should be called next though nothing woke the hub (env.now ms); UINT64_MAX:
      * never. */
     uint64_t (*next)(struct chi_log *log);
+    void (*stats)(struct chi_log *log, struct chi_log_stats *out);
     /* Ends it: nothing is reported any more. May block until its threads are done. NULL is
      * allowed. */
     void (*free)(struct chi_log *log);

@@ -195,6 +195,8 @@ static void answer(struct chi_hub *hub, struct chi_client *client, const struct 
     if (result->status != 0 && result->status != CHATHUB_EDUP) {
         reply.code = result->status;
         reply.retry_after = result->retry_after;
+        if (result->why)
+            chi_core_problem(hub, result->status, "%s", result->why);
         chi_core_error(hub, client, &reply);
         return;
     }

@@ -156,6 +156,17 @@ void chi_core_opened(void *self, uint32_t number, int status, void *handle, uint
     chi_core_room_idle(hub, room);
 }
 
+/* Nobody waits for the answer yet: the request to erase comes with the rights to it. */
+void chi_core_redacted(void *self, uint32_t number, uint64_t position, int status, void *token)
+{
+    struct chi_hub *hub = self;
+    const struct chi_room *room = chi_slots_at(&hub->rooms, number);
+
+    (void)token;
+    if (status == 0 && room && room->state == CHI_ROOM_OPEN)
+        CHI_DELIVERY(hub, redact, number, position);
+}
+
 static bool needed(const struct chi_room *room)
 {
     return room->fixed || room->state == CHI_ROOM_OPENING || room->observers || room->drafts ||

@@ -9,7 +9,7 @@
 struct chi_settings {
     /* what there is */
     char *name;         /* the hub's name in log lines and `welcome` */
-    char *log;          /* "memory" */
+    char *log;          /* "memory", or "sqlite:" and a file's path */
     char *default_room; /* where posts without a room go */
     char *rooms;        /* fixed rooms, separated by commas; or NULL */
     bool create_rooms;  /* a first join creates a room; else only `rooms` exist */
@@ -59,13 +59,16 @@ struct chi_settings {
     uint32_t room_turn;    /* bytes that one client gets of one room in a visit */
     uint32_t client_turn;  /* bytes that one client gets in a visit */
 
-    /* memory log */
-    uint32_t log_entries;     /* of one room */
+    /* the log; a bound of 0 is the one that suits the kind of log (log/log.h) */
+    char *log_sync;           /* SQLite: "full" or "normal" */
+    uint32_t log_pace;        /* SQLite: between the beginnings of two commits */
+    uint64_t log_free;        /* SQLite: posts are refused where the disk has less than this left */
+    uint64_t log_entries;     /* of one room */
     uint64_t log_bytes;       /* of one room */
-    uint64_t log_total_bytes; /* of all rooms; the longest unused lose theirs first */
+    uint64_t log_total_bytes; /* of all rooms */
+    uint64_t log_age;         /* of an entry */
     uint32_t cid_horizon;     /* how long a cid is remembered; … */
     uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused */
-    uint64_t log_age;  /* 0: no bound */
 
     /* net */
     uint32_t observe_delay;      /* a silent connection observes after it; 0: never */

@@ -6,9 +6,29 @@
 #include "core/ports.h"
 #include "core/settings.h"
 
+/* How much a log keeps: what the settings say, or where they say nothing (0) what suits its kind. */
+struct chi_log_bounds {
+    uint64_t entries;     /* of one room; here and below UINT64_MAX: no bound */
+    uint64_t bytes;       /* of one room */
+    uint64_t total_bytes; /* of all rooms */
+    uint64_t age;         /* of an entry, ms */
+    uint64_t cid_horizon; /* of a cid, ms */
+    uint64_t cids;        /* remembered at once */
+};
+struct chi_log_bounds chi_log_bounds(const struct chi_settings *settings,
+                                     const struct chi_log_bounds *kind);
+
 /* Entries in memory, per room up to a count, a byte and an age bound, all rooms up to a total.
  * Nothing outlives it: a new epoch at each start. Commits at once, reported at the next poll. */
 int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
                        struct chi_log **out);
+
+/* Entries in an SQLite file at `path`, which is made where there is none, with its folders. Blocks
+ * while it opens and checks the file; nothing that is called later does, but free. On an error
+ * `problem` says what is wrong with which file and what to do: CHATHUB_EINUSE (another hub has
+ * it), CHATHUB_EIO (it cannot be opened, is damaged, or no log, or of a newer version),
+ * CHATHUB_ENOMEM, CHATHUB_EFEATURE (this build has no SQLite). */
+int chi_log_sqlite_new(const struct chi_settings *settings, struct chi_env env, const char *path,
+                       struct chi_log **out, char *problem, size_t size);
 
 #endif

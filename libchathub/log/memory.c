@@ -19,6 +19,16 @@
 /* Between two looks for entries that are too old. */
 #define SWEEP_MS 60000u
 
+/* Where the settings set no bound. */
+static const struct chi_log_bounds standard = {
+    .entries = 10000,
+    .bytes = 64u << 20,
+    .total_bytes = 256u << 20,
+    .age = 86400000,
+    .cid_horizon = 60000,
+    .cids = 1000000,
+};
+
 struct room {
     struct chi_link lru;        /* in memory->lru or memory->empty */
     struct chi_entry **entries; /* owned ring of `cap` places, a reference in each in use */
@@ -32,14 +42,15 @@ struct room {
     bool open;
 };
 
-enum op_kind { OP_OPEN, OP_APPEND, OP_READ };
+enum op_kind { OP_OPEN, OP_APPEND, OP_READ, OP_REDACT };
 
 /* Something to report at the next poll. */
 struct op {
     enum op_kind kind;
     struct room *room;
     struct chi_entry *draft;  /* append: a reference */
-    void *token;              /* append */
+    void *token;              /* append, redact */
+    uint64_t position;        /* redact */
     struct chi_log_read read; /* read */
 };
 
@@ -72,6 +83,11 @@ static struct memory *of(struct chi_log *log)
     return (struct memory *)(void *)log;
 }
 
+static struct chi_log_bounds bounds(const struct memory *m)
+{
+    return chi_log_bounds(m->settings, &standard);
+}
+
 /* --------------------------------------------------------------------------------------- bounds */
 
 static void drop_oldest(struct memory *m, struct room *room)
@@ -91,10 +107,11 @@ static void drop_oldest(struct memory *m, struct room *room)
 
 static void trim_room(struct memory *m, struct room *room)
 {
-    const struct chi_settings *s = m->settings;
+    struct chi_log_bounds keep = bounds(m);
     uint64_t wall = m->env.ops->wall(m->env.self);
-    while (room->count && (room->count > s->log_entries || room->bytes > s->log_bytes ||
-                           (s->log_age && room->entries[room->first]->time + s->log_age < wall)))
+    uint64_t since = wall > keep.age ? wall - keep.age : 0;
+    while (room->count && (room->count > keep.entries || room->bytes > keep.bytes ||
+                           room->entries[room->first]->time < since))
         drop_oldest(m, room);
 }
 
@@ -112,7 +129,8 @@ static void room_free(struct memory *m, struct room *room)
 /* The rooms that were silent longest lose their oldest entries first. */
 static void trim_total(struct memory *m)
 {
-    while (m->bytes > m->settings->log_total_bytes && !chi_list_empty(&m->lru))
+    uint64_t most = bounds(m).total_bytes;
+    while (m->bytes > most && !chi_list_empty(&m->lru))
         drop_oldest(m, CHI_CONTAINER(m->lru.next, struct room, lru));
 }
 
@@ -200,7 +218,7 @@ static int commit(struct memory *m, struct room *room, struct chi_entry *draft)
 static void cids_expire(struct memory *m)
 {
     uint64_t now = m->env.ops->now(m->env.self);
-    uint32_t horizon = m->settings->cid_horizon;
+    uint64_t horizon = bounds(m).cid_horizon;
     if (now > horizon)
         chi_cids_expire(&m->cids, (uint32_t)((now - horizon) / 1000));
 }
@@ -287,6 +305,34 @@ static void do_read(struct memory *m, struct room *room, const struct chi_log_re
     free(entries);
 }
 
+/* ------------------------------------------------------------------------------------- redaction */
+
+static int erase(struct memory *m, struct room *room, uint64_t position)
+{
+    uint32_t index = position ? find_after(room, position - 1) : room->count;
+    if (index == room->count || entry_at(room, index)->position != position)
+        return CHATHUB_ENOENT;
+    const struct chi_entry *old = entry_at(room, index);
+    struct chi_entry *tombstone = chi_entry_new(old->type, &(struct chi_entry_parts){0});
+    if (!tombstone)
+        return CHATHUB_ELOG;
+    tombstone->position = old->position;
+    tombstone->prev = old->prev;
+    tombstone->time = old->time;
+    size_t freed = chi_entry_size(old) - chi_entry_size(tombstone);
+    room->bytes -= freed;
+    m->bytes -= freed;
+    chi_entry_unref(entry_at(room, index));
+    room->entries[(room->first + index) % room->cap] = tombstone;
+    return 0;
+}
+
+static void do_redact(struct memory *m, const struct op *op)
+{
+    int status = erase(m, op->room, op->position);
+    m->up.redacted(m->up.hub, op->room->number, op->position, status, op->token);
+}
+
 /* --------------------------------------------------------------------------------- the contract */
 
 /* A place for something about a room at the end of the queue; NULL: no memory. */
@@ -328,7 +374,7 @@ static bool holds(struct chi_log *log, struct chi_span its_epoch, uint64_t posit
 
 static uint64_t horizon(struct chi_log *log)
 {
-    return of(log)->settings->cid_horizon;
+    return bounds(of(log)).cid_horizon;
 }
 
 static struct room *room_new(struct memory *m, struct chi_span key)
@@ -374,7 +420,7 @@ static int append(struct chi_log *log, void *handle, struct chi_entry *draft, vo
 {
     struct memory *m = of(log);
     cids_expire(m);
-    if (draft->cid_len && m->cids.count >= m->settings->max_cids)
+    if (draft->cid_len && m->cids.count >= bounds(m).cids)
         return CHATHUB_EAGAIN;
     struct op *op = queue_op(m, handle);
     if (!op)
@@ -393,25 +439,12 @@ static int read_page(struct chi_log *log, void *handle, const struct chi_log_rea
     return 0;
 }
 
-static int redact(struct chi_log *log, void *handle, uint64_t position)
+static int redact(struct chi_log *log, void *handle, uint64_t position, void *token)
 {
-    (void)log;
-    struct room *room = handle;
-    uint32_t index = position ? find_after(room, position - 1) : room->count;
-    if (index == room->count || entry_at(room, index)->position != position)
-        return CHATHUB_ENOENT;
-    const struct chi_entry *old = entry_at(room, index);
-    struct chi_entry *tombstone = chi_entry_new(old->type, &(struct chi_entry_parts){0});
-    if (!tombstone)
-        return CHATHUB_ELOG;
-    tombstone->position = old->position;
-    tombstone->prev = old->prev;
-    tombstone->time = old->time;
-    size_t freed = chi_entry_size(old) - chi_entry_size(tombstone);
-    room->bytes -= freed;
-    of(log)->bytes -= freed;
-    chi_entry_unref(entry_at(room, index));
-    room->entries[(room->first + index) % room->cap] = tombstone;
+    struct op *op = queue_op(of(log), handle);
+    if (!op)
+        return CHATHUB_ENOMEM;
+    *op = (struct op){.kind = OP_REDACT, .room = handle, .position = position, .token = token};
     return 0;
 }
 
@@ -450,6 +483,8 @@ static void poll(struct chi_log *log)
             do_appends(m, op, doing.results, n = count_appends(&doing, i));
         else if (op->kind == OP_READ)
             do_read(m, op->room, &op->read);
+        else if (op->kind == OP_REDACT)
+            do_redact(m, op);
         else
             m->up.opened(m->up.hub, op->room->number, 0, op->room, op->room->top);
         for (uint32_t k = i; k < i + n; k++)
@@ -463,6 +498,12 @@ static uint64_t next(struct chi_log *log)
 {
     const struct memory *m = of(log);
     return m->queue.count ? 0 : m->swept + SWEEP_MS;
+}
+
+static void stats(struct chi_log *log, struct chi_log_stats *out)
+{
+    (void)log; /* nothing of it can fail, and nothing is read from anywhere */
+    *out = (struct chi_log_stats){0};
 }
 
 static void free_log(struct chi_log *log)
@@ -508,8 +549,8 @@ int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
     chi_cids_init(&m->cids, secret + 16);
     m->swept = env.ops->now(env.self);
     make_epoch(m);
-    m->log = (struct chi_log){bind_up, epoch,     holds,  horizon, open_room, close_room,
-                              append,  read_page, redact, poll,    next,      free_log};
+    m->log = (struct chi_log){bind_up,   epoch,  holds, horizon, open_room, close_room, append,
+                              read_page, redact, poll,  next,    stats,     free_log};
     if (!m->rooms) {
         free_log(&m->log);
         return CHATHUB_ENOMEM;

@@ -5,6 +5,7 @@
  * modes: none of its own; handles that cannot be made fail the start. */
 #include "net/driver.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -17,6 +18,8 @@ struct chi_driver {
     uv_idle_t idle;
     uv_timer_t timer;
     uv_async_t async;
+    atomic_bool host; /* chi_driver_wake was called and not passed on yet */
+    atomic_bool turn; /* chi_driver_want_turn was */
     bool *work;       /* somebody asked for a turn */
     bool busy;        /* the last flush left something */
     bool running;     /* inside a turn: a nested loop does not start another */
@@ -97,32 +100,39 @@ static void on_check(uv_check_t *check)
 static void on_async(uv_async_t *async)
 {
     struct chi_driver *driver = async->data;
-    driver->parts.woken(driver->parts.arg);
+    if (atomic_exchange(&driver->turn, false) && driver->work)
+        *driver->work = true;
+    if (atomic_exchange(&driver->host, false))
+        driver->parts.woken(driver->parts.arg);
 }
 
-int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out)
+int chi_driver_new(struct uv_loop_s *loop, struct chi_driver **out)
 {
     struct chi_driver *driver = calloc(1, sizeof(*driver));
     if (!driver)
         return CHATHUB_ENOMEM;
-    driver->parts = *parts;
-    driver->work = work;
-    if (uv_async_init(parts->loop, &driver->async, on_async)) {
+    if (uv_async_init(loop, &driver->async, on_async)) {
         free(driver);
         return CHATHUB_EIO;
     }
-    uv_prepare_init(parts->loop, &driver->prepare);
-    uv_check_init(parts->loop, &driver->check);
-    uv_idle_init(parts->loop, &driver->idle);
-    uv_timer_init(parts->loop, &driver->timer);
+    uv_prepare_init(loop, &driver->prepare);
+    uv_check_init(loop, &driver->check);
+    uv_idle_init(loop, &driver->idle);
+    uv_timer_init(loop, &driver->timer);
     driver->handles = 5;
     driver->async.data = driver->prepare.data = driver->check.data = driver->idle.data =
         driver->timer.data = driver;
+    *out = driver;
+    return 0;
+}
+
+void chi_driver_start(struct chi_driver *driver, const struct chi_driver_parts *parts, bool *work)
+{
+    driver->parts = *parts;
+    driver->work = work;
     uv_prepare_start(&driver->prepare, on_prepare);
     uv_check_start(&driver->check, on_check);
     *work = true;
-    *out = driver;
-    return 0;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -150,7 +160,14 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
 
 void chi_driver_wake(struct chi_driver *driver)
 {
+    atomic_store(&driver->host, true);
     if (!uv_is_closing((uv_handle_t *)&driver->async))
+        uv_async_send(&driver->async);
+}
+
+void chi_driver_want_turn(struct chi_driver *driver)
+{
+    if (!atomic_exchange(&driver->turn, true))
         uv_async_send(&driver->async);
 }
 

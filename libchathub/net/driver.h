@@ -12,7 +12,7 @@ struct uv_loop_s;
 struct chi_driver;
 
 struct chi_driver_parts {
-    struct uv_loop_s *loop;
+    struct uv_loop_s *loop; /* as in chi_driver_new */
     struct chi_hub *hub;
     struct chi_delivery *delivery;
     struct chi_inproc *inproc;
@@ -21,14 +21,17 @@ struct chi_driver_parts {
     void *arg;
 };
 
-/* Handles on the loop, which keep it alive until close. `work` (of the world) is the driver's
- * from now on. */
-int chi_driver_new(const struct chi_driver_parts *parts, bool *work, struct chi_driver **out);
+/* Handles on the loop, which keep it alive until close. */
+int chi_driver_new(struct uv_loop_s *loop, struct chi_driver **out);
+/* Begins to run turns. `work` (of the world) is the driver's from now on. */
+void chi_driver_start(struct chi_driver *driver, const struct chi_driver_parts *parts, bool *work);
 /* Nothing is run any more; frees itself when the loop has closed its handles, and calls `done`
  * (may be NULL) then. Called again before that, it only replaces `done`. */
 void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg);
-/* From any thread. */
+/* The host wants its callback: from any thread. */
 void chi_driver_wake(struct chi_driver *driver);
+/* A log's thread has something for the hub: from any thread, until close. */
+void chi_driver_want_turn(struct chi_driver *driver);
 /* Whether a flush left something for the next turn. */
 bool chi_driver_busy(const struct chi_driver *driver);
 

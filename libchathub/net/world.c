@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "auth/fold.h"
+#include "net/driver.h"
 
 /* Fields of one record, and bytes of one value, that are told at most. */
 #define FIELDS_MAX 16u
@@ -105,6 +106,11 @@ static void wake(void *self)
     *of(self)->work = true;
 }
 
+static void wake_from_thread(void *self)
+{
+    chi_driver_want_turn(of(self)->driver);
+}
+
 static const struct chi_env_ops world_ops = {
     .now = now,
     .wall = wall,
@@ -114,6 +120,7 @@ static const struct chi_env_ops world_ops = {
     .log = log_line,
     .logs = logs,
     .wake = wake,
+    .wake_from_thread = wake_from_thread,
 };
 
 struct chi_env chi_world_env(struct chi_world *world)

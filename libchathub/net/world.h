@@ -7,6 +7,7 @@
 #include "core/env.h"
 #include "core/settings.h"
 
+struct chi_driver;
 struct uv_loop_s;
 
 struct chi_world {
@@ -14,9 +15,10 @@ struct chi_world {
     const struct chi_settings *settings;
     chathub_log_cb log; /* NULL: silence */
     void *log_arg;
-    int log_level;       /* records below it are dropped */
-    struct chi_buf text; /* values of the record being told, each with a NUL */
-    bool *work;          /* set by wake; the driver's */
+    int log_level;             /* records below it are dropped */
+    struct chi_buf text;       /* values of the record being told, each with a NUL */
+    bool *work;                /* set by wake; the driver's */
+    struct chi_driver *driver; /* woken by other threads; set before a log is made */
 };
 
 struct chi_env chi_world_env(struct chi_world *world);

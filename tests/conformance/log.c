@@ -25,6 +25,11 @@ struct world {
         void *token;
     } results[MANY]; /* in the order reported */
     uint32_t committed;
+    struct {
+        uint32_t room, count;
+        uint64_t position;
+        int status;
+    } erased;     /* the last redaction, and how many were answered */
     bool in_poll; /* reports may come now */
 };
 
@@ -86,8 +91,9 @@ static void world_wake(void *self)
     (void)self;
 }
 
-static const struct chi_env_ops world_ops = {world_now,  world_now, world_random, world_digest,
-                                             world_fold, world_log, NULL,         world_wake};
+static const struct chi_env_ops world_ops = {world_now,    world_now,  world_random,
+                                             world_digest, world_fold, world_log,
+                                             NULL,         world_wake, NULL};
 
 static void on_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top)
 {
@@ -113,6 +119,17 @@ static void on_committed(void *hub, const struct chi_log_result *results, size_t
         w.results[w.committed].prev = results[i].entry->prev;
         w.results[w.committed].time = results[i].entry->time;
     }
+}
+
+static void on_redacted(void *hub, uint32_t room, uint64_t position, int status, void *token)
+{
+    (void)hub;
+    ck_assert(w.in_poll);
+    ck_assert_ptr_eq(token, &w.erased);
+    w.erased.room = room;
+    w.erased.position = position;
+    w.erased.status = status;
+    w.erased.count++;
 }
 
 static void on_page(struct chi_log_reader *reader, const struct chi_log_page *page)
@@ -153,7 +170,7 @@ static void setup(void)
     w.settings.max_rooms = 100;
     w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
     ck_assert_ptr_nonnull(w.log);
-    static const struct chi_log_up up = {on_opened, on_committed, NULL};
+    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL};
     w.log->bind(w.log, &up);
 }
 
@@ -434,18 +451,27 @@ START_TEST(positions_are_held_under_their_epoch_alone)
 }
 END_TEST
 
+static int erase(uint32_t room, uint64_t position)
+{
+    ck_assert_int_eq(w.log->redact(w.log, w.handles[room], position, &w.erased), 0);
+    settle(&w.erased.count, w.erased.count + 1);
+    ck_assert_uint_eq(w.erased.room, room);
+    ck_assert_uint_eq(w.erased.position, position);
+    return w.erased.status;
+}
+
 START_TEST(redact_leaves_a_tombstone)
 {
     open_room(0, "a");
     post_and_settle(0, "one");
     post_and_settle(0, "secret");
-    ck_assert_int_eq(w.log->redact(w.log, w.handles[0], w.results[1].position), 0);
+    ck_assert_int_eq(erase(0, w.results[1].position), 0);
     struct reader page = read_page(0, (struct chi_log_read){0});
     ck_assert_uint_eq(page.count, 2);
     ck_assert_uint_eq(page.positions[1], w.results[1].position);
     ck_assert_str_eq(page.last_content, "");
-    ck_assert_int_eq(w.log->redact(w.log, w.handles[0], 99999), CHATHUB_ENOENT);
-    ck_assert_int_eq(w.log->redact(w.log, w.handles[0], 0), CHATHUB_ENOENT);
+    ck_assert_int_eq(erase(0, 99999), CHATHUB_ENOENT);
+    ck_assert_int_eq(erase(0, 0), CHATHUB_ENOENT);
 }
 END_TEST
 

@@ -430,11 +430,17 @@ static void poll_readings(struct sim_flog *flog)
 /* ------------------------------------------------------------------------------- the other
  * slots */
 
+static void inner_redacted(void *self, uint32_t room, uint64_t position, int status, void *token)
+{
+    struct sim_flog *flog = self;
+    flog->up.redacted(flog->up.hub, room, position, status, token);
+}
+
 static void flog_bind(struct chi_log *log, const struct chi_log_up *up)
 {
     struct sim_flog *flog = flog_of(log);
     flog->up = *up;
-    struct chi_log_up inner = {inner_opened, inner_committed, flog};
+    struct chi_log_up inner = {inner_opened, inner_committed, inner_redacted, flog};
     flog->inner->bind(flog->inner, &inner);
 }
 
@@ -453,10 +459,16 @@ static uint64_t flog_horizon(struct chi_log *log)
     return flog_of(log)->inner->horizon(flog_of(log)->inner);
 }
 
-static int flog_redact(struct chi_log *log, void *handle, uint64_t position)
+static int flog_redact(struct chi_log *log, void *handle, uint64_t position, void *token)
 {
     struct handle *h = handle_check(flog_of(log), handle, "redact");
-    return h ? flog_of(log)->inner->redact(flog_of(log)->inner, h->inner, position) : CHATHUB_ELOG;
+    return h ? flog_of(log)->inner->redact(flog_of(log)->inner, h->inner, position, token)
+             : CHATHUB_ELOG;
+}
+
+static void flog_stats(struct chi_log *log, struct chi_log_stats *out)
+{
+    flog_of(log)->inner->stats(flog_of(log)->inner, out);
 }
 
 static void flog_poll(struct chi_log *log)
@@ -519,9 +531,9 @@ static void flog_free(struct chi_log *log)
 struct sim_flog *sim_flog_new(struct sim_world *w, struct chi_log *inner)
 {
     struct sim_flog *flog = sim_alloc(sizeof *flog);
-    flog->log =
-        (struct chi_log){flog_bind,   flog_epoch, flog_holds,  flog_horizon, flog_open, flog_close,
-                         flog_append, flog_read,  flog_redact, flog_poll,    flog_next, flog_free};
+    flog->log = (struct chi_log){flog_bind,  flog_epoch,  flog_holds, flog_horizon, flog_open,
+                                 flog_close, flog_append, flog_read,  flog_redact,  flog_poll,
+                                 flog_next,  flog_stats,  flog_free};
     flog->w = w;
     flog->inner = inner;
     flog->last = &flog->first;
@@ -567,8 +579,8 @@ static struct handle *open_room(struct sim_flog *flog, uint32_t room)
 void sim_flog_redact(struct sim_flog *flog, uint32_t room, uint64_t position)
 {
     struct handle *h = open_room(flog, room);
-    if (h && flog->inner->redact(flog->inner, h->inner, position) == 0)
-        chi_delivery_ops.redact(flog->w->delivery, room, position);
+    if (h && flog->inner->redact(flog->inner, h->inner, position, NULL) == 0)
+        flog->w->env.ops->wake(flog->w->env.self);
 }
 
 struct audit {
@@ -598,8 +610,8 @@ static void audit_page(struct chi_log_reader *reader, const struct chi_log_page 
     while (kept < room->count && room->past[room->count - 1 - kept].position > room->lost_to)
         kept++;
     if (page->count < kept && page->count < a->w->settings.log_entries && !a->w->vague_bounds)
-        sim_fail(a->w, "the log holds %u entries of %s of %u committed, though %u may be kept",
-                 page->count, room->name, kept, a->w->settings.log_entries);
+        sim_fail(a->w, "the log holds %u entries of %s of %u committed, though %llu may be kept",
+                 page->count, room->name, kept, (unsigned long long)a->w->settings.log_entries);
 }
 
 void sim_flog_audit(struct sim_flog *flog)

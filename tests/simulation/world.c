@@ -171,13 +171,13 @@ static bool settle_settings(struct sim_world *w)
     s->client_turn = pick(w, 1, 2000, 65536);
     s->log_entries = 1u << 20;
     s->log_bytes = s->log_total_bytes = 1u << 30;
-    s->log_age = 0;
+    s->log_age = 4000000000u; /* longer than any story */
     if (w->config.faults & SIM_BOUNDS)
         s->log_entries = pick(w, 3, 8, 40);
     if ((w->config.faults & SIM_BOUNDS) && sim_one_in(&w->rng, 4)) {
         s->log_bytes = pick(w, 500, 2000, 10000);
         s->log_total_bytes = pick(w, 1000, 4000, 20000);
-        s->log_age = pick(w, 0, 500, 5000);
+        s->log_age = pick(w, 4000000000u, 500, 5000);
         w->vague_bounds = true;
     }
     if (w->config.faults & SIM_HEAVY)

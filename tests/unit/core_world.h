@@ -196,8 +196,8 @@ static void env_wake(void *self)
 {
     ((struct world *)self)->woken = true;
 }
-static const struct chi_env_ops env_ops = {env_now,  env_wall, env_random, env_digest,
-                                           env_fold, env_log,  NULL,       env_wake};
+static const struct chi_env_ops env_ops = {env_now, env_wall, env_random, env_digest, env_fold,
+                                           env_log, NULL,     env_wake,   NULL};
 
 /* ------------------------------------------------------------------------------------- delivery */
 
@@ -477,12 +477,18 @@ static int fake_log_read(struct chi_log *log, void *handle, const struct chi_log
     op_add(OP_READ, (uint32_t)(room - world->log_rooms))->read = *read;
     return 0;
 }
-static int fake_log_redact(struct chi_log *log, void *handle, uint64_t position)
+static int fake_log_redact(struct chi_log *log, void *handle, uint64_t position, void *token)
 {
     (void)log;
     (void)handle;
     (void)position;
+    (void)token;
     return CHATHUB_ENOENT;
+}
+static void fake_log_stats(struct chi_log *log, struct chi_log_stats *out)
+{
+    (void)log;
+    *out = (struct chi_log_stats){0};
 }
 static void commit(struct log_room *room, const struct op *op)
 {
@@ -639,9 +645,10 @@ static void world_new(uint64_t seed)
     memcpy(world->epoch, "epoch-0123456789", CHI_EPOCH_LEN);
     settings_init(&world->settings);
     world->transport = (struct chi_transport){.read = fake_read};
-    world->log = (struct chi_log){fake_bind,       fake_epoch,     fake_holds,  fake_horizon,
-                                  fake_log_open,   fake_log_close, fake_append, fake_log_read,
-                                  fake_log_redact, fake_poll,      fake_next,   NULL};
+    world->log = (struct chi_log){
+        fake_bind,      fake_epoch,     fake_holds,    fake_horizon,    fake_log_open,
+        fake_log_close, fake_append,    fake_log_read, fake_log_redact, fake_poll,
+        fake_next,      fake_log_stats, NULL};
     world->parts = (struct chi_hub_parts){
         .settings = &world->settings,
         .env = {&env_ops, world},

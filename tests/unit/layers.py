@@ -32,6 +32,7 @@ FOREIGN = {
     "wslay/wslay.h": ("net/",),
     "llhttp.h": ("net/",),
     "jansson.h": ("dialect/", "auth/"),
+    "sqlite3.h": ("log/sqlite/",),
     "utf8proc.h": ("auth/",),
     "sha1.h": ("net/", "chathub.c"),
     "sha2.h": ("net/", "chathub.c"),
