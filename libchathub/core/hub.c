@@ -48,6 +48,7 @@ static void init(struct chi_hub *hub)
     chi_list_init(&hub->ready);
     chi_list_init(&hub->blocked);
     chi_list_init(&hub->jobs);
+    chi_list_init(&hub->looks);
     chi_list_init(&hub->readings);
     chi_list_init(&hub->drafts);
     chi_list_init(&hub->lost);
@@ -82,6 +83,7 @@ static void free_work(struct chi_hub *hub)
 {
     struct chi_link *link;
 
+    chi_core_looks_free(hub);
     while ((link = chi_list_take(&hub->readings)) != NULL)
         free(CHI_CONTAINER(link, struct chi_reading, all));
     while ((link = chi_list_take(&hub->drafts)) != NULL) {

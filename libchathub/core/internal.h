@@ -94,6 +94,8 @@ struct chi_member {
 
 enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
 
+struct chi_look;
+
 struct chi_room {
     struct chi_slot slot;
     struct chi_hub *hub;
@@ -103,6 +105,10 @@ struct chi_room {
     struct chi_link members;  /* ended ones that linger included */
     struct chi_link pending;  /* members of whom the room is to be told */
     struct chi_typer *typers; /* who types */
+    struct chi_look *look;    /* for the last N entries, under way; or NULL */
+    uint64_t look_top;        /* what the last one found holds while this is the top: … */
+    uint64_t look_from;       /* … the last look_count entries follow this position */
+    uint32_t look_count;      /* 0: none was made */
     struct chi_link *waiters; /* jobs that wait until it is open; NULL while nobody may wait */
     struct chi_timer timer;   /* the next presence signal */
     uint64_t number;          /* of the last presence signal */
@@ -143,10 +149,10 @@ enum chi_wait {
 /* A request on its way. Its steps run from their beginning each time; what was found out stays
  * here. It lives on the stack until it has to wait. */
 struct chi_job {
-    struct chi_link link; /* in room->waiters, hub->blocked or hub->ready */
+    struct chi_link link; /* in room->waiters, look->jobs, hub->blocked or hub->ready */
     struct chi_link all;  /* in hub->jobs, once kept */
     struct chi_hub *hub;
-    struct chi_client *client;         /* NULL: it went; only the page is waited for */
+    struct chi_client *client;
     const struct chi_request *request; /* owned once kept */
     struct chi_room *room;             /* held while it waits for it or for a page of it */
     uint32_t stage;                    /* hello: rooms of `resume` that are done, + 1 */
@@ -155,14 +161,13 @@ struct chi_job {
     uint64_t question;                 /* pending or answered; 0: none */
     char *message;                     /* the answer's, or NULL */
     struct chi_timer timer;            /* the answer's time */
-    struct chi_log_reader reader;
-    int status;      /* what became of what it waited for: 0 or an error */
-    uint8_t found;   /* `from` holds */
-    uint8_t wait;    /* enum chi_wait */
-    uint8_t action;  /* enum chathub_action that was decided … */
-    uint8_t decided; /* … 0: nothing, else 1 + enum chathub_decision */
-    uint8_t kept;    /* it is on the heap */
-    uint8_t observe; /* not a request: the client was silent */
+    int status;                        /* what became of what it waited for: 0 or an error */
+    uint8_t found;                     /* `from` holds */
+    uint8_t wait;                      /* enum chi_wait */
+    uint8_t action;                    /* enum chathub_action that was decided … */
+    uint8_t decided;                   /* … 0: nothing, else 1 + enum chathub_decision */
+    uint8_t kept;                      /* it is on the heap */
+    uint8_t observe;                   /* not a request: the client was silent */
 };
 
 /* A page of history under way. */
@@ -199,6 +204,7 @@ struct chi_hub {
     struct chi_link ready;    /* jobs to go on with */
     struct chi_link blocked;  /* jobs that wait for hub drafts, first come first served */
     struct chi_link jobs;     /* all that are kept */
+    struct chi_link looks;    /* for the last N entries, under way */
     struct chi_link readings; /* all */
     struct chi_link drafts;   /* all */
     struct chi_link lost;     /* sessions without connection, oldest first */
@@ -316,6 +322,16 @@ void chi_core_job_free(struct chi_job *job);
 /* Goes on with it in this turn. */
 void chi_core_job_ready(struct chi_hub *hub, struct chi_job *job);
 void chi_core_work_jobs(struct chi_hub *hub);
+
+/* --------------------------------------------------------------------------------------- look.c */
+
+/* Asks the log where the last job->count entries of job->room begin, or joins those who asked: the
+ * job is ready again once job->found and job->from, or job->status, tell. */
+int chi_core_look(struct chi_hub *hub, struct chi_job *job);
+/* Whether that is known already. */
+bool chi_core_looked(const struct chi_room *room, uint32_t count, uint64_t *from);
+uint32_t chi_core_looks(const struct chi_hub *hub); /* under way */
+void chi_core_looks_free(struct chi_hub *hub);
 
 /* ---------------------------------------------------------------------------------- authorize.c */
 

@@ -3,8 +3,7 @@
  * Happy path: a request is done in one go and never leaves the stack. One that has to wait (a
  * room opens, the host decides, the log looks something up, too many drafts) is copied, and its
  * step is run again from the beginning when that is over: so everything is checked again, and
- * only what job keeps is not asked twice. Failure: its client goes first: the job is dropped,
- * or, while a page is under way for it, lives on without client. */
+ * only what job keeps is not asked twice. Failure: its client goes first: the job is dropped. */
 #include "core/internal.h"
 
 #include <assert.h>
@@ -91,7 +90,7 @@ void chi_core_job_drop(struct chi_hub *hub, struct chi_job *job)
 {
     job->client->job = NULL;
     job->client = NULL;
-    if (job->wait == CHI_WAIT_PAGE || job == hub->asking)
+    if (job == hub->asking)
         return;
     release_room(hub, job);
     chi_core_job_free(job);
@@ -117,40 +116,6 @@ static struct chi_job *keep(struct chi_hub *hub, struct chi_job *job)
     return kept;
 }
 
-static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
-{
-    struct chi_job *job = CHI_CONTAINER(reader, struct chi_job, reader);
-    struct chi_hub *hub = job->hub;
-
-    if (!job->client) {
-        release_room(hub, job);
-        chi_core_job_free(job);
-        return;
-    }
-    job->status = page->status;
-    job->found = page->status == 0;
-    if (job->found)
-        job->from = page->count ? page->entries[0]->prev : job->room->top;
-    chi_core_job_ready(hub, job);
-}
-
-/* How many times a history page's bytes may be looked at to find where the last N begin. */
-#define LOOK_BACK_PAGES 16u
-
-static int look_back(struct chi_hub *hub, struct chi_job *job)
-{
-    assert(job->room);
-    uint64_t bytes = (uint64_t)hub->parts.settings->page_bytes * LOOK_BACK_PAGES;
-    struct chi_log_read read = {.after = 0,
-                                .before = UINT64_MAX,
-                                .limit = job->count,
-                                .bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX,
-                                .backward = true,
-                                .reader = &job->reader};
-    job->reader.page = page_came;
-    return hub->parts.log->read(hub->parts.log, job->room->handle, &read);
-}
-
 /* Puts a kept job where the end of its waiting is noticed. */
 static int wait_for(struct chi_hub *hub, struct chi_job *job)
 {
@@ -162,7 +127,7 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
     case CHI_WAIT_ANSWER:
         return chi_core_await_answer(hub, job);
     case CHI_WAIT_PAGE:
-        return look_back(hub, job);
+        return chi_core_look(hub, job);
     case CHI_WAIT_HUB_DRAFTS:
         chi_list_append(&hub->blocked, &job->link);
         return 0;

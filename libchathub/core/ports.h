@@ -99,8 +99,8 @@ struct chi_log_result {
     uint32_t room;           /* the hub's number of the room */
     struct chi_entry *entry; /* committed: it. dup: the first, position and time only. Or NULL */
     uint64_t retry_after;    /* errors: ms after which it may work again, 0: not known */
-    const char *why; /* ELOG, EUNKNOWN: what is the matter and what becomes of the post, for people;
-                        valid for the call. NULL: the status says all */
+    const char *why; /* ELOG, EUNKNOWN: what is the matter, such as "the disk is full"; static, or
+                        NULL: not known */
 };
 
 struct chi_log_page {

@@ -196,7 +196,8 @@ static void answer(struct chi_hub *hub, struct chi_client *client, const struct 
         reply.code = result->status;
         reply.retry_after = result->retry_after;
         if (result->why)
-            chi_core_problem(hub, result->status, "%s", result->why);
+            chi_core_problem(hub, result->status, "%s (%s)", chathub_strerror(result->status),
+                             result->why);
         chi_core_error(hub, client, &reply);
         return;
     }

@@ -759,7 +759,7 @@ static inline enum chi_next ask(uint64_t id, enum chi_request_type type, const c
 /* A client with a name and a key of its own, in `room` (NULL: in none). */
 static inline uint64_t person(const char *name, const char *room)
 {
-    char key[40];
+    char key[64];
     snprintf(key, sizeof key, "key-of-%s-0000000000000000000", name);
     uint64_t id = opened(false);
     hello(id, name, key);

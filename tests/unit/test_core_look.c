@@ -1,0 +1,107 @@
+/* Where "the last N entries" begin: asked of the log once for all who come at the same time. */
+#include "core_world.h"
+
+static void setup(void)
+{
+    world_new(1);
+    ck_assert_int_eq(world_start(), 0);
+}
+
+static void teardown(void)
+{
+    world_free();
+}
+
+static uint32_t reads_waiting(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < world->op_count; i++)
+        n += world->ops[i].kind == OP_READ;
+    return n;
+}
+
+/* People who are there, but in no room yet. */
+static void gather(uint64_t *people, int n)
+{
+    char name[16];
+    for (int i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "p%d", i);
+        people[i] = person(name, NULL);
+    }
+}
+
+START_TEST(many_who_come_at_once_cost_one_look)
+{
+    uint64_t people[20], writer = person("writer", "tea");
+    for (int i = 0; i < 10; i++)
+        post(writer, "tea", "x");
+    turns();
+    gather(people, 20);
+    world->log_stopped = true;
+    for (int i = 0; i < 20; i++)
+        join_at(people[i], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    ck_assert_uint_eq(reads_waiting(), 1);
+    world->log_stopped = false;
+    turns();
+    for (int i = 0; i < 20; i++)
+        ck_hears(people[i], "joined tea");
+}
+END_TEST
+
+START_TEST(another_entry_or_another_number_is_another_look)
+{
+    uint64_t people[4], writer = person("writer", "tea");
+    for (int i = 0; i < 10; i++)
+        post(writer, "tea", "x");
+    turns();
+    gather(people, 4);
+    join_at(people[0], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    turns();
+    world->log_stopped = true;
+    join_at(people[1], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    ck_assert_uint_eq(reads_waiting(), 0); /* known since the first */
+    join_at(people[2], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 4});
+    ck_assert_uint_eq(reads_waiting(), 1);
+    world->log_stopped = false;
+    turns();
+    post(writer, "tea", "y");
+    turns();
+    world->log_stopped = true;
+    join_at(people[3], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 4});
+    ck_assert_uint_eq(reads_waiting(), 1);
+    world->log_stopped = false;
+    turns();
+    ck_hears(people[3], "joined tea");
+}
+END_TEST
+
+START_TEST(who_goes_while_it_is_looked_up_is_not_waited_for)
+{
+    uint64_t people[3], writer = person("writer", "tea");
+    post(writer, "tea", "x");
+    turns();
+    gather(people, 3);
+    world->log_stopped = true;
+    for (int i = 0; i < 3; i++)
+        join_at(people[i], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    chi_hub_client_closed(world->hub, people[0], "gone");
+    chi_hub_client_closed(world->hub, people[1], "gone");
+    chi_hub_client_closed(world->hub, writer, "left");
+    turns();
+    world->log_stopped = false;
+    turns();
+    ck_hears(people[2], "joined tea");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("core look");
+    TCase *t = tcase_create("look");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, many_who_come_at_once_cost_one_look);
+    tcase_add_test(t, another_entry_or_another_number_is_another_look);
+    tcase_add_test(t, who_goes_while_it_is_looked_up_is_not_waited_for);
+    suite_add_tcase(s, t);
+    return unit_run(s);
+}
