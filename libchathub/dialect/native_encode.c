@@ -44,11 +44,14 @@ static void time_field(struct chi_buf *out, uint64_t unix_ms)
 void chi_native_encode_entry(struct chi_buf *out, struct chi_span room,
                              const struct chi_entry *entry)
 {
-    if (entry->type != CHI_ENTRY_CHAT)
-        return;
     struct chi_entry_parts parts = chi_entry_read(entry);
     chi_buf_reserve(out, ENTRY_FIXED + room.len + chi_entry_size(entry));
-    ADD(out, "{\"type\":\"chat\",\"room\":");
+    if (entry->type == CHI_ENTRY_CHAT) {
+        ADD(out, "{\"type\":\"chat\",\"room\":");
+    } else { /* of a log that a later version has written: it is a link of the chain all the same */
+        number_field(out, "{\"type\":\"entry\",\"kind\":", entry->type);
+        ADD(out, ",\"room\":");
+    }
     add_text(out, room);
     number_field(out, ",\"position\":", entry->position);
     number_field(out, ",\"prev\":", entry->prev);
@@ -162,15 +165,10 @@ static void add_history(struct chi_buf *out, const struct chi_reply *reply)
     text_field(out, ",\"room\":", reply->room);
     text_field(out, ",\"epoch\":", reply->epoch);
     ADD(out, ",\"entries\":[");
-    size_t empty = out->len;
     for (uint32_t i = 0; i < reply->entry_count; i++) {
-        size_t comma = out->len;
-        if (comma > empty)
+        if (i > 0)
             ADD(out, ",");
-        size_t before = out->len;
         chi_native_encode_entry(out, reply->room, reply->entries[i]);
-        if (out->len == before && !out->failed)
-            chi_buf_truncate(out, comma);
     }
     chi_buf_add_text(out, reply->more ? "],\"more\":true" : "],\"more\":false");
 }
