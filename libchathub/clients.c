@@ -155,6 +155,10 @@ int chathub_stats(const struct chathub *hub, struct chathub_stats *out)
         .writes = delivery.writes,
         .pages = delivery.pages,
         .gaps = delivery.gaps,
+        .log_commits = counts.log.commits,
+        .log_failures = counts.log.failures,
+        .log_pages = counts.log.pages,
+        .log_down = counts.log.down,
     };
     memcpy(out, &all, all.size);
     return 0;

@@ -1,7 +1,7 @@
 # Sourced by scripts: installs what is missing, from Debian alone. Needs root or sudo only if something is.
 
 # The packages that a build needs; llhttp is a library in newer releases, and C sources in Debian 12.
-build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-dev libjansson-dev libutf8proc-dev
+build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-dev libjansson-dev libsqlite3-dev libutf8proc-dev
     uthash-dev libmd-dev libyaml-dev)
 test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
     chromium)

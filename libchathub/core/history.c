@@ -1,4 +1,8 @@
-/* Pages of history, read from the log for one client at a time. */
+/* Pages of history, read from the log for one client at a time.
+ *
+ * Happy path: the log is asked, the page comes, the client has its answer. Failures: the log's error
+ * is told; a client that goes leaves a reading behind that ends by itself; a page that was read
+ * before an entry of the room lost its texts is thrown away and read again. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -27,11 +31,8 @@ static void answer(struct chi_hub *hub, const struct chi_reading *reading,
     chi_core_reply(hub, client, &reply);
 }
 
-static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
+static void end(struct chi_hub *hub, struct chi_reading *reading, const struct chi_log_page *page)
 {
-    struct chi_reading *reading = CHI_CONTAINER(reader, struct chi_reading, reader);
-    struct chi_hub *hub = reading->hub;
-
     if (reading->client) {
         answer(hub, reading, page);
         reading->client->reading = NULL;
@@ -40,6 +41,40 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
     chi_core_room_idle(hub, reading->room);
     chi_list_remove(&reading->all);
     free(reading);
+}
+
+static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
+{
+    struct chi_reading *reading = CHI_CONTAINER(reader, struct chi_reading, reader);
+
+    if (reading->stale && reading->client && page->status == 0)
+        reading->again = true;
+    else
+        end(reading->hub, reading, page);
+}
+
+void chi_core_history_stale(struct chi_hub *hub, const struct chi_room *room)
+{
+    for (struct chi_link *link = hub->readings.next; link != &hub->readings; link = link->next) {
+        struct chi_reading *reading = CHI_CONTAINER(link, struct chi_reading, all);
+        reading->stale |= reading->room == room;
+    }
+}
+
+void chi_core_work_readings(struct chi_hub *hub)
+{
+    struct chi_log *log = hub->parts.log;
+
+    for (struct chi_link *link = hub->readings.next, *next; link != &hub->readings; link = next) {
+        struct chi_reading *reading = CHI_CONTAINER(link, struct chi_reading, all);
+        next = link->next;
+        if (!reading->again)
+            continue;
+        reading->stale = reading->again = false;
+        int r = log->read(log, reading->room->handle, &reading->read);
+        if (r < 0)
+            end(hub, reading, &(struct chi_log_page){.status = r});
+    }
 }
 
 static int check_positions(const struct chi_request *history)
@@ -67,13 +102,14 @@ static int read_page(struct chi_hub *hub, struct chi_client *client, struct chi_
     uint32_t limit = history->limit && history->limit < settings->history_page
                          ? history->limit
                          : settings->history_page;
-    struct chi_log_read read = {.after = history->has_after ? history->after : 0,
-                                .before = history->has_before ? history->before : UINT64_MAX,
-                                .limit = limit,
-                                .bytes = settings->page_bytes,
-                                .backward = !history->has_after,
-                                .reader = &reading->reader};
-    int r = hub->parts.log->read(hub->parts.log, room->handle, &read);
+    reading->read =
+        (struct chi_log_read){.after = history->has_after ? history->after : 0,
+                              .before = history->has_before ? history->before : UINT64_MAX,
+                              .limit = limit,
+                              .bytes = settings->page_bytes,
+                              .backward = !history->has_after,
+                              .reader = &reading->reader};
+    int r = hub->parts.log->read(hub->parts.log, room->handle, &reading->read);
     if (r < 0) {
         free(reading);
         return r;
@@ -93,6 +129,10 @@ int chi_core_history(struct chi_hub *hub, struct chi_job *job)
         r = CHATHUB_EBUSY;
     if (r == 0)
         r = chi_core_member_needed(hub, job, &member);
+    if (r == 0 && job->client->drafts) { /* it sees what its client said before */
+        job->wait = CHI_WAIT_DRAFTS;
+        return CHI_STEP_WAIT;
+    }
     if (r == 0)
         r = chi_core_decide(hub, job, CHATHUB_HISTORY, (struct chi_span){NULL, 0},
                             chi_name_shown(member->room->name), (struct chi_span){"", 0});

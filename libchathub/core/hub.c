@@ -149,6 +149,7 @@ const struct chi_delivery_up *chi_hub_delivery_up(struct chi_hub *hub)
 void chi_hub_turn(struct chi_hub *hub)
 {
     hub->parts.log->poll(hub->parts.log);
+    chi_core_work_readings(hub);
     chi_timers_run(&hub->timers, chi_core_now(hub));
     chi_session_expire(hub);
     chi_core_work_jobs(hub);

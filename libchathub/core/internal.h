@@ -172,11 +172,14 @@ struct chi_job {
 
 /* A page of history under way. */
 struct chi_reading {
+    struct chi_log_read read; /* what the log was asked */
     struct chi_log_reader reader;
     struct chi_link all; /* in hub->readings */
     struct chi_hub *hub;
     struct chi_client *client; /* NULL: it went */
     struct chi_room *room;     /* held */
+    bool stale;                /* a text of the room was erased since: what comes may show it … */
+    bool again;                /* … and came: it is to be read again in this turn */
     size_t ref_len;
     char ref[];
 };
@@ -425,6 +428,9 @@ void chi_core_committed(void *hub, const struct chi_log_result *results, size_t 
 bool chi_core_drafts_full(const struct chi_hub *hub, const struct chi_client *client);
 void chi_core_work_blocked(struct chi_hub *hub);
 int chi_core_history(struct chi_hub *hub, struct chi_job *job);
+/* A text of the room was erased: what was read before shows it no more. */
+void chi_core_history_stale(struct chi_hub *hub, const struct chi_room *room);
+void chi_core_work_readings(struct chi_hub *hub);
 int chi_core_who(struct chi_hub *hub, struct chi_job *job);
 int chi_core_typing(struct chi_hub *hub, struct chi_job *job);
 int chi_core_status(struct chi_hub *hub, struct chi_job *job);

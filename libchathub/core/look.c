@@ -20,13 +20,20 @@ struct chi_look {
     uint32_t count;        /* N */
 };
 
+/* What the log has and did not report yet is among the last N, but no cursor begins beyond the top. */
+static uint64_t begin_of(const struct chi_room *room, const struct chi_log_page *page)
+{
+    uint64_t from = page->count ? page->entries[0]->prev : room->top;
+    return from < room->top ? from : room->top;
+}
+
 static void page_came(struct chi_log_reader *reader, const struct chi_log_page *page)
 {
     struct chi_look *look = CHI_CONTAINER(reader, struct chi_look, reader);
     struct chi_hub *hub = look->hub;
     struct chi_room *room = look->room;
     struct chi_link *link;
-    uint64_t from = page->count ? page->entries[0]->prev : room->top;
+    uint64_t from = begin_of(room, page);
 
     if (page->status == 0) {
         room->look_count = look->count;

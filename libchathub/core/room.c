@@ -163,8 +163,10 @@ void chi_core_redacted(void *self, uint32_t number, uint64_t position, int statu
     const struct chi_room *room = chi_slots_at(&hub->rooms, number);
 
     (void)token;
-    if (status == 0 && room && room->state == CHI_ROOM_OPEN)
-        CHI_DELIVERY(hub, redact, number, position);
+    if (status != 0 || !room || room->state != CHI_ROOM_OPEN)
+        return;
+    CHI_DELIVERY(hub, redact, number, position);
+    chi_core_history_stale(hub, room);
 }
 
 static bool needed(const struct chi_room *room)

@@ -432,6 +432,10 @@ struct chathub_stats {
     uint64_t writes;
     uint64_t pages;
     uint64_t gaps;
+    uint64_t log_commits;  /* transactions of the log */
+    uint64_t log_failures; /* … that failed, or whose outcome is not known */
+    uint64_t log_pages;    /* read from the log's storage */
+    uint64_t log_down;     /* 1: the log cannot commit now */
 };
 /* Fills as much as out->size has room for. CHATHUB_ESTOPPED, CHATHUB_EINVAL. */
 CHATHUB_API int chathub_stats(const struct chathub *hub, struct chathub_stats *out);

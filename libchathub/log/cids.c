@@ -1,5 +1,6 @@
 #include "log/cids.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,12 +66,11 @@ static uint32_t place_of(const struct chi_cids *cids, uint32_t n)
     return (uint32_t)(((uint64_t)cids->first + n) % cids->cap);
 }
 
-/* By a quarter: there are many of them, and they are all there is. Places change, so the index is
- * made anew. */
-static int grow(struct chi_cids *cids)
+/* Places change, so the index is made anew, without those that are forgotten. */
+static int resize(struct chi_cids *cids, uint32_t cap)
 {
     struct chi_cids larger = *cids;
-    larger.cap = cids->cap + cids->cap / 4 + 64;
+    larger.cap = cap;
     larger.first = 0;
     larger.index.cells = NULL;
     larger.index.size = larger.index.count = 0;
@@ -80,7 +80,7 @@ static int grow(struct chi_cids *cids)
     for (uint32_t i = 0; !error && i < cids->count; i++) {
         larger.ring[i] = cids->ring[place_of(cids, i)];
         error = chi_index_reserve(&larger.index);
-        if (!error)
+        if (!error && larger.ring[i].position)
             chi_index_put(&larger.index, i);
     }
     struct chi_cids *old = error ? &larger : cids;
@@ -91,6 +91,17 @@ static int grow(struct chi_cids *cids)
         cids->index.ctx = cids;
     }
     return error;
+}
+
+/* By a quarter: there are many of them, and they are all there is. */
+static int grow(struct chi_cids *cids)
+{
+    return resize(cids, cids->cap + cids->cap / 4 + 64);
+}
+
+int chi_cids_reserve(struct chi_cids *cids, uint32_t n)
+{
+    return n > cids->cap ? resize(cids, n) : 0;
 }
 
 int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
@@ -105,13 +116,65 @@ int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)
     return 0;
 }
 
+void chi_cids_undo(struct chi_cids *cids, uint32_t n)
+{
+    assert(n <= cids->count);
+    for (; n; n--)
+        chi_index_remove(&cids->index, place_of(cids, --cids->count));
+}
+
+static void drop_oldest(struct chi_cids *cids)
+{
+    chi_index_remove(&cids->index, cids->first);
+    cids->first = place_of(cids, 1);
+    cids->count--;
+}
+
 void chi_cids_expire(struct chi_cids *cids, uint32_t since)
 {
-    while (cids->count && cids->ring[cids->first].since < since) {
-        chi_index_remove(&cids->index, cids->first);
-        cids->first = place_of(cids, 1);
-        cids->count--;
-    }
+    while (cids->count && cids->ring[cids->first].since < since)
+        drop_oldest(cids);
     if (!cids->count)
         chi_cids_fini(cids);
+}
+
+void chi_cids_drop(struct chi_cids *cids, uint32_t n)
+{
+    assert(n <= cids->count);
+    for (; n; n--)
+        drop_oldest(cids);
+    if (!cids->count)
+        chi_cids_fini(cids);
+}
+
+void chi_cids_forget(struct chi_cids *cids, const struct chi_cid *like)
+{
+    struct chi_span key = {(const char *)like->key, sizeof(like->key)};
+    uint32_t place = chi_index_find(&cids->index, key);
+    if (place == CHI_INDEX_NONE)
+        return;
+    chi_index_remove(&cids->index, place);
+    cids->ring[place].position = 0;
+}
+
+const struct chi_cid *chi_cids_at(const struct chi_cids *cids, uint32_t n)
+{
+    assert(n < cids->count);
+    return &cids->ring[place_of(cids, n)];
+}
+
+void chi_cids_move(struct chi_cids *from, struct chi_cids *to)
+{
+    assert(!to->ring && !to->index.cells);
+    *to = *from;
+    to->index.ctx = to;
+    from->ring = NULL;
+    from->first = from->count = from->cap = 0;
+    from->index.cells = NULL;
+    from->index.size = from->index.count = 0;
+}
+
+size_t chi_cids_memory(const struct chi_cids *cids)
+{
+    return cids->cap * sizeof(*cids->ring) + cids->index.size * sizeof(*cids->index.cells);
 }

@@ -29,9 +29,10 @@ struct chi_handover {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* on CLOCK_MONOTONIC: something was put in, or it is to end */
     pthread_t thread;
-    struct chi_works in; /* under lock, as the next two */
+    struct chi_works in; /* under lock, as the next three */
     struct chi_works out;
     bool stopping;
+    bool waiting;            /* the thread sleeps until something is put in */
     bool started;            /* `thread` runs or ran: the hub's thread's alone */
     void (*wake)(void *arg); /* called by the thread after it gave something back */
     void *wake_arg;
@@ -54,8 +55,8 @@ void chi_handover_stop(struct chi_handover *h, struct chi_works *left);
 void chi_handover_put(struct chi_handover *h, struct chi_work *work);
 void chi_handover_collect(struct chi_handover *h, struct chi_works *out);
 
-/* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever),
- * then moves all there is to the end of `works`. False: it is to end. */
+/* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever; 0:
+ * not at all), then moves all there is to the end of `works`. False: it is to end. */
 bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t until_us);
 /* Waits until `until_us`, whatever is put in. False: it is to end. */
 bool chi_handover_pause(struct chi_handover *h, uint64_t until_us);

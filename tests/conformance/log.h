@@ -12,8 +12,11 @@
 /* How the suite gets at an implementation. */
 struct log_under_test {
     const char *name;
-    /* A fresh log in the world of `env`; frees nothing of an earlier one. */
+    /* A fresh log in the world of `env`; frees nothing of an earlier one. Where it lasts: the log as
+     * it was left, until `clean` was called. */
     struct chi_log *(*make)(const struct chi_settings *settings, struct chi_env env);
+    void (*clean)(void); /* nothing is left of it; NULL: there is nothing to do */
+    bool lasts;          /* it is there again after it was freed */
 };
 
 Suite *log_suite(const struct log_under_test *log);

@@ -13,7 +13,7 @@ static struct chi_log *make_memory(const struct chi_settings *settings, struct c
 
 int main(void)
 {
-    static const struct log_under_test memory = {"log/memory", make_memory};
+    static const struct log_under_test memory = {.name = "log/memory", .make = make_memory};
     SRunner *runner = srunner_create(log_suite(&memory));
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

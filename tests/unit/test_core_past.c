@@ -1,4 +1,5 @@
-/* Where "the last N entries" begin: asked of the log once for all who come at the same time. */
+/* What is asked of the log: where the last N entries begin, once for all who come at the same time,
+ * and history, which sees what its client said before. */
 #include "core_world.h"
 
 static void setup(void)
@@ -94,14 +95,29 @@ START_TEST(who_goes_while_it_is_looked_up_is_not_waited_for)
 }
 END_TEST
 
+START_TEST(history_sees_what_its_client_said_before)
+{
+    uint64_t alice = person("alice", "tea");
+    world->log_stopped = true;
+    post(alice, "tea", "mine");
+    ck_assert_int_eq(ask(alice, CHI_REQUEST_HISTORY, "tea"), CHI_NEXT_WAIT);
+    ck_assert_uint_eq(reads_waiting(), 0);
+    world->log_stopped = false;
+    turns();
+    const char *all = heard(alice);
+    ck_assert_msg(strstr(all, "history 1 ref=9") != NULL, "heard:\n%s", all);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *s = suite_create("core look");
-    TCase *t = tcase_create("look");
+    Suite *s = suite_create("core past");
+    TCase *t = tcase_create("past");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, many_who_come_at_once_cost_one_look);
     tcase_add_test(t, another_entry_or_another_number_is_another_look);
     tcase_add_test(t, who_goes_while_it_is_looked_up_is_not_waited_for);
+    tcase_add_test(t, history_sees_what_its_client_said_before);
     suite_add_tcase(s, t);
     return unit_run(s);
 }

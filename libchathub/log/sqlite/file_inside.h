@@ -1,0 +1,77 @@
+/* What the files about an SQLite log's file share: its names, its connections, texts for people.
+ *
+ * Not one of them ever opens the file by itself: to close such a descriptor would take away the locks
+ * that SQLite's connections in this process have on it. */
+#ifndef CHI_LOG_SQLITE_FILE_INSIDE_H
+#define CHI_LOG_SQLITE_FILE_INSIDE_H
+
+#include <sys/stat.h>
+
+#include "log/sqlite/file.h"
+
+struct chi_schema_step;
+
+/* ---------------------------------------------------------------------------------------- texts */
+
+/* "log sqlite:PATH " and the rest; answers `error`. */
+__attribute__((format(printf, 4, 5))) int chi_file_tell(struct chi_problem_text problem,
+                                                        const char *path, int error,
+                                                        const char *format, ...);
+/* "… cannot be used: WHAT: reason"; `what` NULL: the file itself. */
+int chi_file_tell_system(struct chi_problem_text problem, const char *path, const char *what,
+                         int system_error);
+/* The same for SQLite's code, which is not SQLITE_OK. `db` may be NULL. */
+int chi_file_tell_sqlite(struct chi_problem_text problem, const char *path, sqlite3 *db, int code);
+/* The first line that says something of `detail`; NULL: there is no more to say. CHATHUB_EIO. */
+int chi_file_tell_damage(struct chi_problem_text problem, const char *path, const char *detail);
+
+/* ---------------------------------------------------------------------------------------- names */
+
+/* Whether there is a file: 1, 0, or an error where it cannot be one: it is a folder, a symbolic link,
+ * in a place that cannot be reached … */
+int chi_file_look(const char *path, struct chi_problem_text problem);
+/* The file by an absolute name without symbolic links, which means the same whatever becomes the
+ * working directory. *out: owned by the caller; free(). Its folder has to exist. */
+int chi_file_resolve(const char *path, char **out, struct chi_problem_text problem);
+/* PATH and a suffix: owned by the caller; free(). NULL: no memory. */
+char *chi_file_beside(const char *path, const char *suffix);
+/* Makes it last that the folder of `path` has what it has. 0 or -1 and errno. */
+int chi_file_sync_folder(const char *path);
+
+/* ---------------------------------------------------------------------------------- connections */
+
+/* How a connection sees the file. */
+enum chi_file_way {
+    CHI_WAY_WRITE, /* as usual, to write */
+    CHI_WAY_READ,  /* as usual, to read: makes PATH-wal and PATH-shm where they are missing */
+    /* The other two are for files that nobody else has open: no locks, nothing is made. */
+    CHI_WAY_ALONE, /* PATH as it is, without its WAL */
+    CHI_WAY_INDEX, /* with its WAL, whose index is made in memory */
+};
+
+/* The way to look at a file without making anything: whoever has it open has PATH-wal and
+ * PATH-shm. */
+enum chi_file_way chi_file_quiet_way(const char *real);
+
+/* A connection that has read nothing yet, to `real` as from chi_file_resolve. SQLite's code; what
+ * *out then is has to be closed either way. */
+int chi_file_connect(const char *real, enum chi_file_way way, int busy_ms, sqlite3 **out);
+/* Sets what needs its schema: recognise it first. SQLite's code. */
+int chi_file_settle(sqlite3 *db, enum chi_file_way way);
+
+/* Runs SQL that answers nothing. SQLite's code. */
+int chi_file_run(sqlite3 *db, const char *sql);
+/* Runs SQL whose first row has a number. SQLITE_CORRUPT: it is none, or there is no row. */
+int chi_file_number(sqlite3 *db, const char *sql, int64_t *out);
+
+/* That it is a log, and of which version: by the numbers that stand in it. */
+int chi_file_is_log(struct chi_problem_text problem, const char *path, int64_t application,
+                    int64_t version);
+/* As it stands in the file, its WAL included. */
+int chi_file_recognise(sqlite3 *db, const char *path, int64_t *version,
+                       struct chi_problem_text problem);
+
+/* Within a transaction: the steps that are missing, up to `count`. SQLite's code. */
+int chi_file_bring(sqlite3 *db, const struct chi_schema_step *steps, int count);
+
+#endif

@@ -1,0 +1,155 @@
+/* What the files of the SQLite log's hub side and its two threads share.
+ *
+ * Happy path: the hub's thread (log.c) hands tasks to the writer (appends, redactions) or to the
+ * reader (openings, pages), which give them back with their results; poll reports these. A task is
+ * used by whoever has it in hand. Failure modes: see writer.c. */
+#ifndef CHI_LOG_SQLITE_INSIDE_H
+#define CHI_LOG_SQLITE_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "log/handover.h"
+#include "log/log.h"
+#include "log/sqlite/dups.h"
+#include "log/sqlite/file.h"
+#include "log/sqlite/store.h"
+#include "util/list.h"
+
+/* An open room: a handle. */
+struct chi_sq_room {
+    struct chi_link all; /* in the log's list */
+    /* the hub's thread's */
+    uint32_t number;    /* the hub's */
+    uint32_t under_way; /* tasks that are not reported */
+    bool open;          /* the hub has the handle */
+    bool opening;       /* it will, unless that fails */
+    uint64_t told;      /* newest position that was reported */
+    int64_t id;         /* the file's; 0: not known, nothing was written */
+    int64_t maybe;      /* the file's, if a commit of unknown outcome came about */
+    /* the writer's */
+    struct chi_stored_room stored; /* as of `state` */
+    uint64_t state;                /* number of the file's state when `stored` was read; 0: never */
+    bool touched;                  /* in the batch under way … */
+    struct chi_sq_room *next;      /* … which lists it */
+    /* everybody's, never changed */
+    uint32_t key_len;
+    char key[]; /* comparison key of its name */
+};
+
+enum chi_sq_kind { CHI_SQ_OPEN, CHI_SQ_READ, CHI_SQ_APPEND, CHI_SQ_REDACT, CHI_SQ_FOUND };
+
+struct chi_sq_task {
+    struct chi_work work; /* first */
+    enum chi_sq_kind kind;
+    int status;               /* as in what is reported of it */
+    struct chi_sq_room *room; /* NULL: found */
+    void *token;              /* append, redact */
+    struct chi_entry *entry;  /* append: the draft; found: an entry that a commit of unknown outcome
+                                 brought. A reference */
+    uint64_t position;        /* redact; open: the top; append, once it is a repeat: of the first */
+    uint64_t time;            /* append: when it was taken, or of the first. Unix ms */
+    int64_t id;               /* the room's in the file, as far as known; 0: none */
+    uint64_t retry_after;     /* append that failed: ms */
+    const char *why;          /* append that failed */
+    struct chi_log_read read; /* read */
+    struct chi_stored_page page; /* read: what came; owned */
+};
+
+/* What the writer is to keep to; the hub's thread renews it. */
+struct chi_sq_orders {
+    struct chi_log_bounds bounds;
+    uint64_t pace_us;    /* between the beginnings of two commits */
+    uint64_t free_bytes; /* the disk has to have left */
+    uint64_t wall;       /* Unix ms */
+};
+
+/* What the writer tells of itself. */
+struct chi_sq_news {
+    struct chi_log_stats stats;
+    const char *why; /* it is down: what is the matter; static */
+};
+
+/* The reader: pages and openings. */
+struct chi_sq_reader {
+    struct chi_handover handover;
+    const char *path;      /* the log's */
+    pthread_mutex_t using; /* held while the connection is used, by whichever thread */
+    sqlite3 *db;           /* NULL: to be opened; under `using`, as the rest */
+    struct chi_store *store;
+    sqlite3_stmt *begin, *end;  /* of a transaction for one page */
+    atomic_uint_fast64_t pages; /* read */
+};
+
+int chi_sq_reader_start(struct chi_sq_reader *reader, const char *path, void (*wake)(void *arg),
+                        void *wake_arg, struct chi_problem_text problem);
+void chi_sq_reader_stop(struct chi_sq_reader *reader, struct chi_works *left);
+/* Closes its connection; it opens another at its next task. From the writer. */
+void chi_sq_reader_release(struct chi_sq_reader *reader);
+
+/* The writer: commits, redactions, housekeeping. */
+struct chi_sq_writer {
+    struct chi_handover handover;
+    const char *path; /* the log's */
+    enum chi_file_mode mode;
+    struct chi_sq_reader *reader;
+    pthread_mutex_t lock;        /* of the next two */
+    struct chi_sq_orders orders; /* written by the hub's thread */
+    struct chi_sq_news news;     /* written by the writer */
+    /* the thread's own from here on */
+    struct chi_sq_orders now; /* orders, as of this round */
+    struct chi_sq_news is;    /* news, as of this round */
+    sqlite3 *db;              /* NULL: to be opened anew */
+    struct chi_store *store;
+    struct chi_dups *dups;
+    uint8_t secret[CHI_FILE_SECRET];   /* of cids */
+    char epoch[CHI_EPOCH_LEN];         /* of this opening */
+    uint64_t last;                     /* newest position that is known to be committed */
+    uint64_t given;                    /* newest position that was given out */
+    uint64_t state;                    /* counts up when what was read of rooms is old */
+    struct chi_sq_room *touched;       /* rooms of the batch under way */
+    uint64_t started;                  /* when the last commit began; here and below: µs */
+    uint64_t retry_at;                 /* while down: when it is tried again */
+    uint64_t backoff;                  /* while down: from one try to the next */
+    uint64_t house_at;                 /* when housekeeping is next due */
+    uint64_t step_at;                  /* when its next step may be done */
+    uint64_t look_at;                  /* when it is looked at what has become due */
+    struct chi_log_bounds bounds_seen; /* the last time */
+    uint64_t space_at;                 /* when free space is looked at next … */
+    uint64_t space_written;            /* … or once so many bytes were written since */
+    uint64_t total;                    /* bytes of all entries */
+    int wal_pages;                     /* in the WAL, as of the last commit */
+    int wal_tried;                     /* … when it was last checkpointed in vain; 0: not since it
+                                        was started anew */
+    int64_t over[32];                  /* rooms that have more than they may … */
+    uint32_t over_count;
+    bool scan;       /* … and there may be others */
+    int64_t scanned; /* the last room that was looked at */
+    bool aged;       /* there may be entries that are too old */
+    bool broken;     /* down, and the file has to be opened anew */
+};
+
+/* The file is locked, checked and opened already: `writer` has path, mode, db, store, dups, secret,
+ * epoch and last. */
+int chi_sq_writer_start(struct chi_sq_writer *writer, const struct chi_sq_orders *orders,
+                        void (*wake)(void *arg), void *wake_arg);
+void chi_sq_writer_stop(struct chi_sq_writer *writer, struct chi_works *left);
+/* Makes store and dups for the open connection. SQLite's code. */
+int chi_sq_writer_read(struct chi_sq_writer *writer);
+void chi_sq_writer_close(struct chi_sq_writer *writer);
+
+/* ------------------------------------------------------------------------ within the writer's files */
+
+/* Something failed with SQLite's `code`: the transaction is rolled back, the log down unless it is
+ * for want of memory. `why`: what is the matter, static; NULL: what the code says. Answers what that
+ * means for what was not committed. */
+enum chi_file_trouble chi_sq_failed(struct chi_sq_writer *writer, int code, const char *why);
+/* Is it time to try again, and does it work? (mend.c) */
+bool chi_sq_mended(struct chi_sq_writer *writer);
+/* One small step of what is due, unless it is down (house.c). */
+void chi_sq_keep_house(struct chi_sq_writer *writer);
+/* After each commit. */
+void chi_sq_note_room(struct chi_sq_writer *writer, const struct chi_stored_room *room);
+/* Whether the disk has what it has to have; looks now and then. */
+bool chi_sq_has_space(struct chi_sq_writer *writer);
+
+#endif
