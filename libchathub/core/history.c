@@ -17,7 +17,7 @@ static void answer(struct chi_hub *hub, const struct chi_reading *reading,
         .ref = {reading->ref_len ? reading->ref : NULL, reading->ref_len},
         .room = chi_name_shown(reading->room->name),
     };
-    reply.code = page->status;
+    reply.code = page->status ? chi_core_unreadable(hub) : 0;
     if (page->status == 0 && !chi_core_member(client->session, reading->room))
         reply.code = CHATHUB_ENOTMEMBER; /* it left meanwhile */
     if (reply.code) {

@@ -261,6 +261,8 @@ void chi_core_error(struct chi_hub *hub, struct chi_client *client, struct chi_r
 /* Sets hub->problem; answers `code`. */
 int chi_core_problem(struct chi_hub *hub, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Says so of the log; CHATHUB_ELOG. */
+int chi_core_unreadable(struct chi_hub *hub);
 void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi_span ref,
                       struct chi_span key, bool renamed);
 /* A log line about a client: who it is, and one or two fields more (key NULL: none). */

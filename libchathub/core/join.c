@@ -184,11 +184,11 @@ static int enter(struct chi_hub *hub, struct chi_client *client, struct chi_room
 }
 
 /* What it waited for did not come about. */
-static int trouble(struct chi_job *job)
+static int trouble(struct chi_hub *hub, struct chi_job *job)
 {
     int status = job->status;
     job->status = 0;
-    return status;
+    return status == CHATHUB_ELOG ? chi_core_unreadable(hub) : status;
 }
 
 int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wish *wish)
@@ -198,7 +198,7 @@ int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wis
     struct begin begin = {0, 0, false, false};
     static const struct chi_span none = {"", 0};
 
-    int r = trouble(job);
+    int r = trouble(hub, job);
     if (r == 0)
         r = chi_session_need(hub, job);
     if (r == 0)
@@ -268,7 +268,7 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
     struct chi_room *room = NULL;
     static const struct chi_span none = {"", 0};
 
-    int r = trouble(job);
+    int r = trouble(hub, job);
     if (r == 0)
         r = chi_core_room_name(hub, client, (struct chi_span){NULL, 0}, &name);
     if (r == 0)

@@ -24,6 +24,11 @@ int chi_core_problem(struct chi_hub *hub, int code, const char *format, ...)
     return code;
 }
 
+int chi_core_unreadable(struct chi_hub *hub)
+{
+    return chi_core_problem(hub, CHATHUB_ELOG, "the log cannot be read now; try again later");
+}
+
 void chi_core_error(struct chi_hub *hub, struct chi_client *client, struct chi_reply *error)
 {
     error->type = CHI_REPLY_ERROR;
