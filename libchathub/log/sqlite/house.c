@@ -19,22 +19,28 @@
 
 /* --------------------------------------------------------------------------------- checkpoints */
 
-/* A reader in mid-page can keep the WAL from being started anew: then it grows a little more. */
-static void checkpoint(struct chi_sq_writer *w)
+/* A reader in mid-page can keep the WAL from being started anew: then it grows a little more. One
+ * that may hold what was erased is cut to nothing, and that is tried until it is done. */
+static void checkpoint(struct chi_sq_writer *w, uint64_t now)
 {
     int in_wal = 0, written = 0;
-    int code = sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &written);
+    int mode = w->purge ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int code = sqlite3_wal_checkpoint_v2(w->db, NULL, mode, &in_wal, &written);
+    bool busy = (code & 0xff) == SQLITE_BUSY;
     w->wal_tried = w->wal_pages;
+    w->purge &= busy;
+    w->purge_at = now + LOOK_US;
     if (code == SQLITE_OK && written >= in_wal)
         w->wal_pages = w->wal_tried = 0;
-    else if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+    else if (code != SQLITE_OK && !busy)
         chi_sq_failed(w, code, NULL);
 }
 
 static bool checkpoint_due(const struct chi_sq_writer *w, uint64_t now)
 {
     int new_pages = w->wal_pages - w->wal_tried;
-    return new_pages >= WAL_PAGES || (new_pages > 0 && now >= w->started + IDLE_US);
+    return new_pages >= WAL_PAGES || (new_pages > 0 && now >= w->started + IDLE_US) ||
+           (w->purge && now >= w->purge_at);
 }
 
 /* ----------------------------------------------------------------------------------- retention */
@@ -149,16 +155,23 @@ static void look(struct chi_sq_writer *w, uint64_t now)
         w->scanned = 0;
     }
     w->aged = true;
-    w->look_at = now + (now < w->started + LOOK_US ? LOOK_US : LOOK_IDLE_US);
+    w->looked = now;
+}
+
+static uint64_t look_at(const struct chi_sq_writer *w)
+{
+    return w->looked ? w->looked + (w->started > w->looked ? LOOK_US : LOOK_IDLE_US) : 0;
 }
 
 static void schedule(struct chi_sq_writer *w)
 {
-    w->house_at = w->look_at;
+    w->house_at = look_at(w);
     if (step_due(w) && w->step_at < w->house_at)
         w->house_at = w->step_at;
     if (w->wal_pages > w->wal_tried && w->started + IDLE_US < w->house_at)
         w->house_at = w->started + IDLE_US;
+    if (w->purge && w->purge_at < w->house_at)
+        w->house_at = w->purge_at;
     if (w->house_at == 0)
         w->house_at = 1; /* 0 would mean not to wait at all */
 }
@@ -167,8 +180,8 @@ void chi_sq_keep_house(struct chi_sq_writer *w)
 {
     uint64_t now = chi_handover_now();
     if (!w->is.stats.down && checkpoint_due(w, now))
-        checkpoint(w);
-    if (!w->is.stats.down && now >= w->look_at)
+        checkpoint(w, now);
+    if (!w->is.stats.down && now >= look_at(w))
         look(w, now);
     if (!w->is.stats.down && now >= w->step_at && step_due(w)) {
         do_step(w);

@@ -112,11 +112,12 @@ struct chi_sq_writer {
     uint64_t backoff;                  /* while down: from one try to the next */
     uint64_t house_at;                 /* when housekeeping is next due */
     uint64_t step_at;                  /* when its next step may be done */
-    uint64_t look_at;                  /* when it is looked at what has become due */
+    uint64_t looked;                   /* when it was looked at what has become due; 0: never */
     struct chi_log_bounds bounds_seen; /* the last time */
     uint64_t space_at;                 /* when free space is looked at next … */
     uint64_t space_written;            /* … or once so many bytes were written since */
     uint64_t total;                    /* bytes of all entries */
+    uint64_t purge_at;                 /* when the WAL is cut to nothing, if that is due */
     int wal_pages;                     /* in the WAL, as of the last commit */
     int wal_tried;                     /* … when it was last checkpointed in vain; 0: not since it
                                         was started anew */
@@ -125,6 +126,7 @@ struct chi_sq_writer {
     bool scan;       /* … and there may be others */
     int64_t scanned; /* the last room that was looked at */
     bool aged;       /* there may be entries that are too old */
+    bool purge;      /* the WAL may hold what was erased: it is to be cut */
     bool broken;     /* down, and the file has to be opened anew */
 };
 

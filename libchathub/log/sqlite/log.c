@@ -436,6 +436,14 @@ static int begin_epoch(struct sqlite *s)
     return chi_file_epoch(s->writer.db, name, &s->epochs, &s->epoch_count, &s->writer.last);
 }
 
+/* What a crash left in the WAL may have been erased since. */
+static int empty_wal(struct chi_sq_writer *w)
+{
+    int code = sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    w->purge = (code & 0xff) == SQLITE_BUSY;
+    return w->purge ? SQLITE_OK : code;
+}
+
 static int open_file(struct sqlite *s, struct chi_problem_text problem)
 {
     struct chi_sq_writer *w = &s->writer;
@@ -450,7 +458,9 @@ static int open_file(struct sqlite *s, struct chi_problem_text problem)
         error = chi_file_open(s->path, w->mode, BUSY_MS, &w->db, problem);
     if (error)
         return error;
-    int code = chi_file_secret(w->db, w->secret);
+    int code = empty_wal(w);
+    if (code == SQLITE_OK)
+        code = chi_file_secret(w->db, w->secret);
     if (code == SQLITE_OK)
         code = chi_sq_writer_read(w);
     if (code == SQLITE_OK)

@@ -161,16 +161,19 @@ static void batch_committed(struct chi_sq_writer *w)
 static void commit(struct chi_sq_writer *w, const struct chi_works *batch)
 {
     bool at_commit = false;
+    uint64_t total = w->total;
     w->started = chi_handover_now();
     int code = write_batch(w, batch);
     if (code == SQLITE_OK) {
         at_commit = true;
         code = chi_store_commit(w->store);
     }
-    if (code == SQLITE_OK)
+    if (code == SQLITE_OK) {
         batch_committed(w);
-    else
+    } else {
+        w->total = total;
         batch_failed(w, batch, code, at_commit);
+    }
     forget_touched(w);
 }
 
@@ -200,7 +203,7 @@ enum chi_file_trouble chi_sq_failed(struct chi_sq_writer *w, int code, const cha
 /* ----------------------------------------------------------------------------------- redactions */
 
 /* The bytes go from the file's pages (secure_delete) and, by a checkpoint that empties it, from the
- * WAL; where a reader is in its way, the next checkpoints do that. */
+ * WAL (house.c). */
 static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
 {
     struct chi_span key = {task->room->key, task->room->key_len};
@@ -223,8 +226,7 @@ static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
         return;
     }
     w->state++;
-    if (!none)
-        sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    w->purge |= !none;
 }
 
 /* ------------------------------------------------------------------------------------ its rounds */
@@ -325,7 +327,7 @@ int chi_sq_writer_read(struct chi_sq_writer *w)
     if (code == SQLITE_OK)
         code = chi_store_total(w->store, &w->total);
     w->state++;
-    w->look_at = 0;
+    w->looked = 0;
     return code;
 }
 
