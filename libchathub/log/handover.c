@@ -112,10 +112,12 @@ void chi_handover_stop(struct chi_handover *h, struct chi_works *left)
     pthread_mutex_destroy(&h->lock);
 }
 
-void chi_handover_put(struct chi_handover *h, struct chi_work *work)
+void chi_handover_put(struct chi_handover *h, struct chi_works *works)
 {
+    if (!works->first)
+        return;
     pthread_mutex_lock(&h->lock);
-    chi_works_add(&h->in, work);
+    chi_works_move(&h->in, works);
     if (h->waiting)
         pthread_cond_signal(&h->changed);
     pthread_mutex_unlock(&h->lock);
@@ -154,7 +156,7 @@ bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t
 bool chi_handover_pause(struct chi_handover *h, uint64_t until_us)
 {
     pthread_mutex_lock(&h->lock);
-    while (!h->stopping && wait_change(h, until_us)) {
+    while (!h->stopping && chi_handover_now() < until_us && wait_change(h, until_us)) {
     }
     bool goes_on = !h->stopping;
     pthread_mutex_unlock(&h->lock);

@@ -51,8 +51,8 @@ int chi_handover_start(struct chi_handover *h, const char *name, void (*run)(voi
  * was not collected, is in `left` then. Harmless if it never started. */
 void chi_handover_stop(struct chi_handover *h, struct chi_works *left);
 
-/* From the hub's thread. */
-void chi_handover_put(struct chi_handover *h, struct chi_work *work);
+/* From the hub's thread: all of `works`, which is empty then. */
+void chi_handover_put(struct chi_handover *h, struct chi_works *works);
 void chi_handover_collect(struct chi_handover *h, struct chi_works *out);
 
 /* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever; 0:

@@ -1,9 +1,11 @@
 /* The log in an SQLite file: its side on the hub's thread. See writer.c and reader.c for the others.
  *
- * Happy path: append, open, read and redact make a task and hand it over; a thread gives it back and
- * wakes the hub; poll reports it, in the order of append where it is a post. Nothing here waits for
- * a thread but new and free. Failure modes: no memory is answered by the call itself; what a thread
- * could not do comes back with its status; that the log is down, or up again, is told in a log line.
+ * Happy path: append, open, read and redact make a task; the reader gets it at once, the writer what
+ * came since the last poll together, so that it does not begin with the first post of many; a thread
+ * gives it back and wakes the hub; poll reports it, in the order of append where it is a post.
+ * Nothing here waits for a thread but new and free. Failure modes: no memory is answered by the call
+ * itself; what a thread could not do comes back with its status; that the log is down, or up again,
+ * is told in a log line.
  *
  * Bounds: tasks are as many as the hub has drafts and readers under way, which it bounds. */
 #include "log/sqlite/inside.h"
@@ -24,7 +26,7 @@
 /* How long a lock of another program is waited for: posts wait meanwhile. */
 #define BUSY_MS 1000
 
-static const struct chi_log_bounds standard = {
+const struct chi_log_bounds chi_log_sqlite_bounds = {
     .entries = UINT64_MAX,
     .bytes = UINT64_MAX,
     .total_bytes = UINT64_MAX,
@@ -45,10 +47,11 @@ struct sqlite {
     struct chi_link rooms;  /* all that are open or have tasks */
     struct chi_works spare; /* tasks for appends */
     uint32_t spare_count;
-    struct chi_works held;   /* found entries, while a room opens that may be theirs */
-    uint64_t ordered;        /* when the writer last got its orders, env.now */
-    bool was_down;           /* as last told in a log line */
-    struct chi_sq_news news; /* as of the last poll */
+    struct chi_works to_write; /* tasks that the writer gets at the next poll, all at once */
+    struct chi_works held;     /* found entries, while a room opens that may be theirs */
+    uint64_t ordered;          /* when the writer last got its orders, env.now */
+    bool was_down;             /* as last told in a log line */
+    struct chi_sq_news news;   /* as of the last poll */
     struct chi_sq_writer writer;
     struct chi_sq_reader reader;
 };
@@ -73,6 +76,19 @@ static struct chi_sq_task *task_new(struct sqlite *s, enum chi_sq_kind kind,
     *task = (struct chi_sq_task){.kind = kind, .room = room, .id = room->id};
     room->under_way++;
     return task;
+}
+
+static void to_reader(struct sqlite *s, struct chi_sq_task *task)
+{
+    struct chi_works one = {0};
+    chi_works_add(&one, &task->work);
+    chi_handover_put(&s->reader.handover, &one);
+}
+
+static void to_writer(struct sqlite *s, struct chi_sq_task *task)
+{
+    chi_works_add(&s->to_write, &task->work);
+    s->env.ops->wake(s->env.self);
 }
 
 static void room_release(struct chi_sq_room *room)
@@ -136,7 +152,7 @@ static bool holds(struct chi_log *log, struct chi_span its_epoch, uint64_t posit
 
 static uint64_t horizon(struct chi_log *log)
 {
-    return chi_log_bounds(of(log)->settings, &standard).cid_horizon;
+    return chi_log_bounds(of(log)->settings, &chi_log_sqlite_bounds).cid_horizon;
 }
 
 static int open_room(struct chi_log *log, uint32_t number, struct chi_span key)
@@ -155,7 +171,7 @@ static int open_room(struct chi_log *log, uint32_t number, struct chi_span key)
         room_release(room);
         return CHATHUB_ENOMEM;
     }
-    chi_handover_put(&s->reader.handover, &task->work);
+    to_reader(s, task);
     return 0;
 }
 
@@ -176,7 +192,7 @@ static int append(struct chi_log *log, void *handle, struct chi_entry *draft, vo
     task->entry = chi_entry_ref(draft);
     task->token = token;
     task->time = s->env.ops->wall(s->env.self);
-    chi_handover_put(&s->writer.handover, &task->work);
+    to_writer(s, task);
     return 0;
 }
 
@@ -187,7 +203,7 @@ static int read_page(struct chi_log *log, void *handle, const struct chi_log_rea
     if (!task)
         return CHATHUB_ENOMEM;
     task->read = *read;
-    chi_handover_put(&s->reader.handover, &task->work);
+    to_reader(s, task);
     return 0;
 }
 
@@ -199,7 +215,7 @@ static int redact(struct chi_log *log, void *handle, uint64_t position, void *to
         return CHATHUB_ENOMEM;
     task->position = position;
     task->token = token;
-    chi_handover_put(&s->writer.handover, &task->work);
+    to_writer(s, task);
     return 0;
 }
 
@@ -360,7 +376,7 @@ static struct chi_sq_orders orders_now(struct sqlite *s)
 {
     s->ordered = s->env.ops->now(s->env.self);
     return (struct chi_sq_orders){
-        .bounds = chi_log_bounds(s->settings, &standard),
+        .bounds = chi_log_bounds(s->settings, &chi_log_sqlite_bounds),
         .pace_us = (uint64_t)s->settings->log_pace * 1000,
         .free_bytes = s->settings->log_free,
         .wall = s->env.ops->wall(s->env.self),
@@ -382,6 +398,7 @@ static void poll_log(struct chi_log *log)
     struct chi_works done = {0};
     exchange(s);
     tell_state(s);
+    chi_handover_put(&s->writer.handover, &s->to_write);
     chi_handover_collect(&s->writer.handover, &done);
     report(s, &done);
     chi_handover_collect(&s->reader.handover, &done);
@@ -390,7 +407,8 @@ static void poll_log(struct chi_log *log)
 
 static uint64_t next(struct chi_log *log)
 {
-    return of(log)->ordered + ORDERS_MS;
+    const struct sqlite *s = of(log);
+    return s->to_write.first ? 0 : s->ordered + ORDERS_MS;
 }
 
 static void stats(struct chi_log *log, struct chi_log_stats *out)
@@ -412,6 +430,7 @@ static void free_log(struct chi_log *log)
     chi_sq_writer_close(&s->writer);
     chi_sq_reader_stop(&s->reader, &left);
     tasks_free(s, &left);
+    tasks_free(s, &s->to_write);
     tasks_free(s, &s->held);
     struct chi_work *work;
     while ((work = chi_works_take(&s->spare)) != NULL)
