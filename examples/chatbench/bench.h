@@ -33,6 +33,7 @@ struct cb_client {
     uint32_t acked;          /* of them committed */
     uint32_t refused;        /* of them answered by an error */
     uint32_t presence;       /* presence frames received */
+    uint32_t entries;        /* entries received, whoever posted them */
     uint32_t in_len;         /* bytes in `in` */
     uint32_t out_len;        /* bytes in `out` */
     struct cb_member member; /* what it has seen of its room */
@@ -103,7 +104,9 @@ static inline uint32_t cb_room_of(const struct cb_bench *bench, const struct cb_
 /* What was measured beside the counters of the bench. */
 struct cb_measures {
     double join_seconds, post_seconds, drain_seconds;
-    uint32_t presence_max; /* presence frames of one client until the first post */
+    double caught_up_seconds; /* from the first connection until all had caught up */
+    uint64_t caught_up;       /* clients that had by then */
+    uint32_t presence_max;    /* presence frames of one client until the first post */
     double presence_mean;
     uint32_t presence_end;               /* the same at the end, at most */
     bool has_cpu;                        /* cpu_* are known */

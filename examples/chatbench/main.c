@@ -132,6 +132,27 @@ static bool connect_all(struct cb_bench *bench)
     return true;
 }
 
+static uint64_t count_caught_up(const struct cb_bench *bench)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < bench->options.clients; i++) {
+        n += bench->clients[i].entries >= bench->options.behind;
+    }
+    return n;
+}
+
+/* Until every client has what it was behind, or nothing comes any more. */
+static void catch_up(struct cb_bench *bench, struct cb_measures *m, uint64_t begin)
+{
+    const struct cb_options *o = &bench->options;
+    bench->last_progress = bench->now = cb_clock();
+    while ((m->caught_up = count_caught_up(bench)) < o->clients &&
+           bench->now - bench->last_progress < ns(o->drain)) {
+        cb_step(bench, bench->now + SECOND / 100);
+    }
+    m->caught_up_seconds = seconds_between(begin, cb_clock());
+}
+
 static void count_presence(struct cb_bench *bench, struct cb_measures *m)
 {
     uint64_t sum = 0;
@@ -325,6 +346,7 @@ static void run(struct cb_bench *bench, struct cb_measures *m)
     if (!joined) {
         return;
     }
+    catch_up(bench, m, begin);
     wait_for(bench, o->settle);
     count_presence(bench, m);
     m->pss_joined = pss(bench);
@@ -340,8 +362,8 @@ static void run(struct cb_bench *bench, struct cb_measures *m)
 static bool all_well(const struct cb_bench *bench, const struct cb_measures *m)
 {
     const struct cb_faults *f = &bench->faults;
-    return bench->live == bench->options.clients && !m->lost && !f->holes && !f->doubled &&
-           !f->disorder && !bench->refused && !bench->errors &&
+    return bench->live == bench->options.clients && m->caught_up == bench->live && !m->lost &&
+           !f->holes && !f->doubled && !f->disorder && !bench->refused && !bench->errors &&
            (bench->options.gaps_ok || !bench->gaps);
 }
 

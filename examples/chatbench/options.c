@@ -44,6 +44,12 @@ static const char help[] =
     "long,\n"
     "                       for the same run to compare with\n"
     "  --gaps-ok            entries that the server told a gap for are not lost\n"
+    "Coming back\n"
+    "  --epoch TEXT         join after a position that was read under this epoch (else from now "
+    "on) ...\n"
+    "  --after POSITION     ... this one (0)\n"
+    "  --behind N           each client has so many entries to catch up on before the first post "
+    "(0)\n"
     "Report\n"
     "  --json               as one JSON object\n"
     "\n"
@@ -179,6 +185,9 @@ static int check_together(struct cb_options *o)
     if (strlen(o->prefix) > 40 || strpbrk(o->prefix, "\"\\")) {
         return mistake("room-prefix", o->prefix, "at most 40 characters, none of them \" or \\");
     }
+    if (o->epoch && (strlen(o->epoch) > 40 || strpbrk(o->epoch, "\"\\"))) {
+        return mistake("epoch", o->epoch, "give the text that joined had in \"epoch\"");
+    }
     if (o->outstanding > 0) {
         o->rate = 0;
     }
@@ -190,7 +199,7 @@ static int check_together(struct cb_options *o)
 
 int cb_options_read(struct cb_options *o, int argc, char **argv)
 {
-    double posts = 0;
+    double posts = 0, after = 0;
     const char *source = NULL;
     bool wants_help = false;
     uint32_t pid = 0;
@@ -225,6 +234,9 @@ int cb_options_read(struct cb_options *o, int argc, char **argv)
         {"stall", OPT_COUNT, &o->stall, 0, 999999},
         {"stall-seconds", OPT_REAL, &o->stall_seconds, 0.1, 86400},
         {"gaps-ok", OPT_FLAG, &o->gaps_ok, 0, 0},
+        {"epoch", OPT_TEXT, &o->epoch, 0, 0},
+        {"after", OPT_REAL, &after, 0, 9007199254740991.0},
+        {"behind", OPT_COUNT, &o->behind, 0, 99999999},
         {"json", OPT_FLAG, &o->json, 0, 0},
         {"help", OPT_FLAG, &wants_help, 0, 0},
     };
@@ -247,6 +259,7 @@ int cb_options_read(struct cb_options *o, int argc, char **argv)
         return mistake("argument", argv[optind], "options begin with --");
     }
     o->posts = (uint64_t)posts;
+    o->after = (uint64_t)after;
     o->pid = (int)pid;
     return resolve(o) < 0 || check_source(o, source) < 0 ? -1 : check_together(o);
 }

@@ -37,6 +37,9 @@ struct cb_options {
     uint32_t stall;       /* the last so many clients stop reading */
     double stall_seconds; /* for so long from the first post on; 0: do not wait */
     bool gaps_ok;         /* a told gap is no loss */
+    const char *epoch;    /* join after `after`, read under this epoch; NULL: from now on */
+    uint64_t after;       /* a position */
+    uint32_t behind;      /* entries that each client then has to catch up on; 0: none */
     bool json;            /* report as JSON */
 };
 

@@ -70,6 +70,10 @@ static void people(const struct cb_bench *bench, const struct cb_measures *m)
     const struct cb_histogram *h = &bench->latency;
     printf("clients      %" PRIu32 " of %" PRIu32 " in %" PRIu32 " rooms at %s, joined in %.2f s\n",
            bench->live, o->clients, o->rooms, o->url, m->join_seconds);
+    if (o->behind) {
+        printf("caught up    %" PRIu64 " of %" PRIu32 " with %" PRIu32 " entries each, in %.2f s\n",
+               m->caught_up, o->clients, o->behind, m->caught_up_seconds);
+    }
     printf("presence     %.1f frames a client until the first post, at most %" PRIu32
            " (at the end %" PRIu32 ")\n",
            m->presence_mean, m->presence_max, m->presence_end);
@@ -114,6 +118,8 @@ static void json(const struct cb_bench *bench, const struct cb_measures *m)
     printf("{\"clients\":%" PRIu32 ",\"live\":%" PRIu32 ",\"rooms\":%" PRIu32
            ",\"join_seconds\":%.3f",
            bench->options.clients, bench->live, bench->options.rooms, m->join_seconds);
+    printf(",\"caught_up\":%" PRIu64 ",\"caught_up_seconds\":%.3f", m->caught_up,
+           m->caught_up_seconds);
     printf(",\"presence_max\":%" PRIu32 ",\"presence_mean\":%.2f,\"presence_end\":%" PRIu32,
            m->presence_max, m->presence_mean, m->presence_end);
     printf(",\"sent\":%" PRIu64 ",\"acked\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"dups\":%" PRIu64

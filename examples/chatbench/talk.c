@@ -39,10 +39,12 @@ static uint64_t digits(const char *at, int base)
 
 void cb_talk_join(struct cb_bench *bench, struct cb_client *client)
 {
-    char text[160];
-    int n =
-        snprintf(text, sizeof text, "{\"type\":\"join\",\"room\":\"%s-%" PRIu32 "\",\"now\":true}",
-                 bench->options.prefix, cb_room_of(bench, client));
+    const struct cb_options *o = &bench->options;
+    char text[240], start[120];
+    snprintf(start, sizeof start, "\"after\":%" PRIu64 ",\"epoch\":\"%s\"", o->after,
+             o->epoch ? o->epoch : "");
+    int n = snprintf(text, sizeof text, "{\"type\":\"join\",\"room\":\"%s-%" PRIu32 "\",%s}",
+                     o->prefix, cb_room_of(bench, client), o->epoch ? start : "\"now\":true");
     cb_client_send(bench, client, text, (size_t)n);
 }
 
@@ -91,6 +93,7 @@ static void take_entry(struct cb_bench *bench, struct cb_client *client, const c
     entry.prev = number_of(text, len, "\"prev\":");
     uint64_t due = read_stamp(bench, text, len, &entry);
     bench->deliveries++;
+    client->entries++;
     if (due && !client->slow) {
         cb_histogram_add(&bench->latency, bench->now > due ? bench->now - due : 0);
     }

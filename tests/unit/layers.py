@@ -39,7 +39,7 @@ FOREIGN = {
 }
 
 # Outside the library these may look inside; all else lives by chathub.h.
-INSIDERS = ("tests/unit/", "tests/conformance/", "tests/simulation/", "tests/fuzz/")
+INSIDERS = ("tests/unit/", "tests/conformance/", "tests/simulation/", "tests/fuzz/", "tests/bench/log_")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 
