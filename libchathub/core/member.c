@@ -24,27 +24,47 @@ struct chi_member *chi_core_member_named(const struct chi_session *session, stru
     return NULL;
 }
 
+static void take_name(struct chi_member *member, struct chi_member *old)
+{
+    struct chi_name *name = member->session->name;
+    bool same = chi_span_equal(chi_name_shown(old->told), chi_name_shown(name));
+    member->told = same ? chi_name_ref(name) : chi_name_ref(old->told);
+    chi_name_unref(old->told);
+    old->told = NULL;
+}
+
+static void take_drafts(struct chi_hub *hub, struct chi_member *member, struct chi_member *old)
+{
+    for (struct chi_link *link = hub->drafts.next; old->drafts; link = link->next) {
+        struct chi_draft *draft = CHI_CONTAINER(link, struct chi_draft, all);
+        if (draft->member != old)
+            continue;
+        draft->member = member;
+        old->drafts--;
+        member->drafts++;
+    }
+}
+
 /* Who ended and is back before the room was told: what the room knows of it goes over to the new
- * member, so that nobody sees the same public id come before it went. */
+ * member, so that nobody sees the same public id come before it went; and so do its posts that are
+ * under way, so that it is not said to have left again before they are resolved. */
 static void inherit(struct chi_hub *hub, struct chi_member *member)
 {
-    struct chi_link *pending = &member->room->pending;
+    struct chi_link *all = &member->room->members;
 
     if (hub->sessions.used == hub->counts.sessions) /* none lingers */
         return;
-    for (struct chi_link *link = pending->next; link != pending; link = link->next) {
-        struct chi_member *old = CHI_CONTAINER(link, struct chi_member, pending);
-        if (!old->gone ||
+    for (struct chi_link *link = all->next, *next; link != all; link = next) {
+        struct chi_member *old = CHI_CONTAINER(link, struct chi_member, in_room);
+        next = link->next;
+        if (!old->gone || old == member ||
             !chi_span_equal(chi_session_user(old->session), chi_session_user(member->session)))
             continue;
-        struct chi_name *name = member->session->name;
-        bool same = chi_span_equal(chi_name_shown(old->told), chi_name_shown(name));
-        member->told = same ? chi_name_ref(name) : chi_name_ref(old->told);
-        chi_name_unref(old->told);
-        old->told = NULL;
+        if (old->told)
+            take_name(member, old);
+        take_drafts(hub, member, old);
         chi_list_remove(&old->pending);
         chi_core_member_settle(hub, old);
-        return;
     }
 }
 

@@ -6,6 +6,8 @@
 
 void chi_core_reply(struct chi_hub *hub, struct chi_client *client, const struct chi_reply *reply)
 {
+    if (client->fail) /* it is about to be closed: what follows a lost reply would mislead it */
+        return;
     int r = CHI_DELIVERY(hub, reply, client->slot.number, reply);
     if (r > 0)
         client->full = true;

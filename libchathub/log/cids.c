@@ -67,7 +67,7 @@ static uint32_t place_of(const struct chi_cids *cids, uint32_t n)
 }
 
 /* Places change, so the index is made anew, without those that are forgotten. */
-static int resize(struct chi_cids *cids, uint32_t cap)
+static int spread(struct chi_cids *cids, uint32_t cap)
 {
     struct chi_cids larger = *cids;
     larger.cap = cap;
@@ -93,15 +93,19 @@ static int resize(struct chi_cids *cids, uint32_t cap)
     return error;
 }
 
-/* By a quarter: there are many of them, and they are all there is. */
+/* By a quarter: there are many of them, and they are all there is. Places stay as they are where
+ * the oldest is at the first. */
 static int grow(struct chi_cids *cids)
 {
-    return resize(cids, cids->cap + cids->cap / 4 + 64);
-}
-
-int chi_cids_reserve(struct chi_cids *cids, uint32_t n)
-{
-    return n > cids->cap ? resize(cids, n) : 0;
+    uint32_t cap = cids->cap + cids->cap / 4 + 64;
+    if (cids->first)
+        return spread(cids, cap);
+    struct chi_cid *ring = realloc(cids->ring, cap * sizeof(*ring));
+    if (!ring)
+        return CHATHUB_ENOMEM;
+    cids->ring = ring;
+    cids->cap = cap;
+    return 0;
 }
 
 int chi_cids_add(struct chi_cids *cids, const struct chi_cid *cid)

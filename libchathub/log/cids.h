@@ -38,10 +38,8 @@ void chi_cids_expire(struct chi_cids *cids, uint32_t since);
 void chi_cids_drop(struct chi_cids *cids, uint32_t n);
 /* Forgets the one with this key, if there is one. It keeps its place, with position 0. */
 void chi_cids_forget(struct chi_cids *cids, const struct chi_cid *like);
-/* The n-th oldest, from 0 to count - 1. Valid until the next call. */
+/* The n-th oldest, from 0 to count - 1. Valid until one is added or goes. */
 const struct chi_cid *chi_cids_at(const struct chi_cids *cids, uint32_t n);
-/* Makes room for `n` at once, so that it need not grow to them. 0 or CHATHUB_ENOMEM. */
-int chi_cids_reserve(struct chi_cids *cids, uint32_t n);
 /* Hands all over to `to`, which has nothing and the same secrets; `from` has nothing then. */
 void chi_cids_move(struct chi_cids *from, struct chi_cids *to);
 size_t chi_cids_memory(const struct chi_cids *cids); /* bytes */

@@ -17,6 +17,8 @@ struct chi_log_bounds {
 };
 struct chi_log_bounds chi_log_bounds(const struct chi_settings *settings,
                                      const struct chi_log_bounds *kind);
+/* What suits SQLite: all is kept. */
+extern const struct chi_log_bounds chi_log_sqlite_bounds;
 
 /* Entries in memory, per room up to a count, a byte and an age bound, all rooms up to a total.
  * Nothing outlives it: a new epoch at each start. Commits at once, reported at the next poll. */

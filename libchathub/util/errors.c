@@ -1,5 +1,7 @@
 #include "chathub.h"
 
+#include <string.h>
+
 const char *chathub_strerror(int error)
 {
     switch (error) {
@@ -33,4 +35,17 @@ const char *chathub_errname(int error)
 const char *chathub_version(void)
 {
     return CHATHUB_VERSION;
+}
+
+int chathub_has(const char *feature)
+{
+#ifdef HAVE_SQLITE
+    if (strcmp(feature, "sqlite") == 0)
+        return 1;
+#endif
+#ifdef HAVE_UTF8PROC
+    if (strcmp(feature, "unicode") == 0)
+        return 1;
+#endif
+    return 0;
 }

@@ -1,10 +1,10 @@
 /* Finding and adding cids, and what a commit writes of them. Opening: dups_load.c; runs and
  * forgetting: dups_keep.c.
  *
- * Happy path: find looks in memory, then asks the runs' filters, newest first, and hardly ever reads
- * a chunk; add puts the cid into memory; write makes one row of what was added; committed lets it
- * stay. Failure modes: what was added is taken back by rolled_back. A chunk that no log can have
- * written is SQLITE_CORRUPT. */
+ * Happy path: find looks in memory, then asks the runs' filters, newest first, and hardly ever
+ * reads a chunk; add puts the cid into memory; write makes one row of what was added; committed
+ * lets it stay. Failure modes: what was added is taken back by rolled_back. A chunk that no log
+ * can have written is SQLITE_CORRUPT. */
 #include "log/sqlite/dups_inside.h"
 
 #include <assert.h>
@@ -44,7 +44,7 @@ static const char *const texts[CHI_DUPS_STATEMENTS] = {
     [CHI_DUPS_RUN_DROP] = "DELETE FROM cid_runs WHERE run=?1",
 };
 
-/* --------------------------------------------------------------------------------------- records */
+/* -------------------------------------------------------------------------------------- records */
 
 static uint8_t *put(uint8_t *at, uint64_t number, unsigned bytes)
 {
@@ -94,7 +94,7 @@ int chi_dups_records(struct chi_dups *dups, size_t count)
     return SQLITE_OK;
 }
 
-/* ------------------------------------------------------------------------------------- statements */
+/* ----------------------------------------------------------------------------------- statements */
 
 sqlite3_stmt *chi_dups_with(struct chi_dups *dups, enum chi_dups_statement which,
                             const uint64_t *numbers, int n)
@@ -122,7 +122,7 @@ uint64_t chi_dups_chunk(const struct chi_dups_run *run, const uint64_t key[2])
     return run->number << CHI_DUPS_CHUNK_BITS | number;
 }
 
-/* ------------------------------------------------------------------------------- opening, closing */
+/* ----------------------------------------------------------------------------- opening, closing */
 
 static int prepare(struct chi_dups *dups)
 {
@@ -171,7 +171,7 @@ void chi_dups_free(struct chi_dups *dups)
     free(dups);
 }
 
-/* ---------------------------------------------------------------------------------------- finding */
+/* -------------------------------------------------------------------------------------- finding */
 
 struct chi_cid chi_dups_of(const struct chi_dups *dups, struct chi_span room,
                            const struct chi_entry *draft)
@@ -242,7 +242,7 @@ int chi_dups_find(struct chi_dups *dups, const struct chi_cid *like, uint64_t si
     return code == SQLITE_ROW && out->time < since ? SQLITE_DONE : code;
 }
 
-/* ----------------------------------------------------------------------------------------- adding */
+/* --------------------------------------------------------------------------------------- adding */
 
 int chi_dups_remember(struct chi_dups *dups, const struct chi_cid *cid)
 {
@@ -302,7 +302,7 @@ void chi_dups_rolled_back(struct chi_dups *dups)
     dups->done.what = CHI_DUPS_NOTHING;
 }
 
-/* ---------------------------------------------------------------------------------------- numbers */
+/* -------------------------------------------------------------------------------------- numbers */
 
 uint64_t chi_dups_count(const struct chi_dups *dups)
 {

@@ -22,8 +22,9 @@ struct chi_dups; /* opaque */
 /* Its tables, made with the file (schema.h runs it). */
 extern const char chi_dups_schema[];
 
-/* Reads what is remembered, and clears away what a crash left of a run that was being written.
- * secret: 48 bytes, the file's. */
+/* Reads what is remembered; writes nothing: what a crash left of a run that was being written is
+ * cleared away by steps. A file that no log can have written is SQLITE_CORRUPT. secret: 48 bytes,
+ * the file's. */
 int chi_dups_open(sqlite3 *db, const uint8_t *secret, struct chi_dups **out);
 void chi_dups_free(struct chi_dups *dups); /* NULL is allowed */
 
@@ -34,7 +35,9 @@ struct chi_cid chi_dups_of(const struct chi_dups *dups, struct chi_span room,
  * transaction under way. `since` (Unix ms): what is older counts as forgotten. */
 int chi_dups_find(struct chi_dups *dups, const struct chi_cid *like, uint64_t since,
                   struct chi_cid *out);
-/* Within a transaction: one more. SQLITE_NOMEM. */
+/* Within a transaction: one more, that was not found; its position is above all others', its time
+ * at most INT64_MAX. SQLITE_NOMEM: also where so many have come without a step that memory has to
+ * be bounded. */
 int chi_dups_add(struct chi_dups *dups, const struct chi_cid *cid);
 /* Before COMMIT: writes what was added. */
 int chi_dups_write(struct chi_dups *dups);
@@ -43,7 +46,8 @@ void chi_dups_committed(struct chi_dups *dups);
 void chi_dups_rolled_back(struct chi_dups *dups);
 
 /* One small step of housekeeping in a transaction of the caller's (who tells its end by the two
- * above): writing a run, forgetting what is older than `since`. *more: there is more to do at once. */
+ * above), one in each, without anything added: writing a run, forgetting what is older than
+ * `since`. *more: there is more to do at once. */
 int chi_dups_step(struct chi_dups *dups, uint64_t since, bool *more);
 /* Whether a step would do anything. */
 bool chi_dups_due(const struct chi_dups *dups, uint64_t since);

@@ -98,8 +98,6 @@ int chi_dups_remember(struct chi_dups *dups, const struct chi_cid *cid);
 void chi_dups_forget(struct chi_dups *dups, uint64_t since, uint32_t most);
 /* A place for one more run. SQLITE_NOMEM. */
 int chi_dups_run_reserve(struct chi_dups *dups);
-/* So many stale cids are worth a step. */
-uint32_t chi_dups_stale_enough(const struct chi_dups *dups);
 
 /* Reads what the file has, into what is empty. (dups_load.c) */
 int chi_dups_load(struct chi_dups *dups);

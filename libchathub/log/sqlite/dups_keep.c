@@ -1,13 +1,13 @@
 /* The steps of housekeeping: fresh cids become a run, rows that are of no use go, and runs that are
  * forgotten go.
  *
- * Happy path: what is fresh is handed over to `seal` as it is, ordered by chunk, and written so many
- * chunks a step; with the last ones goes the filter, which makes the run complete. Then rows of
- * cid_commits are deleted, so many a step. A run whose newest cid is too old first loses its filter
- * in memory, then its chunks in the file, and at last its own row.
+ * Happy path: what is fresh is handed over to `seal` as it is, ordered by chunk, and written so
+ * many chunks a step; with the last ones goes the filter, which makes the run complete. Then rows
+ * of cid_commits are deleted, so many a step. A run whose newest cid is too old first loses its
+ * filter in memory, then its chunks in the file, and at last its own row.
  *
- * Failure modes: what a step did counts once it is committed, else the next step does it again. After
- * a crash an incomplete run is dropped like a forgotten one, and its cids are fresh again. */
+ * Failure modes: what a step did counts once it is committed, else the next step does it again.
+ * After a crash an incomplete run is dropped like a forgotten one, and its cids are fresh again. */
 #include "log/sqlite/dups_inside.h"
 
 #include <assert.h>
@@ -21,9 +21,10 @@
 /* Fresh ones that a step forgets. */
 #define FORGET_CIDS 4096u
 
-/* ------------------------------------------------------------------------------------- forgetting */
+/* ----------------------------------------------------------------------------------- forgetting */
 
-uint32_t chi_dups_stale_enough(const struct chi_dups *dups)
+/* So many stale cids are worth a step. */
+static uint32_t stale_enough(const struct chi_dups *dups)
 {
     return dups->run / 256 + 1;
 }
@@ -47,13 +48,13 @@ void chi_dups_forget(struct chi_dups *dups, uint64_t since, uint32_t most)
 /* Whether it would forget enough to be worth a step. */
 static bool forget_due(const struct chi_dups *dups, uint64_t since)
 {
-    uint32_t enough = chi_dups_stale_enough(dups);
+    uint32_t enough = stale_enough(dups);
     return !dups->seal.order && dups->fresh.count - dups->added >= enough &&
            chi_cids_at(&dups->fresh, 0)->time < since &&
            chi_cids_at(&dups->fresh, enough - 1)->time < since;
 }
 
-/* ------------------------------------------------------------------------------- beginning a run */
+/* ------------------------------------------------------------------------------ beginning a run */
 
 static uint8_t bits_for(uint32_t count)
 {
@@ -86,26 +87,37 @@ static uint32_t chunk_of(const struct chi_dups_seal *seal, const struct chi_cid 
     return (uint32_t)(chi_dups_chunk(&seal->run, cid->key) & mask);
 }
 
-/* By counting: keys are hashes, so chunks are about equally long. SQLITE_NOMEM. */
-static int put_in_order(const struct chi_cids *cids, struct chi_dups_seal *seal)
+/* `next`: where the next one of each chunk goes, and one more; zeroed. */
+static void count_chunks(const struct chi_cids *cids, const struct chi_dups_seal *seal,
+                         uint32_t *next)
 {
-    uint32_t chunks = 1u << seal->run.bits;
-    uint32_t *next = calloc(chunks + 1, sizeof(*next)); /* place of the next one of each chunk */
-    seal->order = malloc((seal->run.count + 1) * sizeof(*seal->order));
-    for (uint32_t i = 0; next && seal->order && i < cids->count; i++) {
+    for (uint32_t i = 0; i < cids->count; i++) {
         const struct chi_cid *cid = chi_cids_at(cids, i);
         next[chunk_of(seal, cid) + 1] += cid->position != 0;
     }
-    for (uint32_t i = 1; next && i < chunks; i++)
+    for (uint32_t i = 1; i < 1u << seal->run.bits; i++)
         next[i] += next[i - 1];
-    for (uint32_t i = 0; next && seal->order && i < cids->count; i++) {
+}
+
+/* By counting: keys are hashes, so chunks are about equally long. SQLITE_NOMEM. */
+static int put_in_order(const struct chi_cids *cids, struct chi_dups_seal *seal)
+{
+    uint32_t *next = calloc((1u << seal->run.bits) + 1, sizeof(*next));
+    uint32_t *order = malloc((seal->run.count + 1) * sizeof(*order));
+    if (!next || !order) {
+        free(next);
+        free(order);
+        return SQLITE_NOMEM;
+    }
+    count_chunks(cids, seal, next);
+    for (uint32_t i = 0; i < cids->count; i++) {
         const struct chi_cid *cid = chi_cids_at(cids, i);
         if (cid->position)
-            seal->order[next[chunk_of(seal, cid)]++] = i;
+            order[next[chunk_of(seal, cid)]++] = i;
     }
-    int code = next && seal->order ? SQLITE_OK : SQLITE_NOMEM;
     free(next);
-    return code;
+    seal->order = order;
+    return SQLITE_OK;
 }
 
 /* In memory alone, so that there is nothing to take back. */
@@ -122,12 +134,9 @@ static int seal_begin(struct chi_dups *dups)
         code = put_in_order(&dups->fresh, seal);
     if (code != SQLITE_OK) {
         chi_filter_free(&seal->run.filter);
-        free(seal->order);
-        seal->order = NULL;
         return code;
     }
     chi_cids_move(&dups->fresh, &seal->cids);
-    chi_cids_reserve(&dups->fresh, dups->run + dups->run / 8); /* else it grows by and by */
     seal->written = 0;
     dups->last_run = seal->run.number;
     return SQLITE_OK;
@@ -227,11 +236,11 @@ static void seal_committed(struct chi_dups *dups)
     seal->order = NULL;
 }
 
-/* --------------------------------------------------------------------------------------- clearing */
+/* ------------------------------------------------------------------------------------- clearing */
 
 static bool clear_due(const struct chi_dups *dups)
 {
-    return dups->stale >= chi_dups_stale_enough(dups) && dups->done.what != CHI_DUPS_CLEARED;
+    return dups->stale >= stale_enough(dups) && dups->done.what != CHI_DUPS_CLEARED;
 }
 
 static int clear_step(struct chi_dups *dups)
@@ -243,7 +252,7 @@ static int clear_step(struct chi_dups *dups)
     return code;
 }
 
-/* --------------------------------------------------------------------------------------- dropping */
+/* ------------------------------------------------------------------------------------- dropping */
 
 /* The run that has to go next; NULL: none. */
 static struct chi_dups_run *to_drop(const struct chi_dups *dups, uint64_t since)
@@ -281,7 +290,7 @@ static void drop_committed(struct chi_dups *dups)
     dups->run_count = kept;
 }
 
-/* ------------------------------------------------------------------------------------------ steps */
+/* ---------------------------------------------------------------------------------------- steps */
 
 bool chi_dups_due(const struct chi_dups *dups, uint64_t since)
 {

@@ -41,7 +41,7 @@ static int bytes(struct chi_dups *dups, sqlite3_stmt *statement, int column, con
     return !*at && sqlite3_errcode(dups->db) == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-/* ------------------------------------------------------------------------------------------- runs */
+/* ----------------------------------------------------------------------------------------- runs */
 
 int chi_dups_run_reserve(struct chi_dups *dups)
 {
@@ -95,7 +95,7 @@ static int run_row(struct chi_dups *dups, sqlite3_stmt *statement)
     return SQLITE_OK;
 }
 
-/* ---------------------------------------------------------------------------------------- commits */
+/* -------------------------------------------------------------------------------------- commits */
 
 static int record_read(struct chi_dups *dups, const uint8_t *at, uint64_t *last)
 {

@@ -86,6 +86,14 @@ static void leave_name(int fd)
         errno = 0;
 }
 
+/* As SQLite does for its files: what root does once is not in its owner's way later. */
+static void leave_to_owner(int fd, const char *path)
+{
+    struct stat is;
+    if (geteuid() == 0 && lstat(path, &is) == 0 && fchown(fd, is.st_uid, is.st_gid))
+        errno = 0;
+}
+
 static int take_lock(const char *name, const char *path, int *lock, struct chi_problem_text problem)
 {
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -98,6 +106,7 @@ static int take_lock(const char *name, const char *path, int *lock, struct chi_p
         return error;
     }
     leave_name(fd);
+    leave_to_owner(fd, path);
     *lock = fd;
     return 0;
 }
@@ -233,14 +242,14 @@ static int make_as(const char *name, const char *path, struct chi_problem_text p
 static int make(const char *real, const char *path, struct chi_problem_text problem)
 {
     int error = refuse_orphan(real, path, problem);
+    if (error)
+        return error;
     char *name = chi_file_beside(real, "-new");
-    if (!error && !name)
-        error = chi_file_tell_system(problem, path, NULL, ENOMEM);
-    if (!error) {
-        remove_from(name, 0);
-        error = make_as(name, path, problem);
-        remove_from(name, error ? 0 : 1);
-    }
+    if (!name)
+        return chi_file_tell_system(problem, path, NULL, ENOMEM);
+    remove_from(name, 0);
+    error = make_as(name, path, problem);
+    remove_from(name, error ? 0 : 1);
     if (!error && (rename(name, real) || chi_file_sync_folder(real))) {
         error = chi_file_tell_system(problem, path, NULL, errno);
         unlink(name);

@@ -7,10 +7,8 @@
 #include "log/sqlite/file_inside.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "chathub.h"
 
@@ -18,12 +16,11 @@
 #define WHOLE_BYTES (64 << 20)
 /* How long a lock of another program is waited for. */
 #define BUSY_MS 2000
+/* How long another hub's sync is waited for, and how often it is looked. */
+#define SYNC_MS  1000
+#define PAUSE_MS 10
 
-/* Of the SQLite file format and its WAL format. */
-#define HEAD_BYTES      100
-#define WAL_HEAD_BYTES  32
-#define WAL_FRAME_BYTES 24
-#define LOCK_BYTE       0x40000000 /* the page with it is never written */
+#define HEAD_BYTES 100 /* of the SQLite file format */
 
 struct check {
     const char *path; /* as it was given: for texts */
@@ -34,11 +31,6 @@ struct check {
     int64_t pages;   /* by the file's head, then by SQLite */
     int64_t version; /* of the schema */
 };
-
-static uint32_t big_endian(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
 
 /* ------------------------------------------------------------------------------------- its head */
 
@@ -60,9 +52,9 @@ static int read_head(struct check *c, uint8_t head[HEAD_BYTES], int64_t *size)
 static int tell_cut(const struct check *c, int64_t has, int64_t should)
 {
     return chi_file_tell(c->problem, c->path, CHATHUB_EIO,
-                         "is cut: it has %lld bytes of %lld; restore it from a backup, or name "
-                         "another file",
-                         (long long)has, (long long)should);
+                         "is cut: it has %lld bytes of %lld; restore it from a backup (and remove "
+                         "%s-wal, which is not of that), or name another file",
+                         (long long)has, (long long)should, c->path);
 }
 
 static int check_head(struct check *c)
@@ -84,97 +76,24 @@ static int check_head(struct check *c)
     c->page_bytes = (int64_t)head[16] << 8 | head[17];
     if (c->page_bytes == 1)
         c->page_bytes = 65536;
-    c->pages = big_endian(head + 28);
-    return chi_file_is_log(c->problem, c->path, big_endian(head + 68),
-                           (int32_t)big_endian(head + 60));
-}
-
-/* -------------------------------------------------------------------------------------- its WAL */
-
-/* A descriptor of PATH-wal; -1: there is none, which is well; or it cannot be read: SQLite tells. */
-static int open_wal(const struct check *c, int64_t *size)
-{
-    struct stat is = {0};
-    char *name = chi_file_beside(c->real, "-wal");
-    int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    free(name);
-    *size = fd >= 0 && fstat(fd, &is) == 0 ? (int64_t)is.st_size : 0;
-    return fd;
-}
-
-static uint32_t word_of(const uint8_t *at, bool big)
-{
-    return big ? big_endian(at)
-               : (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
-}
-
-/* Its magic number, which says the order of bytes in its checksum, and that. */
-static bool is_wal(const uint8_t head[WAL_HEAD_BYTES])
-{
-    uint32_t magic = big_endian(head), sum[2] = {0, 0};
-    if ((magic & ~1u) != 0x377f0682)
-        return false;
-    for (int i = 0; i < 24; i += 8) {
-        sum[0] += word_of(head + i, magic & 1) + sum[1];
-        sum[1] += word_of(head + i + 4, magic & 1) + sum[0];
-    }
-    return sum[0] == big_endian(head + 24) && sum[1] == big_endian(head + 28);
+    c->pages = chi_big_endian(head + 28);
+    return chi_file_is_log(c->problem, c->path, chi_big_endian(head + 68),
+                           (int32_t)chi_big_endian(head + 60));
 }
 
 /* A WAL whose head is not sound SQLite would take for an empty one: the newest posts would be gone
- * without a word. (One that ends in mid-frame is what a crash leaves: nobody was shown that.) */
+ * without a word. */
 static int check_wal(const struct check *c)
 {
-    int64_t size;
-    uint8_t head[WAL_HEAD_BYTES];
-    int fd = open_wal(c, &size);
-    if (fd < 0)
+    struct chi_wal wal;
+    int error = chi_wal_open(c->real, &wal);
+    chi_wal_close(&wal);
+    if (!error)
         return 0;
-    ssize_t n = size > WAL_HEAD_BYTES ? pread(fd, head, sizeof(head), 0) : 0;
-    close(fd);
-    if (!n || (n == WAL_HEAD_BYTES && is_wal(head)))
-        return 0;
-    return chi_file_tell(c->problem, c->path, CHATHUB_EIO,
+    return chi_file_tell(c->problem, c->path, error,
                          "has a damaged WAL: %s-wal, which holds the newest posts; restore both "
                          "from a backup, or move that away to go on without these posts",
                          c->path);
-}
-
-/* Marks which of the pages from `first` on are in the WAL. */
-static void mark_pages(int fd, int64_t frames, int64_t page_bytes, int64_t first, uint8_t *there,
-                       int64_t count)
-{
-    uint8_t head[WAL_HEAD_BYTES], frame[WAL_FRAME_BYTES];
-    if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
-        return;
-    for (int64_t i = 0; i < frames; i++) {
-        off_t at = (off_t)(WAL_HEAD_BYTES + i * (WAL_FRAME_BYTES + page_bytes));
-        if (pread(fd, frame, sizeof(frame), at) != (ssize_t)sizeof(frame) ||
-            memcmp(frame + 8, head + 16, 8) != 0)
-            return; /* what follows is of an earlier round */
-        int64_t page = (int64_t)big_endian(frame) - first;
-        if (page >= 0 && page < count)
-            there[page] = 1;
-    }
-}
-
-/* Whether PATH-wal has all pages from `first` to the last one. 1, 0, or CHATHUB_ENOMEM. */
-static int wal_has(const struct check *c, int64_t first)
-{
-    int64_t size, count = c->pages - first + 1;
-    int fd = open_wal(c, &size);
-    int64_t frames = (size - WAL_HEAD_BYTES) / (WAL_FRAME_BYTES + c->page_bytes);
-    bool has = fd >= 0 && count <= frames;
-    uint8_t *there = has ? calloc(1, (size_t)count) : NULL;
-    if (there)
-        mark_pages(fd, frames, c->page_bytes, first, there, count);
-    for (int64_t i = 0; there && i < count && has; i++)
-        has = there[i] || first + i == LOCK_BYTE / c->page_bytes + 1;
-    if (fd >= 0)
-        close(fd);
-    bool no_memory = has && !there;
-    free(there);
-    return no_memory ? CHATHUB_ENOMEM : has;
 }
 
 /* ------------------------------------------------------------------------------------- its pages */
@@ -189,7 +108,11 @@ static int check_length(struct check *c)
         return chi_file_tell_sqlite(c->problem, c->path, c->db, code);
     if (c->page_bytes < 512 || size / c->page_bytes >= c->pages)
         return 0;
-    int has = wal_has(c, size / c->page_bytes + 1);
+    struct chi_wal wal;
+    int has = chi_wal_open(c->real, &wal);
+    if (!has)
+        has = chi_wal_has(&wal, size / c->page_bytes + 1, c->pages);
+    chi_wal_close(&wal);
     if (has < 0)
         return chi_file_tell_system(c->problem, c->path, NULL, ENOMEM);
     return has ? 0 : tell_cut(c, size, c->pages * c->page_bytes);
@@ -217,6 +140,56 @@ static int begin(struct check *c)
         c->page_bytes = page_bytes;
     }
     return code;
+}
+
+static void wal_head(const struct check *c, uint8_t head[CHI_WAL_HEAD])
+{
+    struct chi_wal wal;
+    chi_wal_open(c->real, &wal);
+    memcpy(head, wal.head, CHI_WAL_HEAD);
+    chi_wal_close(&wal);
+}
+
+/* Whether the WAL is of this file, and not of a later state of it that was replaced: then no commit in
+ * the WAL has left as many pages as there seem to be. If it was started anew since it had `head`, a hub
+ * writes to it: then it is of the file. 1, 0, or CHATHUB_ENOMEM. */
+static int wal_fits(const struct check *c, const uint8_t head[CHI_WAL_HEAD])
+{
+    struct chi_wal wal;
+    uint8_t now[CHI_WAL_HEAD];
+    int fits = chi_wal_open(c->real, &wal);
+    if (!fits)
+        fits = chi_wal_left(&wal, c->pages);
+    chi_wal_close(&wal);
+    wal_head(c, now);
+    bool same = memcmp(head, wal.head, CHI_WAL_HEAD) == 0 && memcmp(head, now, CHI_WAL_HEAD) == 0;
+    return fits == CHATHUB_ENOMEM || same ? fits : 1;
+}
+
+/* What is read from here on is of one moment. A hub that is about to commit has written to the WAL what
+ * nobody else sees yet, and may have started it anew with that: its sync is waited for. */
+static int begin_all(struct check *c, enum chi_file_way way)
+{
+    uint8_t head[CHI_WAL_HEAD];
+    int fits = 0, patience = way == CHI_WAY_READ ? SYNC_MS : 0;
+    wal_head(c, head);
+    for (int waited = 0; !fits && waited <= patience; waited += PAUSE_MS) {
+        if (waited) {
+            chi_file_run(c->db, "ROLLBACK");
+            sqlite3_sleep(PAUSE_MS);
+        }
+        int code = begin(c);
+        if (code != SQLITE_OK)
+            return tell_failure(c, code);
+        fits = wal_fits(c, head);
+    }
+    if (fits == CHATHUB_ENOMEM)
+        return chi_file_tell_system(c->problem, c->path, NULL, ENOMEM);
+    return fits == 1 ? 0
+                     : chi_file_tell(c->problem, c->path, CHATHUB_EIO,
+                                     "is not the file that %s-wal belongs to; if it was restored "
+                                     "from a backup, remove that",
+                                     c->path);
 }
 
 static int check_whole(struct check *c)
@@ -273,13 +246,13 @@ static int check_ends(struct check *c)
 
 static int check_content(struct check *c, enum chi_file_way way)
 {
-    int code = begin(c);
-    if (code != SQLITE_OK)
-        return tell_failure(c, code);
-    int error = chi_file_recognise(c->db, c->path, &c->version, c->problem);
+    int error = begin_all(c, way);
+    if (!error)
+        error = chi_file_recognise(c->db, c->path, &c->version, c->problem);
     if (!error)
         error = check_length(c);
-    if (!error && (code = chi_file_settle(c->db, way)) != SQLITE_OK)
+    int code = error ? SQLITE_OK : chi_file_settle(c->db, way);
+    if (code != SQLITE_OK)
         error = tell_failure(c, code);
     if (!error && c->pages * c->page_bytes <= WHOLE_BYTES)
         error = check_whole(c);

@@ -55,14 +55,16 @@ int chi_file_resolve(const char *path, char **out, struct chi_problem_text probl
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     char *folder = folder_of(path);
-    char *real = folder ? realpath(folder, NULL) : NULL;
-    int error = folder ? 0 : CHATHUB_ENOMEM;
     *out = NULL;
-    if (folder && !real)
-        error = chi_file_tell_system(problem, path, folder, errno);
-    free(folder);
-    if (error)
+    if (!folder)
+        return chi_file_tell_system(problem, path, NULL, ENOMEM);
+    char *real = realpath(folder, NULL);
+    if (!real) {
+        int error = chi_file_tell_system(problem, path, folder, errno);
+        free(folder);
         return error;
+    }
+    free(folder);
     size_t size = strlen(real) + strlen(name) + 2;
     *out = malloc(size);
     if (*out)

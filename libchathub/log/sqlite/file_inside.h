@@ -38,6 +38,31 @@ char *chi_file_beside(const char *path, const char *suffix);
 /* Makes it last that the folder of `path` has what it has. 0 or -1 and errno. */
 int chi_file_sync_folder(const char *path);
 
+/* -------------------------------------------------------------------------------------- its WAL */
+
+#define CHI_WAL_HEAD 32
+
+/* PATH-wal as it stands, read without SQLite, which takes no locks on it. */
+struct chi_wal {
+    int fd;                     /* -1: there is none */
+    bool big;                   /* its checksums are of big-endian words */
+    uint8_t head[CHI_WAL_HEAD]; /* all zero: it has none */
+    int64_t page_bytes;         /* of a page; a frame is a head and one */
+    int64_t frames;             /* that the file may have; 0: none */
+};
+
+/* To be closed either way. CHATHUB_EIO: its head is not sound. (That it ends in mid-frame is what a
+ * crash leaves: nobody was shown that.) */
+int chi_wal_open(const char *real, struct chi_wal *wal);
+void chi_wal_close(struct chi_wal *wal);
+/* Whether a commit in it left the file with so many pages, or there is none in it. 1, 0 or
+ * CHATHUB_ENOMEM. */
+int chi_wal_left(const struct chi_wal *wal, int64_t pages);
+/* Whether it has all pages from `first` to `last`. 1, 0 or CHATHUB_ENOMEM. */
+int chi_wal_has(const struct chi_wal *wal, int64_t first, int64_t last);
+
+uint32_t chi_big_endian(const uint8_t *at);
+
 /* ---------------------------------------------------------------------------------- connections */
 
 /* How a connection sees the file. */

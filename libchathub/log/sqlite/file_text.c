@@ -164,7 +164,9 @@ int chi_file_tell_damage(struct chi_problem_text problem, const char *path, cons
     if (detail && strncmp(detail, "*** in database main ***\n", 25) == 0)
         detail += 25;
     int len = detail ? (int)strcspn(detail, "\n") : 0;
-    return chi_file_tell(problem, path, CHATHUB_EIO,
-                         "is damaged%s%.*s%s; restore it from a backup, or name another file",
-                         len ? " (" : "", len, len ? detail : "", len ? ")" : "");
+    return chi_file_tell(
+        problem, path, CHATHUB_EIO,
+        "is damaged%s%.*s%s; restore it from a backup (and remove %s-wal, which is "
+        "not of that), or name another file",
+        len ? " (" : "", len, len ? detail : "", len ? ")" : "", path);
 }

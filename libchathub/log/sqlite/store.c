@@ -1,4 +1,5 @@
-/* The store's statements, rooms and single entries. Pages: store_page.c; retention: store_trim.c. */
+/* The store's statements, rooms and single entries. Pages: store_page.c; retention:
+ * store_trim.c. */
 #include "log/sqlite/store_inside.h"
 
 #include <assert.h>

@@ -46,8 +46,7 @@ struct chi_stored_page {
     uint32_t count;
     bool more; /* in the asked direction */
 };
-/* As chi_log_read says (its reader is not touched). `room`: id > 0; `top` bounds the search: the
- * newest position of the room that the caller knows, or UINT64_MAX: the file's. SQLITE_NOMEM. */
+/* As chi_log_read says (its reader is not touched). `room`: id > 0. SQLITE_NOMEM. */
 int chi_store_page(struct chi_store *store, int64_t room, const struct chi_log_read *read,
                    struct chi_stored_page *out);
 void chi_stored_page_free(struct chi_stored_page *page);
@@ -55,8 +54,8 @@ void chi_stored_page_free(struct chi_stored_page *page);
 /* Whether an entry is there, and of which room; SQLITE_DONE: no. */
 int chi_store_find(struct chi_store *store, uint64_t position, int64_t *room);
 
-/* Texts of an entry away, its place stays. SQLITE_DONE: there is none of this room there. The caller
- * has set PRAGMA secure_delete. */
+/* Texts of an entry away, its place stays. SQLITE_DONE: there is none of this room there. The
+ * connection has PRAGMA secure_delete=ON. */
 int chi_store_redact(struct chi_store *store, int64_t room, uint64_t position);
 
 /* Retention, in small steps: each deletes at most `limit` entries and answers how many by *deleted.

@@ -11,7 +11,8 @@
 
 #include "log/sqlite/store.h"
 
-/* Entries of a room from one mark to the next. Files written with fewer can be read, with more not. */
+/* Entries of a room from one mark to the next. Files written with fewer can be read, with more
+ * not. */
 #define CHI_MARK_EVERY 32u
 
 enum chi_store_statement {
@@ -69,9 +70,14 @@ struct chi_place {
 
 /* SQLITE_ROW; SQLITE_DONE: there is none. */
 int chi_store_place(struct chi_store *store, uint64_t position, struct chi_place *out);
-/* As chi_store_place, on a room's chain. SQLITE_DONE: the chain has ended above; SQLITE_CORRUPT also
- * if it is another room's, or is missing. */
+/* As chi_store_place, on a room's chain. SQLITE_DONE: the chain has ended above; SQLITE_CORRUPT
+ * also if it is another room's, or is missing. */
 int chi_store_link(struct chi_store *store, int64_t room, uint64_t position, struct chi_place *out);
+
+/* An entry of a room with a reference, if it has at most `most` bytes. SQLITE_ROW; SQLITE_DONE: it
+ * has more, or is not there. *out is NULL unless it is SQLITE_ROW. */
+int chi_store_load(struct chi_store *store, int64_t room, uint64_t position, uint64_t most,
+                   struct chi_entry **out);
 
 /* A room as a walk begins. */
 struct chi_room_now {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ----------------------------------------------------------------------------------------- walks */
+/* ---------------------------------------------------------------------------------------- walks */
 
 int chi_store_link(struct chi_store *store, int64_t room, uint64_t position, struct chi_place *out)
 {
@@ -49,6 +49,8 @@ void chi_walk_begin(struct chi_walk *walk, struct chi_store *store, int64_t room
     walk->top = top;
     walk->done = after;
     walk->linked = false;
+    walk->count = 0;
+    walk->places = walk->space + CHI_MARK_EVERY;
     uint64_t from[] = {(uint64_t)room, after};
     chi_store_with(store, CHI_STORE_MARKS, from, 2);
 }
@@ -78,10 +80,10 @@ int chi_walk_next(struct chi_walk *walk)
     for (position = end; position > walk->done; position = walk->places->prev) {
         struct chi_place place;
         code = chi_store_link(walk->store, walk->room, position, &place);
-        if (code == SQLITE_DONE && !walk->linked)
+        if (code == SQLITE_DONE)
             break;
         if (code != SQLITE_ROW || walk->count == CHI_MARK_EVERY)
-            return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_CORRUPT : code;
+            return code == SQLITE_ROW ? SQLITE_CORRUPT : code;
         walk->count++;
         *--walk->places = place;
     }
@@ -117,25 +119,23 @@ static int text_read(sqlite3_stmt *statement, int column, size_t most, struct ch
     return out->len > most || !chi_utf8_valid(out->at, out->len) ? SQLITE_CORRUPT : SQLITE_OK;
 }
 
-/* The texts of a row that stands in the statement, copied once. */
+/* The row that stands in the statement, its texts copied once. */
 static int entry_make(sqlite3_stmt *statement, uint64_t bytes, struct chi_entry **out)
 {
+    static const size_t most[] = {UINT16_MAX, UINT16_MAX, UINT16_MAX, UINT32_MAX, UINT32_MAX};
     uint64_t time, type, have = 0;
-    struct chi_entry_parts parts;
+    struct chi_span text[5];
     if (chi_store_number(statement, 3, INT64_MAX, &time) != SQLITE_OK ||
         chi_store_number(statement, 4, UINT16_MAX, &type) != SQLITE_OK)
         return SQLITE_CORRUPT;
-    int code = text_read(statement, 5, UINT16_MAX, &parts.sender, &have);
-    if (code == SQLITE_OK)
-        code = text_read(statement, 6, UINT16_MAX, &parts.user, &have);
-    if (code == SQLITE_OK)
-        code = text_read(statement, 7, UINT16_MAX, &parts.cid, &have);
-    if (code == SQLITE_OK)
-        code = text_read(statement, 8, UINT32_MAX, &parts.content, &have);
-    if (code == SQLITE_OK)
-        code = text_read(statement, 9, UINT32_MAX, &parts.data, &have);
-    if (code != SQLITE_OK || have > bytes)
-        return code == SQLITE_OK ? SQLITE_CORRUPT : code;
+    for (int i = 0; i < 5; i++) {
+        int code = text_read(statement, 5 + i, most[i], &text[i], &have);
+        if (code != SQLITE_OK)
+            return code;
+    }
+    if (have > bytes)
+        return SQLITE_CORRUPT;
+    struct chi_entry_parts parts = {text[0], text[1], text[2], text[3], text[4]};
     *out = chi_entry_new((uint16_t)type, &parts);
     if (!*out)
         return SQLITE_NOMEM;
@@ -143,12 +143,12 @@ static int entry_make(sqlite3_stmt *statement, uint64_t bytes, struct chi_entry 
     return SQLITE_OK;
 }
 
-/* An entry that has at most `most` bytes; SQLITE_DONE: it has more, or is not there. */
-static int entry_load(struct chi_store *store, int64_t room, uint64_t position, uint64_t most,
-                      struct chi_entry **out)
+int chi_store_load(struct chi_store *store, int64_t room, uint64_t position, uint64_t most,
+                   struct chi_entry **out)
 {
     uint64_t of, prev, bytes;
     uint64_t is[] = {position, most};
+    *out = NULL;
     sqlite3_stmt *statement = chi_store_with(store, CHI_STORE_ENTRY, is, 2);
     int code = chi_store_row(statement);
     if (code != SQLITE_ROW)
@@ -205,9 +205,9 @@ static int add(struct growing *g, uint64_t position, uint64_t *prev)
     int code = make_place(g);
     if (code != SQLITE_OK)
         return code;
-    struct chi_entry *entry = NULL;
-    code = entry_load(g->store, g->room, position, room_left(g), &entry);
-    if (code != SQLITE_ROW)
+    struct chi_entry *entry;
+    code = chi_store_load(g->store, g->room, position, room_left(g), &entry);
+    if (!entry)
         return code;
     g->page->entries[g->page->count++] = entry;
     g->bytes += chi_entry_size(entry);
@@ -309,7 +309,7 @@ static int read_backward(struct growing *g, uint64_t top)
     int code = start(g, top, &position);
     while (code == SQLITE_OK && position > g->read->after) {
         struct chi_place place;
-        uint64_t prev;
+        uint64_t prev = 0;
         code = g->page->count < g->read->limit ? add(g, position, &prev) : SQLITE_DONE;
         if (code == SQLITE_ROW) {
             position = prev;

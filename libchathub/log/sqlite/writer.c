@@ -208,7 +208,6 @@ static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
 {
     struct chi_span key = {task->room->key, task->room->key_len};
     struct chi_stored_room room = {0};
-    sqlite3_exec(w->db, "PRAGMA secure_delete=ON", NULL, NULL, NULL);
     int code = chi_store_begin(w->store);
     if (code == SQLITE_OK)
         code = chi_store_room(w->store, key, &room);
@@ -219,7 +218,6 @@ static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
         code = chi_store_commit(w->store);
     else if (none)
         chi_store_rollback(w->store);
-    sqlite3_exec(w->db, "PRAGMA secure_delete=OFF", NULL, NULL, NULL);
     task->status = none ? CHATHUB_ENOENT : code == SQLITE_OK ? 0 : CHATHUB_ELOG;
     if (code != SQLITE_OK && !none) {
         chi_sq_failed(w, code, NULL);
@@ -318,9 +316,13 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* secure_delete: whatever is deleted or moved leaves no copy behind in a page that is free, where an
+ * erasure would not find it. */
 int chi_sq_writer_read(struct chi_sq_writer *w)
 {
-    int code = chi_store_new(w->db, true, &w->store);
+    int code = sqlite3_exec(w->db, "PRAGMA secure_delete=ON", NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code = chi_store_new(w->db, true, &w->store);
     sqlite3_wal_hook(w->db, on_commit, w);
     if (code == SQLITE_OK)
         code = chi_dups_open(w->db, w->secret, &w->dups);

@@ -1,0 +1,253 @@
+#include "dialect/reading.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chathub.h"
+
+/* Bytes of a reader's memory that survive to the next object. */
+#define SCRATCH_KEPT 16384
+/* How deep `data` may nest: many JSON readers give up at some hundreds. */
+#define DATA_DEPTH 100
+
+/* ------------------------------------------------------------------------- saying what is wrong */
+
+void chi_reading_fail(struct chi_reading *in, int code, const char *format, ...)
+{
+    if (in->error->code)
+        return;
+    in->error->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(in->error->message, sizeof(in->error->message), format, args);
+    va_end(args);
+}
+
+static const char *kind_of(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a text";
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    default:
+        return "null";
+    }
+}
+
+void chi_reading_wrong_type(struct chi_reading *in, const char *key, const json_t *value,
+                            const char *wanted)
+{
+    chi_reading_fail(in, CHATHUB_EREQUEST, "\"%s\" is %s; it must be %s", key, kind_of(value),
+                     wanted);
+}
+
+/* ------------------------------------------------------------------------------ reading members */
+
+json_t *chi_reading_member(const struct chi_reading *in, const char *key)
+{
+    json_t *value = json_object_get(in->object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+struct chi_span chi_reading_keep(struct chi_reading *in, const char *at, size_t len)
+{
+    struct chi_buf *scratch = in->scratch;
+    size_t start = scratch->len;
+    /* unescaped texts are no longer than what they came from, and no two members share bytes */
+    assert(scratch->cap - start >= len);
+    chi_buf_add(scratch, at, len);
+    return (struct chi_span){scratch->at + start, len};
+}
+
+struct chi_span chi_reading_keep_text(struct chi_reading *in, const json_t *text)
+{
+    return chi_reading_keep(in, json_string_value(text), json_string_length(text));
+}
+
+struct chi_span chi_reading_text(struct chi_reading *in, const char *key, const char *wanted)
+{
+    const json_t *value = chi_reading_member(in, key);
+    if (!value)
+        return (struct chi_span){0};
+    if (!json_is_string(value)) {
+        chi_reading_wrong_type(in, key, value, wanted);
+        return (struct chi_span){0};
+    }
+    return chi_reading_keep_text(in, value);
+}
+
+bool chi_reading_switch(struct chi_reading *in, const char *key, bool standard)
+{
+    const json_t *value = chi_reading_member(in, key);
+    if (!value)
+        return standard;
+    if (!json_is_boolean(value))
+        chi_reading_wrong_type(in, key, value, "true or false");
+    return json_is_true(value);
+}
+
+/* --------------------------------------------------------------------------- texts as they came */
+
+static const char *string_end(const char *at, const char *end)
+{
+    for (at++; at < end && *at != '"'; at++) {
+        if (*at == '\\')
+            at++;
+    }
+    return at;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static struct chi_span trim(const char *at, const char *end)
+{
+    while (at < end && is_space(*at))
+        at++;
+    while (end > at && is_space(end[-1]))
+        end--;
+    return (struct chi_span){at, (size_t)(end - at)};
+}
+
+/* The value of member number `ordinal` of the valid JSON object `text`, as it stands there, and how
+ * deep it nests. */
+static struct chi_span raw_value(struct chi_span text, size_t ordinal, size_t *nesting)
+{
+    const char *end = text.at + text.len, *begin = NULL;
+    size_t depth = 0, seen = 0;
+    for (const char *at = text.at; at < end; at++) {
+        if (*at == '"') {
+            at = string_end(at, end);
+        } else if (*at == '{' || *at == '[') {
+            depth++;
+            if (begin && depth - 1 > *nesting)
+                *nesting = depth - 1;
+        } else if (*at == '}' || *at == ']') {
+            if (--depth == 0 && begin)
+                return trim(begin, at);
+        } else if (depth == 1 && *at == ',') {
+            if (begin)
+                return trim(begin, at);
+            seen++;
+        } else if (depth == 1 && *at == ':' && seen == ordinal) {
+            begin = at + 1;
+        }
+    }
+    return (struct chi_span){0}; /* not in a valid object that has the member */
+}
+
+/* jansson keeps members in the order in which they came, and no key comes twice. */
+struct chi_span chi_reading_raw(const struct chi_reading *in, const char *key, size_t *nesting)
+{
+    size_t ordinal = 0;
+    void *at = json_object_iter(in->object);
+    while (at && strcmp(json_object_iter_key(at), key) != 0) {
+        at = json_object_iter_next(in->object, at);
+        ordinal++;
+    }
+    *nesting = 0;
+    return raw_value(in->text, ordinal, nesting);
+}
+
+/* On one line: JSON has newlines only between its tokens, where a space means the same. */
+struct chi_span chi_reading_data(struct chi_reading *in)
+{
+    const json_t *value = chi_reading_member(in, "data");
+    if (!value)
+        return (struct chi_span){0};
+    if (!json_is_object(value)) {
+        chi_reading_wrong_type(in, "data", value, "an object");
+        return (struct chi_span){0};
+    }
+    size_t nesting;
+    struct chi_span raw = chi_reading_raw(in, "data", &nesting);
+    if (nesting > DATA_DEPTH) {
+        chi_reading_fail(in, CHATHUB_EREQUEST, "\"data\" nests %zu deep; it may nest %d deep",
+                         nesting, DATA_DEPTH);
+        return (struct chi_span){0};
+    }
+    size_t start = in->scratch->len;
+    struct chi_span data = chi_reading_keep(in, raw.at, raw.len);
+    for (char *c = in->scratch->at + start; c < in->scratch->at + in->scratch->len; c++) {
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+    }
+    return data;
+}
+
+/* ------------------------------------------------------------------------------------ the whole */
+
+/* jansson reports some failed allocations without words, and those of string tokens as if another
+ * token had been met. */
+static bool is_no_memory(const json_error_t *problem, struct chi_span text)
+{
+    if (json_error_code(problem) == json_error_out_of_memory || problem->text[0] == '\0')
+        return true;
+    size_t end = problem->position > 0 ? (size_t)problem->position : 0;
+    if (!end || end > text.len || text.at[end - 1] != '"')
+        return false;
+    return strncmp(problem->text, "invalid token", 13) == 0 ||
+           strncmp(problem->text, "string or '}' expected", 22) == 0;
+}
+
+/* jansson 2.14 reads beyond its buffer for a token where that cannot grow, so whether there is
+ * memory for all it can need is tried first. (volatile: compilers take unused memory for
+ * granted.) */
+static bool has_memory(size_t len)
+{
+    void *volatile probe = malloc(len * 4 + 4096);
+    bool had = probe != NULL;
+    free(probe);
+    return had;
+}
+
+static void bad_json(struct chi_reading *in, const json_error_t *problem, const char *hint)
+{
+    if (is_no_memory(problem, in->text)) {
+        chi_reading_fail(in, CHATHUB_ENOMEM, "%s", chathub_strerror(CHATHUB_ENOMEM));
+        return;
+    }
+    const char *detail = problem->text;
+    for (const char *c = problem->text; *c; c++) {
+        if (*c < ' ' || *c > '~')
+            detail = "a character that cannot stand there";
+    }
+    chi_reading_fail(in, CHATHUB_EJSON, "not a JSON object (byte %d: %.80s); %s", problem->position,
+                     detail, hint);
+}
+
+int chi_reading_begin(struct chi_reading *in, const char *hint)
+{
+    json_error_t problem;
+    in->object = NULL;
+    *in->error = (struct chi_decode_error){0};
+    chi_buf_reset(in->scratch, SCRATCH_KEPT);
+    if (!in->text.len || !trim(in->text.at, in->text.at + in->text.len).len)
+        return 0;
+    if (!chi_buf_reserve(in->scratch, in->text.len + 1) || !has_memory(in->text.len)) {
+        chi_reading_fail(in, CHATHUB_ENOMEM, "%s", chathub_strerror(CHATHUB_ENOMEM));
+        return in->error->code;
+    }
+    in->object = json_loadb(in->text.at, in->text.len,
+                            JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &problem);
+    if (!in->object)
+        bad_json(in, &problem, hint);
+    else if (!json_is_object(in->object))
+        chi_reading_fail(in, CHATHUB_EJSON, "this is a list; %s", hint);
+    return in->error->code ? in->error->code : 1;
+}
