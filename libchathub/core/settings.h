@@ -61,12 +61,12 @@ struct chi_settings {
 
     /* the log; a bound of 0 is the one that suits the kind of log (log/log.h) */
     char *log_sync;           /* SQLite: "full" or "normal" */
-    uint32_t log_pace;        /* SQLite: between the beginnings of two commits */
     uint64_t log_free;        /* SQLite: posts are refused where the disk has less than this left */
     uint64_t log_entries;     /* of one room */
     uint64_t log_bytes;       /* of one room */
     uint64_t log_total_bytes; /* of all rooms */
     uint64_t log_age;         /* of an entry */
+    uint32_t log_pace;        /* SQLite: between the beginnings of two commits */
     uint32_t cid_horizon;     /* how long a cid is remembered; … */
     uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused */
 
