@@ -1,5 +1,4 @@
-/* A folder of a test's own with an SQLite log in it, and a system that fails when it is told to. For
- * one file of tests: it has definitions. */
+/* A folder of a test's own with an SQLite log in it, and a system that fails when it is told to. */
 #ifndef FILE_WORLD_H
 #define FILE_WORLD_H
 
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "chathub.h"
@@ -25,7 +25,7 @@ static char folder[64]; /* of this test alone */
 static char path[256];  /* of the log in it */
 static char said[1024]; /* the last problem */
 
-static struct chi_problem_text problem(void)
+static inline struct chi_problem_text problem(void)
 {
     snprintf(said, sizeof said, "nothing");
     return (struct chi_problem_text){said, sizeof said};
@@ -34,12 +34,16 @@ static struct chi_problem_text problem(void)
 /* --------------------------------------------------------------------- what the system is made to do */
 
 static bool syncs_fail, disk_is_full;
-static int synced_with_file; /* folders synced while the log was there */
+static int synced_with_file;  /* folders synced while the log was there */
+static void (*on_sync)(void); /* called before each sync */
+static void (*on_nap)(void);  /* called when somebody waits for a while */
 
 /* Nothing is synced: the machine is not going to stop. */
-static int sync_or_fail(int fd)
+static inline int sync_or_fail(int fd)
 {
     struct stat is;
+    if (on_sync)
+        on_sync();
     if (syncs_fail) {
         errno = EIO;
         return -1;
@@ -47,6 +51,13 @@ static int sync_or_fail(int fd)
     if (fstat(fd, &is) == 0 && S_ISDIR(is.st_mode) && access(path, F_OK) == 0)
         synced_with_file++;
     return 0;
+}
+
+static inline int nap(const struct timespec *time)
+{
+    if (on_nap)
+        on_nap();
+    return (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, time, NULL);
 }
 
 /* In place of libc's, for the library and SQLite as well. */
@@ -58,6 +69,17 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
     return sync_or_fail(fd);
+}
+
+int usleep(useconds_t us)
+{
+    return nap(&(struct timespec){us / 1000000, us % 1000000 * 1000});
+}
+
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+    (void)left;
+    return nap(time);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t at)
@@ -72,18 +94,18 @@ ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t at)
 static sqlite3_mem_methods memory;
 static long until = -1; /* allocations of SQLite's that still succeed; -1: all */
 
-static void *scarce_malloc(int size)
+static inline void *scarce_malloc(int size)
 {
     return until >= 0 && until-- == 0 ? NULL : memory.xMalloc(size);
 }
 
-static void *scarce_realloc(void *at, int size)
+static inline void *scarce_realloc(void *at, int size)
 {
     return until >= 0 && until-- == 0 ? NULL : memory.xRealloc(at, size);
 }
 
 /* Before SQLite is used. */
-static void make_memory_scarce(void)
+static inline void make_memory_scarce(void)
 {
     sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
     sqlite3_mem_methods scarce = memory;
@@ -95,13 +117,13 @@ static void make_memory_scarce(void)
 
 /* ------------------------------------------------------------------------------------------- files */
 
-static int remove_one(const char *name, const struct stat *is, int kind, struct FTW *where)
+static inline int remove_one(const char *name, const struct stat *is, int kind, struct FTW *where)
 {
     (void)is, (void)kind, (void)where;
     return remove(name);
 }
 
-static void setup(void)
+static inline void setup(void)
 {
     const char *tmp = getenv("TMPDIR");
     snprintf(folder, sizeof folder, "%.32s/chi-file-XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -109,12 +131,12 @@ static void setup(void)
     snprintf(path, sizeof path, "%s/log.db", folder);
 }
 
-static void teardown(void)
+static inline void teardown(void)
 {
     ck_assert_int_eq(nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-static const char *beside(const char *suffix)
+static inline const char *beside(const char *suffix)
 {
     static char names[4][288];
     static unsigned turn;
@@ -123,20 +145,20 @@ static const char *beside(const char *suffix)
     return name;
 }
 
-static int mode_of(const char *name)
+static inline int mode_of(const char *name)
 {
     struct stat is;
     ck_assert_msg(lstat(name, &is) == 0, "%s is missing", name);
     return (int)(is.st_mode & 07777);
 }
 
-static int64_t size_of(const char *name)
+static inline int64_t size_of(const char *name)
 {
     struct stat is;
     return lstat(name, &is) == 0 ? (int64_t)is.st_size : -1;
 }
 
-static void write_at(const char *name, int64_t at, const void *bytes, size_t len)
+static inline void write_at(const char *name, int64_t at, const void *bytes, size_t len)
 {
     int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ck_assert_int_ge(fd, 0);
@@ -144,7 +166,7 @@ static void write_at(const char *name, int64_t at, const void *bytes, size_t len
     close(fd);
 }
 
-static void write_junk(const char *name, int64_t at, size_t len)
+static inline void write_junk(const char *name, int64_t at, size_t len)
 {
     char junk[8192];
     memset(junk, 0xa5, sizeof junk);
@@ -152,7 +174,7 @@ static void write_junk(const char *name, int64_t at, size_t len)
     write_at(name, at, junk, len);
 }
 
-static void copy(const char *from, const char *to)
+static inline void copy(const char *from, const char *to)
 {
     static char bytes[1 << 16];
     int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -165,7 +187,7 @@ static void copy(const char *from, const char *to)
 
 /* Names, sizes and bytes of all that is in the folder (of an index of a WAL, which is no content, the
  * name alone). */
-static uint64_t digest_of_file(const char *name)
+static inline uint64_t digest_of_file(const char *name)
 {
     static uint8_t bytes[1 << 16];
     uint64_t hash = 14695981039346656037u;
@@ -182,7 +204,7 @@ static uint64_t digest_of_file(const char *name)
     return hash;
 }
 
-static uint64_t digest(void)
+static inline uint64_t digest(void)
 {
     uint64_t sum = 0;
     DIR *dir = opendir(folder);
@@ -197,26 +219,26 @@ static uint64_t digest(void)
 
 /* -------------------------------------------------------------------------------------------- logs */
 
-static void run(sqlite3 *db, const char *sql)
+static inline void run(sqlite3 *db, const char *sql)
 {
     ck_assert_msg(chi_file_run(db, sql) == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
 }
 
-static int64_t number(sqlite3 *db, const char *sql)
+static inline int64_t number(sqlite3 *db, const char *sql)
 {
     int64_t value;
     ck_assert_msg(chi_file_number(db, sql, &value) == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
     return value;
 }
 
-static sqlite3 *open_log(enum chi_file_mode mode)
+static inline sqlite3 *open_log(enum chi_file_mode mode)
 {
     sqlite3 *db;
     ck_assert_msg(chi_file_open(path, mode, 0, &db, problem()) == 0, "%s", said);
     return db;
 }
 
-static void post(sqlite3 *db, int count)
+static inline void post(sqlite3 *db, int count)
 {
     char sql[400];
     snprintf(sql, sizeof sql,
@@ -230,7 +252,7 @@ static void post(sqlite3 *db, int count)
 }
 
 /* A connection that has read nothing knows of no WAL. */
-static void checkpoint(sqlite3 *db)
+static inline void checkpoint(sqlite3 *db)
 {
     number(db, "SELECT count(*) FROM sqlite_schema");
     ck_assert_int_eq(sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL),
@@ -238,7 +260,7 @@ static void checkpoint(sqlite3 *db)
 }
 
 /* As a hub that stopped leaves it. */
-static void leave_log(int posts)
+static inline void leave_log(int posts)
 {
     sqlite3 *db = open_log(CHI_FILE_WRITE_FULL);
     post(db, posts);
@@ -247,7 +269,7 @@ static void leave_log(int posts)
 }
 
 /* As one that was killed does: the last posts are in the WAL. */
-static void leave_log_in_wal(int posts, int more)
+static inline void leave_log_in_wal(int posts, int more)
 {
     leave_log(posts);
     sqlite3 *db = open_log(CHI_FILE_WRITE_FULL);
@@ -256,18 +278,18 @@ static void leave_log_in_wal(int posts, int more)
     ck_assert_int_gt(size_of(beside("-wal")), 4096);
 }
 
-static void lose_index(void)
+static inline void lose_index(void)
 {
     ck_assert_int_eq(unlink(beside("-shm")), 0);
 }
 
-static void lose_companions(void)
+static inline void lose_companions(void)
 {
     lose_index();
     ck_assert_int_eq(unlink(beside("-wal")), 0);
 }
 
-static sqlite3 *raw(void)
+static inline sqlite3 *raw(void)
 {
     sqlite3 *db;
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
@@ -275,7 +297,7 @@ static sqlite3 *raw(void)
     return db;
 }
 
-static void assert_sound(void)
+static inline void assert_sound(void)
 {
     uint64_t before = digest();
     ck_assert_msg(chi_file_check(path, problem()) == 0, "%s", said);
@@ -283,7 +305,7 @@ static void assert_sound(void)
 }
 
 /* The check refuses it with such a text, in which the path is, and nothing has changed. */
-static void assert_refused(const char *text)
+static inline void assert_refused(const char *text)
 {
     uint64_t before = digest();
     ck_assert_int_eq(chi_file_check(path, problem()), CHATHUB_EIO);
@@ -293,7 +315,7 @@ static void assert_refused(const char *text)
 }
 
 /* An opening to write does so too. */
-static void assert_not_opened(const char *text)
+static inline void assert_not_opened(const char *text)
 {
     sqlite3 *db = NULL;
     uint64_t before = digest();
@@ -312,7 +334,7 @@ struct outcome {
 };
 
 /* What `act` does in a process of its own, without the rights of root. */
-static struct outcome as_nobody(void (*act)(struct outcome *out))
+static inline struct outcome as_nobody(void (*act)(struct outcome *out))
 {
     struct outcome *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -332,25 +354,25 @@ static struct outcome as_nobody(void (*act)(struct outcome *out))
     return out;
 }
 
-static void give_away(const char *name, mode_t mode)
+static inline void give_away(const char *name, mode_t mode)
 {
     if (geteuid() == 0)
         ck_assert_int_eq(lchown(name, 65534, 65534), 0);
     ck_assert_int_eq(chmod(name, mode), 0);
 }
 
-static void takes_lock(struct outcome *out)
+static inline void takes_lock(struct outcome *out)
 {
     int lock;
     out->error = chi_file_lock(path, &lock, (struct chi_problem_text){out->text, sizeof out->text});
 }
 
-static void checks(struct outcome *out)
+static inline void checks(struct outcome *out)
 {
     out->error = chi_file_check(path, (struct chi_problem_text){out->text, sizeof out->text});
 }
 
-static void opens(struct outcome *out, enum chi_file_mode mode)
+static inline void opens(struct outcome *out, enum chi_file_mode mode)
 {
     sqlite3 *db;
     out->error =
@@ -360,14 +382,35 @@ static void opens(struct outcome *out, enum chi_file_mode mode)
     chi_file_close(db);
 }
 
-static void opens_to_write(struct outcome *out)
+static inline void opens_to_write(struct outcome *out)
 {
     opens(out, CHI_FILE_WRITE_FULL);
 }
 
-static void opens_to_read(struct outcome *out)
+static inline void opens_to_read(struct outcome *out)
 {
     opens(out, CHI_FILE_READ);
+}
+
+/* ------------------------------------------------------------------------------------------- tests */
+
+struct file_tests {
+    const char *name;
+    void (*fill)(TCase *tcase);
+};
+
+/* Up to one without a name. */
+static inline int run_file_tests(const char *name, const struct file_tests *tests)
+{
+    make_memory_scarce();
+    Suite *suite = suite_create(name);
+    for (; tests->name; tests++) {
+        TCase *tcase = tcase_create(tests->name);
+        tcase_add_checked_fixture(tcase, setup, teardown);
+        tests->fill(tcase);
+        suite_add_tcase(suite, tcase);
+    }
+    return unit_run(suite);
 }
 
 #endif

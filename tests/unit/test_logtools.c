@@ -1,5 +1,5 @@
-/* The tools for logs: what an import takes and what it refuses, what an export and a backup give back,
- * and what a check finds. */
+/* The tools for logs: what an import takes and what it refuses, what an export and a backup give
+ * back, and what a check finds. */
 #include "unit.h"
 
 #include <dirent.h>
@@ -58,7 +58,7 @@ static void says(const char *text)
                   chathub_problem(hub), text);
 }
 
-/* ----------------------------------------------------------------------------------------- lines */
+/* ---------------------------------------------------------------------------------------- lines */
 
 /* Lines that were told or are to be handed in, one behind the other. */
 struct lines {
@@ -197,7 +197,7 @@ static void expect_sound(void)
     ck_assert_msg(error == 0 && out.count == 0, "%s %s", chathub_problem(hub), out.text);
 }
 
-/* ----------------------------------------------------------------------------- import and export */
+/* ---------------------------------------------------------------------------- import and export */
 
 START_TEST(what_is_imported_is_exported_in_order_with_new_positions)
 {
@@ -401,7 +401,7 @@ START_TEST(rooms_that_are_none_are_told_apart)
 }
 END_TEST
 
-/* ----------------------------------------------------------------------------------------- backup */
+/* --------------------------------------------------------------------------------------- backup */
 
 static int files_there(void)
 {
@@ -482,7 +482,7 @@ START_TEST(a_backup_that_is_ended_leaves_nothing)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------ check */
+/* ---------------------------------------------------------------------------------------- check */
 
 START_TEST(a_check_finds_what_breaks_a_rule)
 {
@@ -590,7 +590,7 @@ START_TEST(a_check_ends_when_it_is_asked_to)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------- beside a hub, or not */
+/* ------------------------------------------------------------------------- beside a hub, or not */
 
 static void read_file(const char *file, struct lines *lines)
 {
@@ -750,6 +750,7 @@ START_TEST(features_are_told)
     ck_assert_int_eq(chathub_has("sqlite"), 1);
     ck_assert_int_eq(chathub_has(""), 0);
     ck_assert_int_eq(chathub_has("flying"), 0);
+    ck_assert_int_eq(chathub_has(NULL), 0);
 }
 END_TEST
 

@@ -1,5 +1,5 @@
-/* Lines of an import are read strictly, an export's lines lose nothing, and what is wrong with a line
- * is said by field. */
+/* Lines of an import are read strictly, an export's lines lose nothing, and what is wrong with a
+ * line is said by field. */
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* What the files about an SQLite log's file share: its names, its connections, texts for people.
  *
- * Not one of them ever opens the file by itself: to close such a descriptor would take away the locks
- * that SQLite's connections in this process have on it. */
+ * None of them opens a file that may be in use but through SQLite: to close a descriptor of their own
+ * would take away the locks that SQLite's connections in this process have on it. */
 #ifndef CHI_LOG_SQLITE_FILE_INSIDE_H
 #define CHI_LOG_SQLITE_FILE_INSIDE_H
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "chathub.h"
 
@@ -116,6 +117,10 @@ static int open_anew(struct chi_sq_writer *w, struct chi_works *found, const cha
     uint64_t top;
     chi_sq_reader_release(w->reader);
     chi_sq_writer_close(w);
+    if (access(w->path, F_OK)) { /* else it would be made */
+        *why = "the file is gone";
+        return SQLITE_CANTOPEN;
+    }
     if (chi_file_check(w->path, none) || chi_file_open(w->path, w->mode, BUSY_MS, &w->db, none)) {
         *why = "the file cannot be opened anew after an error";
         return SQLITE_IOERR;

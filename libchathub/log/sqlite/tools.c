@@ -1,10 +1,10 @@
 /* What the tools for an SQLite log's file share, and copying it. Checking: tools_check.c; reading:
  * tools_export.c; filling: tools_import.c.
  *
- * A copy is made under FILE-new by SQLite's backup, out of one read transaction, so that it is of one
- * moment however much is written meanwhile, and never has to begin again. It is written through,
- * then renamed. Failure modes: whatever goes wrong, FILE-new is removed; what a crash leaves of it
- * is for people to remove, since it might be another backup that is under way. */
+ * A copy is made under FILE-new by SQLite's backup, out of one read transaction, so that it is of
+ * one moment however much is written meanwhile, and never has to begin again. It is written
+ * through, then renamed. Failure modes: whatever goes wrong, FILE-new is removed; what a crash
+ * leaves of it is for people to remove, since it might be another backup that is under way. */
 #include "log/sqlite/tools_inside.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 /* Pages copied between two reports. */
 #define CHUNK_PAGES 256
 
-/* ---------------------------------------------------------------------------------------- shared */
+/* --------------------------------------------------------------------------------------- shared */
 
 struct chi_problem_text chi_tool_problem(const struct chi_tool *tool)
 {
@@ -46,7 +46,7 @@ int chi_tool_begin_reading(sqlite3 *db)
     return code == SQLITE_OK ? chi_file_number(db, "SELECT count(*) FROM epochs", &any) : code;
 }
 
-/* ---------------------------------------------------------------------------------------- a copy */
+/* --------------------------------------------------------------------------------------- a copy */
 
 struct copy {
     const struct chi_tool *tool;
@@ -83,12 +83,12 @@ static int tell_code(const struct copy *copy, int code)
 static int find_place(struct copy *copy)
 {
     struct stat is;
-    errno = 0;
     size_t len = strlen(copy->file);
     if (!len || copy->file[len - 1] == '/')
         return tell_copy(copy, "this names no file");
-    if (chi_file_resolve(copy->file, &copy->real, (struct chi_problem_text){NULL, 0}))
-        return tell_system(copy, errno ? errno : ENOMEM);
+    int error = chi_file_resolve(copy->file, &copy->real, (struct chi_problem_text){NULL, 0});
+    if (error)
+        return tell_system(copy, error == CHATHUB_ENOMEM ? ENOMEM : errno);
     copy->new = chi_file_beside(copy->real, "-new");
     if (!copy->new)
         return tell_system(copy, ENOMEM);

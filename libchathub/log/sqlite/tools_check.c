@@ -1,5 +1,5 @@
-/* Looking for what is wrong with an SQLite log's file: SQLite's own check of it, then the rules that
- * a log adds to that. All of it is one read transaction.
+/* Looking for what is wrong with an SQLite log's file: SQLite's own check of it, then the rules
+ * that a log adds to that. All of it is one read transaction.
  *
  * What is found is told, and the search goes on. Only what cannot be read at all ends it. */
 #include "log/sqlite/tools_inside.h"
@@ -41,7 +41,7 @@ struct check {
     int wish;             /* what a callback wants it to end with */
 };
 
-/* ---------------------------------------------------------------------------------------- telling */
+/* -------------------------------------------------------------------------------------- telling */
 
 /* Names and SQLite's texts may hold anything. */
 static void make_clean(char *text)
@@ -120,7 +120,7 @@ static bool is_fault(int code)
            (code & 0xff) == SQLITE_ERROR || code == SQLITE_IOERR_SHORT_READ;
 }
 
-/* ----------------------------------------------------------------------------- SQLite's own check */
+/* --------------------------------------------------------------------------- SQLite's own check */
 
 static int on_operations(void *arg)
 {
@@ -158,7 +158,7 @@ static int check_pages(struct check *c)
     return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
-/* ----------------------------------------------------------------------------------------- rooms */
+/* ---------------------------------------------------------------------------------------- rooms */
 
 static int make_place(struct check *c)
 {
@@ -244,7 +244,7 @@ static void check_room(struct check *c, const struct seen *room)
              (unsigned long long)room->top);
 }
 
-/* --------------------------------------------------------------------------------------- entries */
+/* -------------------------------------------------------------------------------------- entries */
 
 struct entry {
     uint64_t position, room, prev, bytes, marked;
@@ -325,7 +325,7 @@ static int check_entries(struct check *c)
     return code;
 }
 
-/* -------------------------------------------------------------------------------- the file itself */
+/* ------------------------------------------------------------------------------ the file itself */
 
 /* `last`: of all rooms and entries. */
 static int check_epochs(struct check *c, uint64_t last)
@@ -366,7 +366,7 @@ static int check_file(struct check *c)
     return code == SQLITE_OK ? check_epochs(c, last) : code;
 }
 
-/* ------------------------------------------------------------------------------------------- all */
+/* ------------------------------------------------------------------------------------------ all */
 
 static int check_all(struct check *c)
 {

@@ -1,8 +1,8 @@
 /* Handing out the entries of an SQLite log's file, oldest first.
  *
- * They are read by pages, each in a transaction of its own that has ended when its entries are handed
- * out: whoever takes them slowly keeps no hub from starting its WAL anew. What retention deletes
- * meanwhile is passed over, and what is posted after the beginning is left out. */
+ * They are read by pages, each in a transaction of its own that has ended when its entries are
+ * handed out: whoever takes them slowly keeps no hub from starting its WAL anew. What retention
+ * deletes meanwhile is passed over, and what is posted after the beginning is left out. */
 #include "log/sqlite/tools_inside.h"
 
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static int hand_out(struct export *x, struct chi_span room, const struct chi_ent
     return wish;
 }
 
-/* -------------------------------------------------------------------------------------- one room */
+/* ------------------------------------------------------------------------------------- one room */
 
 static int export_room(struct export *x, struct chi_span key)
 {
@@ -71,7 +71,7 @@ static int export_room(struct export *x, struct chi_span key)
     return wish;
 }
 
-/* ------------------------------------------------------------------------------------- all rooms */
+/* ------------------------------------------------------------------------------------ all rooms */
 
 /* Entries in the order of their positions, and the names of their rooms. */
 struct page {

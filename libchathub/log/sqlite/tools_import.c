@@ -2,8 +2,9 @@
  *
  * Happy path: begin takes the file's lock, opens it as a hub would, under an epoch of its own (a
  * position that a crash took back must not seem to be one of these), and begins a transaction; add
- * appends; commit ends it, and puts the file in order. What the transaction holds waits in PATH-wal,
- * not in memory. Failure modes: free rolls back; the new epoch stays, which says nothing. */
+ * appends; commit ends it, and puts the file in order. What the transaction holds waits in
+ * PATH-wal, not in memory. Failure modes: free rolls back; the new epoch stays, which says
+ * nothing. */
 #include "log/sqlite/tools_inside.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ static int tell(struct chi_import *import, int code)
                                 code);
 }
 
-/* ------------------------------------------------------------------------------------- beginning */
+/* ------------------------------------------------------------------------------------ beginning */
 
 /* As a hub would remember them. */
 static void set_bounds(struct chi_import *import)
@@ -138,7 +139,7 @@ int chi_import_begin(const struct chi_tool *tool, const struct chi_settings *set
     return code == SQLITE_OK ? 0 : tell(import, code);
 }
 
-/* ------------------------------------------------------------------------------------- appending */
+/* ------------------------------------------------------------------------------------ appending */
 
 __attribute__((format(printf, 3, 4))) static int refuse(struct chi_import *import, int error,
                                                         const char *format, ...)
@@ -201,7 +202,8 @@ static int remember(struct chi_import *import, struct chi_cid *cid, uint64_t tim
     return code == SQLITE_OK ? 1 : tell(import, code);
 }
 
-/* 1: it is new, and remembered from now on where it is recent; 0: it is there; negative: an error. */
+/* 1: it is new, and remembered from now on where it is recent; 0: it is there; negative: an
+ * error. */
 static int look_up(struct chi_import *import, struct chi_span key, const struct chi_entry *entry)
 {
     uint64_t time = entry->time < import->now ? entry->time : import->now;
@@ -242,7 +244,7 @@ int chi_import_add(struct chi_import *import, struct chi_span key, struct chi_en
     return code == SQLITE_OK ? 1 : tell(import, code);
 }
 
-/* ---------------------------------------------------------------------------------------- ending */
+/* --------------------------------------------------------------------------------------- ending */
 
 int chi_import_commit(struct chi_import *import)
 {

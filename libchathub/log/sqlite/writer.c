@@ -144,6 +144,8 @@ static void batch_failed(struct chi_sq_writer *w, const struct chi_works *batch,
 {
     w->given = w->last;
     w->is.stats.failures++;
+    if (at_commit && (code & 0xff) == SQLITE_NOMEM)
+        code = SQLITE_IOERR; /* its pages may be in the WAL already */
     enum chi_file_trouble trouble = chi_sq_failed(w, code, NULL);
     bool unknown = at_commit && (trouble == CHI_TROUBLE_SYNC || trouble == CHI_TROUBLE_OTHER);
     refuse(w, batch, unknown ? CHATHUB_EUNKNOWN : CHATHUB_ELOG);
