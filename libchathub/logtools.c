@@ -1,5 +1,5 @@
-/* The public tools for logs: the boundary of log/sqlite/tools.h, which knows files and entries, and of
- * the dialect, which knows them as lines. */
+/* The public tools for logs: the boundary of log/sqlite/tools.h, which knows files and entries, and
+ * of the dialect, which knows them as lines. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,7 +54,7 @@ int chathub_log_check(struct chathub *hub, chathub_line_cb fault, chathub_progre
     return error ? error : chi_tool_check(&tool, fault, arg);
 }
 
-/* ---------------------------------------------------------------------------------------- export */
+/* --------------------------------------------------------------------------------------- export */
 
 struct exporting {
     struct chathub *hub;
@@ -104,7 +104,7 @@ int chathub_log_export(struct chathub *hub, const char *room, chathub_line_cb li
     return result;
 }
 
-/* ---------------------------------------------------------------------------------------- import */
+/* --------------------------------------------------------------------------------------- import */
 
 struct importing {
     struct chathub *hub;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "logtool.h"
 #include "server.h"
 
 extern char **environ;
@@ -50,7 +51,7 @@ static int answer(const struct chatd_settings *settings, struct chatd_problem *p
     }
     if (chatd_settings_on(settings, "print-config") || chatd_settings_on(settings, "check-config"))
         return show(settings, problem);
-    return 1;
+    return chatd_logtool(settings, problem);
 }
 
 static int run(const struct chatd_call *call, struct chatd_problem *problem)

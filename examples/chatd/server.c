@@ -15,12 +15,13 @@
 
 #include <uv.h>
 
+#include "datafile.h"
 #include "logsink.h"
 #include "quiet.h"
 #include "user.h"
 #include "www.h"
 
-#define SIGNALS 3
+#define SIGNALS 4
 
 struct server {
     struct chatd_settings *settings; /* owned; as they are in effect */
@@ -30,9 +31,10 @@ struct server {
     struct logsink *sink;
     uv_loop_t loop;
     uv_signal_t signals[SIGNALS];
-    struct chatd_user user; /* whom to become once all is open */
-    struct quiet quiet;     /* its timer is on the loop from start until the hub has stopped */
-    bool stopping;          /* a signal to stop has come */
+    struct chatd_user user;     /* whom to become once all is open */
+    struct chatd_datafile data; /* the rooms' log, while it has to be handed over */
+    struct quiet quiet;         /* its timer is on the loop from start until the hub has stopped */
+    bool stopping;              /* a signal to stop has come */
 };
 
 static int check_user(const struct chatd_settings *settings, struct chatd_problem *problem)
@@ -262,6 +264,21 @@ static void on_stopped(void *arg)
     close_handles(arg);
 }
 
+/* What the hub has done so far. */
+static void tell_counts(struct server *s)
+{
+    struct chathub_stats stats = {.size = sizeof(stats)};
+    if (chathub_stats(s->hub, &stats) < 0)
+        return;
+    const uint64_t counts[] = {stats.posts, stats.deliveries, stats.log_commits, stats.log_failures,
+                               stats.log_pages};
+    char text[5][24];
+    for (size_t i = 0; i < 5; i++)
+        snprintf(text[i], sizeof(text[i]), "%" PRIu64, counts[i]);
+    logsink_say(s->sink, CHATHUB_INFO, "served", "posts", text[0], "deliveries", text[1],
+                "log_commits", text[2], "log_failures", text[3], "log_pages", text[4], NULL);
+}
+
 static void stop(struct server *s, int number)
 {
     const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
@@ -273,6 +290,7 @@ static void stop(struct server *s, int number)
     }
     s->stopping = true;
     logsink_say(s->sink, CHATHUB_INFO, "stopping", "signal", name, NULL);
+    tell_counts(s);
     if (chathub_stop(s->hub, on_stopped, s) < 0)
         close_handles(s);
 }
@@ -282,13 +300,15 @@ static void on_signal(uv_signal_t *handle, int number)
     struct server *s = handle->data;
     if (number == SIGHUP)
         reload(s);
+    else if (number == SIGUSR1)
+        tell_counts(s);
     else
         stop(s, number);
 }
 
 static int open_signals(struct server *s)
 {
-    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
     int error = 0;
     for (int i = 0; i < SIGNALS; i++) {
         uv_signal_init(&s->loop, &s->signals[i]);
@@ -354,17 +374,27 @@ static void tell_command(const struct server *s)
         printf("%s%s%s", quote, path, quote);
 }
 
+/* The file by its full name, since the working directory is soon forgotten. */
+static void tell_data(const struct server *s)
+{
+    char *log = chatd_hub_text(s->hub, "log");
+    const char *path = log ? chatd_datafile_path(log) : NULL;
+    char *real = path ? realpath(path, NULL) : NULL;
+    if (path)
+        printf("  data     %s\n", real ? real : path);
+    else
+        printf("  data     in memory: what was said is gone when chatd ends\n");
+    free(real);
+    free(log);
+}
+
 static void tell_start(const struct server *s)
 {
-    char url[512], log[128] = "", insecure[8] = "";
+    char url[512], insecure[8] = "";
     printf("chatd %s is running.\n", chathub_version());
     for (uint32_t i = 0; chathub_listener(s->hub, i, url, sizeof(url)) >= 0; i++)
         tell_listener(url);
-    chathub_get(s->hub, "log", log, sizeof(log));
-    if (strcmp(log, "memory") == 0)
-        printf("  data     in memory: what was said is gone when chatd ends\n");
-    else
-        printf("  data     %s\n", log);
+    tell_data(s);
     printf("  stop     Ctrl-C, or: kill %ld\n", (long)getpid());
     chathub_get(s->hub, "insecure", insecure, sizeof(insecure));
     if (strcmp(insecure, "yes") == 0) {
@@ -398,7 +428,18 @@ static int prepare(struct server *s, struct chatd_problem *problem)
     return 0;
 }
 
-/* Becomes the user that was named, who also gets the log file. */
+/* What the folders of the rooms' log are before it is opened. */
+static int look_at_data(struct server *s, struct chatd_problem *problem)
+{
+    char *log = chatd_hub_text(s->hub, "log");
+    if (!log)
+        return chatd_problem(problem, CHATD_EXIT_OTHER, "out of memory");
+    int result = chatd_datafile_look(&s->data, log, &s->user, problem);
+    free(log);
+    return result;
+}
+
+/* Becomes the user that was named, who also gets the log file and the rooms' log. */
 static int give_up_root(struct server *s, struct chatd_problem *problem)
 {
     const char *log_file = chatd_settings_text(s->settings, "log-file");
@@ -408,7 +449,10 @@ static int give_up_root(struct server *s, struct chatd_problem *problem)
         logsink_say(s->sink, CHATHUB_WARNING, "log_stays_roots", "message",
                     "the log file could not be given to the user, who may fail to open it anew",
                     NULL);
-    return chatd_user_become(&s->user, problem);
+    chatd_datafile_hand_over(&s->data, &s->user);
+    if (chatd_user_become(&s->user, problem) < 0)
+        return -1;
+    return chatd_datafile_usable(&s->data, &s->user, problem);
 }
 
 static int start(struct server *s, struct chatd_problem *problem)
@@ -417,6 +461,8 @@ static int start(struct server *s, struct chatd_problem *problem)
     if (error < 0)
         return chatd_problem(problem, CHATD_EXIT_OTHER, "signals cannot be watched: %s",
                              uv_strerror(error));
+    if (look_at_data(s, problem) < 0)
+        return -1;
     error = chathub_start(s->hub, &s->loop);
     if (error < 0)
         return chatd_hub_problem(s->settings, s->hub, error, problem);
@@ -474,6 +520,7 @@ int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
     logsink_close(s->sink);
     chatd_settings_free(s->settings);
     chatd_user_free(&s->user);
+    chatd_datafile_free(&s->data);
     free(s);
     return result;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "datafile.h"
+
 #define OWN(kind, word, value, text, is_common, is_live)                                           \
     {                                                                                              \
         .size = sizeof(struct chathub_option), .type = CHATHUB_OPTION_##kind, .name = word,        \
@@ -22,11 +24,20 @@ static const struct chathub_option own_options[] = {
     OWN(TEXT, "log-level", "info", "debug, info, warning or error: the least that is logged.", 1,
         1),
     OWN(TEXT, "user", "",
-        "Whom to become when started as root, once the listeners and the log file are open.", 0, 0),
+        "Whom to become when started as root, once the listeners and all files are open.", 0, 0),
     OWN(TEXT, "config", "", "A YAML file of options, read again on SIGHUP.", 1, 0),
     OWN(SWITCH, "check-config", "no", "Only tells whether the settings are valid.", 0, 0),
     OWN(SWITCH, "print-config", "no", "Prints all settings in effect, as a file for --config.", 0,
         0),
+    OWN(TEXT, "backup", "",
+        "Copies the rooms' log into this new file, also while another chatd uses it.", 0, 0),
+    OWN(SWITCH, "check-log", "no",
+        "Looks for what is wrong with the rooms' log, also while another chatd uses it.", 0, 0),
+    OWN(TEXT, "export", "",
+        "Writes the entries of this room to standard output, a JSON object a line.", 0, 0),
+    OWN(SWITCH, "export-all", "no", "The same with the entries of all rooms.", 0, 0),
+    OWN(SWITCH, "import", "no",
+        "Appends what was exported, from standard input, to the rooms' log: all or nothing.", 0, 0),
     OWN(TEXT, "help", "", "Shows the common options, all of them (--help all), or one (its name).",
         0, 0),
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
@@ -71,6 +82,9 @@ int chatd_settings_new(struct chatd_settings **out)
     for (uint32_t i = 0; i < hubs; i++)
         chathub_option_at(i, &settings->all[OWN_COUNT + i].about);
     settings->count = OWN_COUNT + hubs;
+    struct chatd_setting *log = chatd_settings_find(settings, "log");
+    if (log && chathub_has("sqlite"))
+        log->about.standard = CHATD_DATAFILE_DEFAULT;
     *out = settings;
     return 0;
 }
@@ -393,7 +407,9 @@ int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *
     const char *path = chatd_settings_text(settings, "config");
     if (*path && chatd_file_read(settings, path, problem) < 0)
         return -1;
-    return check_own(settings, problem);
+    if (check_own(settings, problem) < 0)
+        return -1;
+    return chatd_datafile_default(settings, problem);
 }
 
 /* What the operator wrote is wrong, or the machine did not go along. */
@@ -431,7 +447,11 @@ int chatd_hub_problem(const struct chatd_settings *settings, const struct chathu
             return chatd_problem(problem, status_of(error), "%s: %s",
                                  setting->values[setting->count - 1].where, rest);
     }
-    return chatd_problem(problem, status_of(error), "%s", text);
+    bool standard = chatd_settings_find(settings, "log")->source == CHATD_DEFAULT &&
+                    (error == CHATHUB_EIO || error == CHATHUB_EINUSE) &&
+                    strncmp(text, "log sqlite:", 11) == 0;
+    return chatd_problem(problem, status_of(error), "%s%s", text,
+                         standard ? " (this is where it is by default; --log says otherwise)" : "");
 }
 
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,

@@ -46,8 +46,9 @@ struct chatd_settings {
 int chatd_settings_new(struct chatd_settings **out);
 void chatd_settings_free(struct chatd_settings *settings); /* NULL is allowed */
 
-/* Reads flags, the environment and the file that they name. 0, or -1 with *problem. Values of
- * the hub's options are judged by chatd_settings_apply. */
+/* Reads flags, the environment and the file that they name, and sets `log` where none of them did
+ * (datafile.h). 0, or -1 with *problem. Values of the hub's options are judged by
+ * chatd_settings_apply. */
 int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *argv,
                         char *const *environment, struct chatd_problem *problem);
 

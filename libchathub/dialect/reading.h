@@ -15,8 +15,8 @@ struct chi_reading {
 };
 
 /* Parses in->text into in->object, which the caller drops (json_decref; NULL is allowed). `scratch`
- * and `error` are emptied. 1; 0: there is nothing in it but blanks; negative: the error. `hint`: what
- * to do if it is no object. */
+ * and `error` are emptied. 1; 0: there is nothing in it but blanks; negative: the error. `hint`:
+ * what to do if it is no object. */
 int chi_reading_begin(struct chi_reading *in, const char *hint);
 
 /* The first one counts. */

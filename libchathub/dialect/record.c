@@ -5,7 +5,7 @@
 #include "chathub.h"
 #include "dialect/reading.h"
 
-/* ----------------------------------------------------------------------------------------- times */
+/* ---------------------------------------------------------------------------------------- times */
 
 /* What is left of a time stamp. */
 struct stamp {
@@ -131,7 +131,7 @@ static void read_time(struct chi_reading *in, struct chi_record *out)
                          "\"timestamp\" is no time; write it as \"2026-01-02T03:04:05.678Z\"");
 }
 
-/* ----------------------------------------------------------------------------------------- lines */
+/* ---------------------------------------------------------------------------------------- lines */
 
 static void read_type(struct chi_reading *in, struct chi_record *out)
 {

@@ -27,8 +27,9 @@
  *
  * CALLBACKS
  *     No callback is called from inside a call of the host's: they come from the loop. (Log records
- *     are the exception.) Inside a callback every function may be called but chathub_free,
- *     chathub_run and chathub_step. What a callback is handed is valid until it returns.
+ *     are an exception, and what the tools for logs are given.) Inside a callback every function may
+ *     be called but chathub_free, chathub_run and chathub_step. What a callback is handed is valid
+ *     until it returns.
  *
  * OWNERSHIP
  *     The hub is the only thing a host owns. Rooms are known by name, in-process clients by a

@@ -39,6 +39,8 @@ const char *chathub_version(void)
 
 int chathub_has(const char *feature)
 {
+    if (!feature)
+        return 0;
 #ifdef HAVE_SQLITE
     if (strcmp(feature, "sqlite") == 0)
         return 1;

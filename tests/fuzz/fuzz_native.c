@@ -1,5 +1,6 @@
-/* Reads any text as a native request and as a human line. What was read is written again, and what
- * was written is JSON with the same texts; lines for people stay free of controls. */
+/* Reads any text as a native request, as a human line and as a line of an export. What was read is
+ * written again, and what was written is JSON with the same texts; lines for people stay free of
+ * controls. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include "chathub.h"
 #include "dialect/dialect.h"
 #include "dialect/local.h"
+#include "dialect/native.h"
+#include "dialect/record.h"
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
@@ -112,6 +115,35 @@ static void try_dialect(const struct chi_dialect *dialect, struct chi_span text,
     }
 }
 
+static void try_record(struct chi_span text, struct chi_buf *scratch, struct chi_buf *out)
+{
+    struct chi_record record;
+    struct chi_decode_error error;
+    int result = chi_record_decode(scratch, text, &record, &error);
+    REQUIRE(result == error.code || result >= 0);
+    REQUIRE(result >= 0 ||
+            (error.message[0] && chi_text_clean(error.message, strlen(error.message))));
+    if (result <= 0 || record.parts.sender.len > UINT16_MAX || record.parts.user.len > UINT16_MAX ||
+        record.parts.cid.len > UINT16_MAX)
+        return;
+    struct chi_entry *entry = chi_entry_new(record.type, &record.parts);
+    REQUIRE(entry);
+    entry->time = record.time;
+    chi_buf_reset(out, 0);
+    chi_native_encode_entry(out, record.room, entry);
+    struct chi_buf again = {0};
+    chi_buf_add(&again, out->at, out->len);
+    uint64_t time = record.time;
+    REQUIRE(chi_record_decode(scratch, (struct chi_span){again.at, again.len}, &record, &error) ==
+            1);
+    struct chi_entry_parts parts = chi_entry_read(entry);
+    REQUIRE(chi_span_equal(parts.content, record.parts.content));
+    REQUIRE(chi_span_equal(parts.data, record.parts.data));
+    REQUIRE(record.time == time);
+    chi_entry_unref(entry);
+    chi_buf_fini(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -121,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct chi_span text = {(const char *)data, size};
     struct chi_buf scratch = {0}, out = {0};
     try_dialect(&chi_dialect_native, text, &scratch, &out);
+    try_record(text, &scratch, &out);
     if (!memchr(data, '\n', size) && !memchr(data, '\0', size))
         try_dialect(&chi_dialect_human, text, &scratch, &out);
     chi_buf_fini(&scratch);

@@ -25,7 +25,9 @@ static void checkpoint(struct chi_sq_writer *w, uint64_t now)
 {
     int in_wal = 0, written = 0;
     int mode = w->purge ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    sqlite3_busy_timeout(w->db, 0); /* posts do not wait for whoever reads the file meanwhile */
     int code = sqlite3_wal_checkpoint_v2(w->db, NULL, mode, &in_wal, &written);
+    sqlite3_busy_timeout(w->db, CHI_SQ_BUSY_MS);
     bool busy = (code & 0xff) == SQLITE_BUSY;
     w->wal_tried = w->wal_pages;
     w->purge &= busy;

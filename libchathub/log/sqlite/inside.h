@@ -15,6 +15,9 @@
 #include "log/sqlite/store.h"
 #include "util/list.h"
 
+/* How long a lock of another program is waited for: posts wait meanwhile. */
+#define CHI_SQ_BUSY_MS 1000
+
 /* An open room: a handle. */
 struct chi_sq_room {
     struct chi_link all; /* in the log's list */

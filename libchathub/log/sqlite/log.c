@@ -23,8 +23,6 @@
 #define RESULTS 256u
 /* The writer hears of the time at least so often, in ms. */
 #define ORDERS_MS 60000u
-/* How long a lock of another program is waited for: posts wait meanwhile. */
-#define BUSY_MS 1000
 
 const struct chi_log_bounds chi_log_sqlite_bounds = {
     .entries = UINT64_MAX,
@@ -474,7 +472,7 @@ static int open_file(struct sqlite *s, struct chi_problem_text problem)
     if (!error)
         error = chi_file_check(s->path, problem);
     if (!error)
-        error = chi_file_open(s->path, w->mode, BUSY_MS, &w->db, problem);
+        error = chi_file_open(s->path, w->mode, CHI_SQ_BUSY_MS, &w->db, problem);
     if (error)
         return error;
     int code = empty_wal(w);

@@ -14,7 +14,6 @@
 
 #include "chathub.h"
 
-#define BUSY_MS 1000
 /* Free space is looked at so often, or after so many bytes. */
 #define SPACE_US    100000u
 #define SPACE_BYTES (1u << 20)
@@ -121,7 +120,8 @@ static int open_anew(struct chi_sq_writer *w, struct chi_works *found, const cha
         *why = "the file is gone";
         return SQLITE_CANTOPEN;
     }
-    if (chi_file_check(w->path, none) || chi_file_open(w->path, w->mode, BUSY_MS, &w->db, none)) {
+    if (chi_file_check(w->path, none) ||
+        chi_file_open(w->path, w->mode, CHI_SQ_BUSY_MS, &w->db, none)) {
         *why = "the file cannot be opened anew after an error";
         return SQLITE_IOERR;
     }

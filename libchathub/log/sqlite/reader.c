@@ -10,8 +10,6 @@
 
 #include "chathub.h"
 
-#define BUSY_MS 1000
-
 static void close_all(struct chi_sq_reader *reader)
 {
     sqlite3_finalize(reader->begin);
@@ -27,7 +25,7 @@ static int open_all(struct chi_sq_reader *reader, struct chi_problem_text proble
 {
     if (reader->db)
         return 0;
-    int error = chi_file_open(reader->path, CHI_FILE_READ, BUSY_MS, &reader->db, problem);
+    int error = chi_file_open(reader->path, CHI_FILE_READ, CHI_SQ_BUSY_MS, &reader->db, problem);
     if (error)
         return error;
     int code = chi_store_new(reader->db, false, &reader->store);

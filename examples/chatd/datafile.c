@@ -1,0 +1,179 @@
+#include "datafile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KIND "sqlite:"
+
+const char *chatd_datafile_path(const char *log)
+{
+    size_t len = strlen(KIND);
+    return strncmp(log, KIND, len) == 0 && log[len] ? log + len : NULL;
+}
+
+/* ---------------------------------------------------------------------------------- the default */
+
+/* What stands between the last colon and the path of ws://HOST:PORT/PATH, if it is such a URL. */
+static bool port_of(const char *url, char *out, size_t size)
+{
+    const char *rest = strstr(url, "://");
+    if (!rest)
+        return false;
+    rest += 3;
+    size_t end = strcspn(rest, "/?"), from = end;
+    while (from > 0 && rest[from - 1] != ':')
+        from--;
+    snprintf(out, size, "%.*s", (int)(end - from), rest + from);
+    return from > 0 && from < end;
+}
+
+/* The name of the file in ws+unix:/path/of/NAME.sock?path=/ws. */
+static void socket_of(const char *url, char *out, size_t size)
+{
+    const char *path = strchr(url, ':');
+    size_t end = path ? strcspn(path, "?") : 0, from = end;
+    while (from > 0 && path[from - 1] != '/')
+        from--;
+    snprintf(out, size, "%.*s", (int)(end - from), path ? path + from : "");
+    char *dot = strrchr(out, '.');
+    if (dot && dot != out)
+        *dot = '\0';
+}
+
+static void place_of(const struct chatd_settings *settings, char *out, size_t size)
+{
+    const char *url;
+    for (size_t i = 0; (url = chatd_settings_listen(settings, i)) != NULL; i++) {
+        if (port_of(url, out, size))
+            return;
+    }
+    url = chatd_settings_listen(settings, 0);
+    socket_of(url ? url : "", out, size);
+}
+
+/* Parts of a file's name are letters and digits, and what else means nothing there. */
+static void make_plain(char *text)
+{
+    for (char *at = text; *at; at++) {
+        unsigned char c = (unsigned char)*at;
+        bool plain = c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && at != text);
+        if (!plain)
+            *at = '_';
+    }
+}
+
+int chatd_datafile_default(struct chatd_settings *settings, struct chatd_problem *problem)
+{
+    struct chatd_setting *log = chatd_settings_find(settings, "log");
+    char name[80], place[128], text[256];
+    if (!log || log->count || !chathub_has("sqlite"))
+        return 0;
+    snprintf(name, sizeof(name), "%s", chatd_settings_text(settings, "name"));
+    place_of(settings, place, sizeof(place));
+    make_plain(name);
+    make_plain(place);
+    snprintf(text, sizeof(text), KIND "chatd-data/%s-%s.db", name, place);
+    return chatd_settings_give(log, CHATD_DEFAULT, text, "--log", problem);
+}
+
+/* --------------------------------------------------------------------------------- handing over */
+
+/* How much of a path names folders that are there. */
+static size_t folders_there(char *path)
+{
+    size_t there = 0;
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        struct stat is;
+        *slash = '\0';
+        bool found = stat(path, &is) == 0;
+        *slash = '/';
+        if (!found)
+            break;
+        there = (size_t)(slash - path);
+    }
+    return there;
+}
+
+int chatd_datafile_look(struct chatd_datafile *file, const char *log, const struct chatd_user *user,
+                        struct chatd_problem *problem)
+{
+    const char *path = chatd_datafile_path(log);
+    *file = (struct chatd_datafile){0};
+    if (!path || !user->name)
+        return 0;
+    file->path = strdup(path);
+    if (!file->path)
+        return chatd_problem(problem, CHATD_EXIT_OTHER, "out of memory");
+    file->there = folders_there(file->path);
+    return 0;
+}
+
+/* By a descriptor that can do nothing else: to close one that can read would take away the locks
+ * that the log has on its file. */
+static void give(const char *path, mode_t kind, const struct chatd_user *user)
+{
+    struct stat is;
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &is) == 0 && (is.st_mode & S_IFMT) == kind && is.st_uid == 0 &&
+        (kind == S_IFDIR || is.st_nlink == 1) &&
+        fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0)
+        errno = 0; /* chatd_datafile_usable tells what it led to */
+    close(fd);
+}
+
+/* PATH and what the log has beside it. */
+static const char *const suffixes[] = {"", "-wal", "-shm", "-lock"};
+
+void chatd_datafile_hand_over(const struct chatd_datafile *file, const struct chatd_user *user)
+{
+    if (!file->path)
+        return;
+    size_t size = strlen(file->path) + 8;
+    char *name = malloc(size);
+    for (size_t i = 0; name && i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        snprintf(name, size, "%s%s", file->path, suffixes[i]);
+        give(name, S_IFREG, user);
+    }
+    for (char *slash = name ? strchr(file->path + file->there + 1, '/') : NULL; slash;
+         slash = strchr(slash + 1, '/')) {
+        snprintf(name, size, "%.*s", (int)(slash - file->path), file->path);
+        give(name, S_IFDIR, user);
+    }
+    free(name);
+}
+
+/* By its absolute name, as SQLite opens it. */
+int chatd_datafile_usable(const struct chatd_datafile *file, const struct chatd_user *user,
+                          struct chatd_problem *problem)
+{
+    if (!file->path)
+        return 0;
+    char *real = realpath(file->path, NULL);
+    char *slash = real ? strrchr(real, '/') : NULL;
+    bool usable = real && access(real, R_OK | W_OK) == 0;
+    if (slash)
+        slash[slash == real] = '\0';
+    usable = usable && access(real, W_OK | X_OK) == 0;
+    if (!usable)
+        chatd_problem(
+            problem, CHATD_EXIT_OTHER,
+            "--user: %.64s cannot write the log's file %s, or cannot get into its folder; "
+            "make both its own (chown), or name another place by --log sqlite:PATH",
+            user->name, file->path);
+    free(real);
+    return usable ? 0 : -1;
+}
+
+void chatd_datafile_free(struct chatd_datafile *file)
+{
+    free(file->path);
+    file->path = NULL;
+}
