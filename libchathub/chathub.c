@@ -463,6 +463,10 @@ int chathub_check(struct chathub *hub)
                             "prove who they are; listen at localhost, or consent by the option "
                             "insecure (chatd: --insecure)",
                             hub->addresses[i].host);
+    if (!error && chi_sqlite_path(hub->settings.log) && chathub_has("sqlite") != 1)
+        error = chi_problem(hub, CHATHUB_EFEATURE,
+                            "option log: this build has no SQLite; use memory, or build with "
+                            "-Dsqlite=enabled");
     return error ? error : check_rooms(hub);
 }
 

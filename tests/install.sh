@@ -4,7 +4,7 @@
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-dev libjansson-dev libsqlite3-dev libutf8proc-dev
     uthash-dev libmd-dev libyaml-dev)
 test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
-    chromium)
+    strace chromium)
 ci_packages=(clang-format clang-tidy cppcheck)
 
 is_installed() {

@@ -2,7 +2,9 @@
 
 The program is the one that CHATD names, else the one in the build folder CHATHUB_BUILD, else the newest in build/*. Every
 chatd listens on ports that the system chooses (or Unix sockets), tells them in its log, and has to end well: exit 0
-within its time, and not a word of a sanitizer. Tests may be `async def`.
+within its time, and not a word of a sanitizer. Its rooms' logs are in memory unless a test says where else: `log=PATH`
+is an SQLite file, `log=None` leaves it to chatd. Tests may be `async def`, and may take 120 s unless
+`@pytest.mark.takes(SECONDS)` says otherwise.
 """
 import asyncio
 import inspect
@@ -47,17 +49,26 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     wanted = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(run_test(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})))
+    takes = pyfuncitem.get_closest_marker("takes")
+    asyncio.run(run_test(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}),
+                         takes.args[0] if takes else 120))
     return True
 
 
-async def run_test(test):
+def pytest_configure(config):
+    config.addinivalue_line("markers", "takes(seconds): a coroutine that is given up only after so long")
+
+
+async def run_test(test, patience):
     """A test, and the end of the connections that it left open."""
     try:
-        await asyncio.wait_for(test, 120)
+        await asyncio.wait_for(test, patience)
     finally:
         while Connection.opened:
-            Connection.opened.pop().transport.abort()
+            try:
+                Connection.opened.pop().transport.abort()
+            except RuntimeError:
+                pass  # it came when an earlier test had ended, and went with that test's loop
 
 
 class Connection(websockets.WebSocketClientProtocol):
@@ -105,6 +116,11 @@ class Lines:
             return answer[0]
 
 
+def gives_log(args, env):
+    """Whether a test's own arguments say where the rooms' logs are."""
+    return "CHATD_LOG" in (env or {}) or any(re.match(r"--log(=|$)", str(arg)) for arg in args)
+
+
 def as_record(line):
     try:
         record = json.loads(line)
@@ -116,8 +132,11 @@ def as_record(line):
 class Chatd:
     """A running chatd."""
 
-    def __init__(self, args=(), listen=LISTEN, env=None, wait=True, log_level="debug", program=None, **popen):
+    def __init__(self, args=(), listen=LISTEN, env=None, wait=True, log="memory", log_level="debug", program=None,
+                 **popen):
         self.command = [str(program or find_program("chatd"))]
+        if log and not gives_log(args, env):
+            self.command += ["--log", "memory" if log == "memory" else f"sqlite:{log}"]
         for url in listen:
             self.command += ["--listen", url]
         if log_level:
@@ -200,6 +219,20 @@ class Chatd:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.wait_end()
+
+    async def stopped(self):
+        """The same as stop, while the test's own connections go on."""
+        self.process.send_signal(signal.SIGTERM)
+        await self.ended()
+
+    def kill(self):
+        """As the loss of a process: nothing of it ends in order."""
+        self.process.kill()
+        self.process.wait()
+        self.out.thread.join(PATIENCE)
+        if self.log:
+            self.log.thread.join(PATIENCE)
+            check_sanitizers("\n".join(self.log.all))
 
     def wait_end(self, status=0):
         try:
@@ -349,6 +382,17 @@ class LineClient:
         self.socket.close()
 
 
+class UnixLines(LineClient):
+    """The same over a Unix socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rb")
+        self.opened.append(self)
+
+
 @pytest.fixture
 def start_chatd():
     """Starts chatds: start_chatd("--option", …, listen=…, env=…). All are ended, and have to end well."""
@@ -363,6 +407,29 @@ def start_chatd():
     for chatd in running:
         if chatd.process.returncode is None:
             chatd.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite():
+    """For tests of logs in SQLite: skips where chatd was built without."""
+    done = subprocess.run([str(find_program("chatd")), "--log", "sqlite:/dev/null/none", "--listen", LISTEN[1]],
+                          capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if "has no SQLite" in done.stderr:
+        pytest.skip("this chatd was built without SQLite")
+
+
+@pytest.fixture
+def log_path(tmp_path):
+    """Where a log in SQLite may be."""
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def start_logged(start_chatd, log_path):
+    """As start_chatd, each time on the same log in SQLite: end one (stop or kill) before the next."""
+    def start(*args, **options):
+        return start_chatd(*args, log=log_path, **options)
+    return start
 
 
 @pytest.fixture
@@ -387,9 +454,10 @@ def settings_file(tmp_path):
 
 
 @pytest.fixture
-def run_chatd():
+def run_chatd(tmp_path):
     """Runs chatd to its end: run_chatd("--help") answers a CompletedProcess with texts."""
     def run(*args, env=None, **options):
+        options.setdefault("cwd", tmp_path)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CHATD_")}
         done = subprocess.run([str(find_program("chatd")), *map(str, args)], capture_output=True, text=True,
                               timeout=PATIENCE, check=False, env={**clean, **(env or {})}, **options)

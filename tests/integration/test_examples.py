@@ -4,12 +4,11 @@ import json
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
 
-from conftest import PATIENCE, ROOT, Client, LineClient, Lines, check_sanitizers, find_program
+from conftest import PATIENCE, ROOT, Client, LineClient, Lines, UnixLines, check_sanitizers, find_program
 import websockets
 
 
@@ -64,15 +63,6 @@ def test_tcp_chat(start):
     one.until(lambda line: "hi" in line)
     two.say("hello yourself")
     one.until(lambda line: "hello yourself" in line)
-
-
-class UnixLines(LineClient):
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-        self.opened.append(self)
 
 
 async def until_connected(path, process):

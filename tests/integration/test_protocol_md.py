@@ -221,8 +221,8 @@ def written_fields():
 
 
 def read_fields():
-    source = (DIALECT / "native_decode.c").read_text(encoding="utf-8")
-    return set(re.findall(r'\b(?:member|read_\w+)\(\w+,\s*"(\w+)"', source))
+    source = "".join((DIALECT / name).read_text(encoding="utf-8") for name in ("native_decode.c", "reading.c"))
+    return set(re.findall(r'\b(?:chi_reading_\w+|read_\w+)\(\w+,\s*"(\w+)"', source))
 
 
 def test_every_field_is_documented():
