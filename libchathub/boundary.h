@@ -1,4 +1,5 @@
-/* What the files of the boundary share: the hub as a host knows it, and how its calls begin and end. */
+/* What the files of the boundary share: the hub as a host knows it, and how its calls begin and
+ * end. */
 #ifndef CHI_BOUNDARY_H
 #define CHI_BOUNDARY_H
 

@@ -546,8 +546,8 @@ static bool is_done(struct chathub *hub)
     return !counts.behind && !counts.held_bytes;
 }
 
-/* Between turns, never inside a callback of the host's. What in-process clients asked before the stop
- * is heard first. Half of the time is for what is under way, the other half for connections to
+/* Between turns, never inside a callback of the host's. What in-process clients asked before the
+ * stop is heard first. Half of the time is for what is under way, the other half for connections to
  * close. */
 static void stop_step(struct chathub *hub)
 {

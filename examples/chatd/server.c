@@ -1,9 +1,8 @@
 /* Happy path: chatd_serve makes the hub, starts it on a loop, tells where it is, and runs the loop.
  * SIGINT or SIGTERM: chathub_stop; its callback closes the handles, the loop has nothing left, and
- * all is freed.
- * Failures: a start that fails leaves nothing on the loop but closing handles, which one more run of
- * it takes away. A second signal ends the process at once. A reload that fails anywhere changes
- * nothing. */
+ * all is freed. Failures: a start that fails leaves nothing on the loop but closing handles, which
+ * one more run of it takes away. A second signal ends the process at once. A reload that fails
+ * anywhere changes nothing. */
 #include "server.h"
 
 #include <inttypes.h>

@@ -37,8 +37,8 @@ struct chi_env_ops {
     /* A log line: level (enum chathub_level), event (a constant word), fields. Copies what it
      * keeps. */
     void (*log)(void *self, int level, const char *event, const struct chi_field *fields, size_t n);
-    /* Whether anybody wants lines of this level: asked where making one for nothing would cost. NULL:
-     * all are wanted. */
+    /* Whether anybody wants lines of this level: asked where making one for nothing would cost.
+     * NULL: all are wanted. */
     bool (*logs)(void *self, int level);
     /* There is work for chi_hub_turn: the driver calls it before the loop sleeps again. May be
      * called often. */

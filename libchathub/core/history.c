@@ -1,8 +1,8 @@
 /* Pages of history, read from the log for one client at a time.
  *
- * Happy path: the log is asked, the page comes, the client has its answer. Failures: the log's error
- * is told; a client that goes leaves a reading behind that ends by itself; a page that was read
- * before an entry of the room lost its texts is thrown away and read again. */
+ * Happy path: the log is asked, the page comes, the client has its answer. Failures: the log's
+ * error is told; a client that goes leaves a reading behind that ends by itself; a page that was
+ * read before an entry of the room lost its texts is thrown away and read again. */
 #include "core/internal.h"
 
 #include <stdlib.h>

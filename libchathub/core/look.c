@@ -1,8 +1,8 @@
 /* Where the last N entries of a room begin.
  *
- * Happy path: the log is asked once for all who want to know the same at the same time (many come at
- * once after a restart), and the answer serves until the room has another entry. Failure: all who
- * wait are told; a look whose waiters went ends by itself. */
+ * Happy path: the log is asked once for all who want to know the same at the same time (many come
+ * at once after a restart), and the answer serves until the room has another entry. Failure: all
+ * who wait are told; a look whose waiters went ends by itself. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -20,7 +20,8 @@ struct chi_look {
     uint32_t count;        /* N */
 };
 
-/* What the log has and did not report yet is among the last N, but no cursor begins beyond the top. */
+/* What the log has and did not report yet is among the last N, but no cursor begins beyond the top.
+ */
 static uint64_t begin_of(const struct chi_room *room, const struct chi_log_page *page)
 {
     uint64_t from = page->count ? page->entries[0]->prev : room->top;

@@ -163,9 +163,9 @@ CHATHUB_API void chathub_free(struct chathub *hub);
  * call. */
 CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
-/* Whether start would refuse these settings, without opening anything: addresses beyond this machine
- * without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none (CHATHUB_EVALUE).
- * Problem says which option it is, and what to do. */
+/* Whether start would refuse these settings, without opening anything: addresses beyond this
+ * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none
+ * (CHATHUB_EVALUE). Problem says which option it is, and what to do. */
 CHATHUB_API int chathub_check(struct chathub *hub);
 
 /* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
@@ -446,17 +446,17 @@ CHATHUB_API int chathub_stats(const struct chathub *hub, struct chathub_stats *o
 
 /* ------------------------------------------------------------------------------- tools for logs */
 
-/* For the log that the option log names, which has to be sqlite:PATH (CHATHUB_EVALUE), by a hub that
- * is not started (CHATHUB_ESTARTED). They block until they are done, which may take minutes, and call
- * back from within: such a callback must not call the hub. If it answers something else than 0, the
- * tool ends early, undoes what it began, and answers the same.
+/* For the log that the option log names, which has to be sqlite:PATH (CHATHUB_EVALUE), by a hub
+ * that is not started (CHATHUB_ESTARTED). They block until they are done, which may take minutes,
+ * and call back from within: such a callback must not call the hub. If it answers something else
+ * than 0, the tool ends early, undoes what it began, and answers the same.
  *
  * All but chathub_log_import may be used while another hub, in this process or another, has the log
- * open: they write nothing to it and never hold it up, though what that hub writes during a backup or
- * a check gathers beside the file (in PATH-wal) until it ends.
+ * open: they write nothing to it and never hold it up, though what that hub writes during a backup
+ * or a check gathers beside the file (in PATH-wal) until it ends.
  *
- * Errors, of which chathub_problem says more: CHATHUB_EIO (the file is not there, damaged, no log or
- * of a newer version; the disk is full …), CHATHUB_EINUSE (another program has locked it),
+ * Errors, of which chathub_problem says more: CHATHUB_EIO (the file is not there, damaged, no log
+ * or of a newer version; the disk is full …), CHATHUB_EINUSE (another program has locked it),
  * CHATHUB_EFEATURE (this build has no SQLite), CHATHUB_ENOMEM. */
 
 /* Called every now and then: `done` of `total` (bytes of a backup, else entries). `total` 0: not
@@ -471,14 +471,14 @@ typedef int (*chathub_line_cb)(const char *line, size_t len, void *arg);
 CHATHUB_API int chathub_log_backup(struct chathub *hub, const char *file,
                                    chathub_progress_cb progress, void *arg);
 
-/* Reads all of the log as it is at one moment and tells each thing that is wrong with it by `fault`,
- * one line for a person, up to some hundreds. 0: nothing is wrong; CHATHUB_EIO: something is. `arg` is
- * for both callbacks, of which `progress` may be NULL. */
+/* Reads all of the log as it is at one moment and tells each thing that is wrong with it by
+ * `fault`, one line for a person, up to some hundreds. 0: nothing is wrong; CHATHUB_EIO: something
+ * is. `arg` is for both callbacks, of which `progress` may be NULL. */
 CHATHUB_API int chathub_log_check(struct chathub *hub, chathub_line_cb fault,
                                   chathub_progress_cb progress, void *arg);
 
-/* Hands out the entries of a room, or of all rooms (NULL), oldest first: each as a line of JSON, the
- * `chat` object that native clients get (docs/protocol.md). "room" is the name by which the log
+/* Hands out the entries of a room, or of all rooms (NULL), oldest first: each as a line of JSON,
+ * the `chat` object that native clients get (docs/protocol.md). "room" is the name by which the log
  * compares it: in lower case, for instance. What is posted meanwhile is left out. `arg` is for both
  * callbacks, of which `progress` may be NULL. CHATHUB_ENOROOM: the log has no such room;
  * CHATHUB_EROOMNAME. */
@@ -490,11 +490,12 @@ CHATHUB_API int chathub_log_export(struct chathub *hub, const char *room, chathu
 typedef int (*chathub_next_line_cb)(const char **line, size_t *len, void *arg);
 /* Appends entries to the log, all or none; makes the file where there is none. Lines are as
  * chathub_log_export writes them. Their position, prev and epoch are passed over: entries get new
- * positions, behind all others, and keep their time. Their names, rooms and lengths have to be such as
- * the hub's options allow. One whose cid is still remembered of the same sender and room is the same
- * post, and left out. *added (may be NULL) is set to how many entries are new. A line that is wrong
- * is an error as a request would have it (CHATHUB_EREQUEST, CHATHUB_EROOMNAME, CHATHUB_ECIDREUSED …),
- * and chathub_problem begins with its number. CHATHUB_EINUSE: a hub has the log open. */
+ * positions, behind all others, and keep their time. Their names, rooms and lengths have to be such
+ * as the hub's options allow. One whose cid is still remembered of the same sender and room is the
+ * same post, and left out. *added (may be NULL) is set to how many entries are new. A line that is
+ * wrong is an error as a request would have it (CHATHUB_EREQUEST, CHATHUB_EROOMNAME,
+ * CHATHUB_ECIDREUSED …), and chathub_problem begins with its number. CHATHUB_EINUSE: a hub has the
+ * log open. */
 CHATHUB_API int chathub_log_import(struct chathub *hub, chathub_next_line_cb next, void *arg,
                                    uint64_t *added);
 

@@ -55,8 +55,8 @@ void chi_handover_stop(struct chi_handover *h, struct chi_works *left);
 void chi_handover_put(struct chi_handover *h, struct chi_works *works);
 void chi_handover_collect(struct chi_handover *h, struct chi_works *out);
 
-/* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever; 0:
- * not at all), then moves all there is to the end of `works`. False: it is to end. */
+/* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever;
+ * 0: not at all), then moves all there is to the end of `works`. False: it is to end. */
 bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t until_us);
 /* Waits until `until_us`, whatever is put in. False: it is to end. */
 bool chi_handover_pause(struct chi_handover *h, uint64_t until_us);

@@ -6,7 +6,8 @@
 #include "core/ports.h"
 #include "core/settings.h"
 
-/* How much a log keeps: what the settings say, or where they say nothing (0) what suits its kind. */
+/* How much a log keeps: what the settings say, or where they say nothing (0) what suits its kind.
+ */
 struct chi_log_bounds {
     uint64_t entries;     /* of one room; here and below UINT64_MAX: no bound */
     uint64_t bytes;       /* of one room */

@@ -305,7 +305,7 @@ static void do_read(struct memory *m, struct room *room, const struct chi_log_re
     free(entries);
 }
 
-/* ------------------------------------------------------------------------------------- redaction */
+/* ------------------------------------------------------------------------------------ redaction */
 
 static int erase(struct memory *m, struct room *room, uint64_t position)
 {

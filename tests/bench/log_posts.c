@@ -76,7 +76,7 @@ static void *allocate(size_t count, size_t size)
     return at;
 }
 
-/* ------------------------------------------------------------------------------ what the log says */
+/* ---------------------------------------------------------------------------- what the log says */
 
 static void on_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top)
 {
@@ -115,7 +115,7 @@ static void on_redacted(void *hub, uint32_t room, uint64_t position, int status,
 
 static const struct chi_log_up up = {on_opened, on_committed, on_redacted, &bench};
 
-/* ------------------------------------------------------------------------------------------ posts */
+/* ---------------------------------------------------------------------------------------- posts */
 
 static void open_rooms(uint32_t count)
 {
@@ -178,7 +178,8 @@ static void turn(double until)
         bench.batches[bench.batch_count++] = (uint32_t)(bench.answered - before);
 }
 
-/* Keeps `under_way` posts under way until `total` were posted or the time is over; waits for all. */
+/* Keeps `under_way` posts under way until `total` were posted or the time is over; waits for all.
+ */
 static void post_many(uint64_t under_way, uint64_t total, double end)
 {
     uint64_t first = bench.posted;
@@ -225,7 +226,8 @@ static double waited_ms(double part)
     return 0;
 }
 
-/* Batch sizes, one a line. Where the driver's thread could not tell the commits apart, their mean. */
+/* Batch sizes, one a line. Where the driver's thread could not tell the commits apart, their mean.
+ */
 static void write_batches(uint64_t posts, uint64_t commits)
 {
     FILE *file = fopen(bench.options.batches, "we");
@@ -287,7 +289,7 @@ static void measure_posts(void)
            bench.due ? waited_ms(0.99) : 0);
 }
 
-/* ------------------------------------------------------------------------------------------ pages */
+/* ---------------------------------------------------------------------------------------- pages */
 
 static void fill_room(void)
 {
@@ -353,7 +355,7 @@ static void measure_pages(void)
     printf("}\n");
 }
 
-/* ---------------------------------------------------------------------------------------- options */
+/* -------------------------------------------------------------------------------------- options */
 
 static int usage(void)
 {

@@ -35,7 +35,7 @@ double world_seconds(void)
     return clock_of(CLOCK_MONOTONIC);
 }
 
-/* ----------------------------------------------------------------------------- the log's environment */
+/* ------------------------------------------------------------------------ the log's environment */
 
 static uint64_t env_now(void *self)
 {
@@ -101,7 +101,7 @@ static const struct chi_env_ops env_ops = {
     .wake_from_thread = env_wake,
 };
 
-/* ------------------------------------------------------------------------------------- its turns */
+/* ------------------------------------------------------------------------------------ its turns */
 
 static void renew_time(struct world *world)
 {
@@ -150,7 +150,7 @@ void world_close(struct world *world)
     close(world->wake);
 }
 
-/* ------------------------------------------------------------------------------- what threads cost */
+/* ---------------------------------------------------------------------------- what threads cost */
 
 static bool read_line(const char *task, const char *name, char *line, int size)
 {

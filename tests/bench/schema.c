@@ -1,16 +1,16 @@
 /* Which SQLite schema suits a log of many rooms: what appending costs, and reading a page.
  *
- * a: entries by (room, position), without rowids.
- * b: entries by position, with an index on (room, position).
- * c: entries by position, each with the position before it in its room; a row for each room, and
+ * a: entries by (room, position), without rowids. b: entries by position, with an index on (room,
+ * position). c: entries by position, each with the position before it in its room; a row for each
+ * room, and
  *    a mark at every 32nd entry of a room, from which a reader walks back.
  * d: as c, but a mark holds the positions of the entries that it ends, so that only the entries
  *    behind the last mark are walked.
  * e: as d, but the rooms' rows are written once for each checkpoint, not in each commit: who
  *    begins anew must read the entries behind the last of them.
  *
- * With --replay FILE: appends to a new file of kind c, in batches of the sizes that stand in FILE, and
- * prints one JSON object: what a log can be compared with that has this schema.
+ * With --replay FILE: appends to a new file of kind c, in batches of the sizes that stand in FILE,
+ * and prints one JSON object: what a log can be compared with that has this schema.
  *
  * One connection appends: WAL, a passive checkpoint when the WAL has 4096 pages. Pages of 50 are
  * read by another. Prints one table; lines "page" give microseconds of CPU for a page. */

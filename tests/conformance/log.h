@@ -12,8 +12,8 @@
 /* How the suite gets at an implementation. */
 struct log_under_test {
     const char *name;
-    /* A fresh log in the world of `env`; frees nothing of an earlier one. Where it lasts: the log as
-     * it was left, until `clean` was called. */
+    /* A fresh log in the world of `env`; frees nothing of an earlier one. Where it lasts: the log
+     * as it was left, until `clean` was called. */
     struct chi_log *(*make)(const struct chi_settings *settings, struct chi_env env);
     void (*clean)(void); /* nothing is left of it; NULL: there is nothing to do */
     bool lasts;          /* it is there again after it was freed */

@@ -31,7 +31,7 @@ static inline struct chi_problem_text problem(void)
     return (struct chi_problem_text){said, sizeof said};
 }
 
-/* --------------------------------------------------------------------- what the system is made to do */
+/* ---------------------------------------------------------------- what the system is made to do */
 
 static bool syncs_fail, disk_is_full;
 static int synced_with_file;  /* folders synced while the log was there */
@@ -115,7 +115,7 @@ static inline void make_memory_scarce(void)
         abort();
 }
 
-/* ------------------------------------------------------------------------------------------- files */
+/* ---------------------------------------------------------------------------------------- files */
 
 static inline int remove_one(const char *name, const struct stat *is, int kind, struct FTW *where)
 {
@@ -185,8 +185,8 @@ static inline void copy(const char *from, const char *to)
     close(out);
 }
 
-/* Names, sizes and bytes of all that is in the folder (of an index of a WAL, which is no content, the
- * name alone). */
+/* Names, sizes and bytes of all that is in the folder (of an index of a WAL, which is no content,
+ * the name alone). */
 static inline uint64_t digest_of_file(const char *name)
 {
     static uint8_t bytes[1 << 16];
@@ -217,7 +217,7 @@ static inline uint64_t digest(void)
     return sum;
 }
 
-/* -------------------------------------------------------------------------------------------- logs */
+/* ----------------------------------------------------------------------------------------- logs */
 
 static inline void run(sqlite3 *db, const char *sql)
 {
@@ -325,7 +325,7 @@ static inline void assert_not_opened(const char *text)
     ck_assert_msg(digest() == before, "an opening changed something (%s)", text);
 }
 
-/* ------------------------------------------------------------------------------------ another process */
+/* ------------------------------------------------------------------------------ another process */
 
 struct outcome {
     int error;
@@ -392,7 +392,7 @@ static inline void opens_to_read(struct outcome *out)
     opens(out, CHI_FILE_READ);
 }
 
-/* ------------------------------------------------------------------------------------------- tests */
+/* ---------------------------------------------------------------------------------------- tests */
 
 struct file_tests {
     const char *name;

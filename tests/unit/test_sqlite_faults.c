@@ -11,7 +11,7 @@
 #include "log/log.h"
 #include "unit.h"
 
-/* ----------------------------------------------------------------------------- a disk that fails */
+/* ---------------------------------------------------------------------------- a disk that fails */
 
 /* SQLite's own way to the disk, with faults that a test turns on. */
 struct bad_file {
@@ -108,7 +108,7 @@ static void use_bad_disk(void)
     sqlite3_vfs_register(&bad, 1);
 }
 
-/* --------------------------------------------------------------------------------- a small world */
+/* -------------------------------------------------------------------------------- a small world */
 
 #define MANY 256
 
@@ -302,7 +302,7 @@ static uint32_t count_entries(void)
     return w.read;
 }
 
-/* -------------------------------------------------------------------------------------- promises */
+/* ------------------------------------------------------------------------------------- promises */
 
 START_TEST(a_full_disk_refuses_posts_with_the_reason_and_then_takes_them_again)
 {

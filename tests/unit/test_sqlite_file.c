@@ -1,4 +1,5 @@
-/* The file of an SQLite log: how it is made, locked, opened, and brought to a version; its epochs. */
+/* The file of an SQLite log: how it is made, locked, opened, and brought to a version; its epochs.
+ */
 #include "file_world.h"
 
 #include "log/sqlite/schema.h"
@@ -141,7 +142,7 @@ START_TEST(a_folder_may_be_a_symbolic_link)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------- locks */
+/* ---------------------------------------------------------------------------------------- locks */
 
 START_TEST(two_hubs_of_a_process_do_not_get_one_file)
 {
@@ -216,7 +217,7 @@ START_TEST(a_lock_that_cannot_be_taken_gives_the_systems_reason)
 }
 END_TEST
 
-/* ----------------------------------------------------------------------------------- its connections */
+/* ------------------------------------------------------------------------------ its connections */
 
 START_TEST(nobody_checkpoints_at_close)
 {
@@ -340,7 +341,7 @@ START_TEST(a_file_is_not_made_and_opened_without_memory)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------- epochs */
+/* --------------------------------------------------------------------------------------- epochs */
 
 static uint64_t begin_epoch(sqlite3 *db, const char *name, struct chi_epoch **epochs,
                             uint32_t *count)
@@ -471,7 +472,7 @@ START_TEST(epochs_that_make_no_sense_are_damage_and_stay)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------ versions */
+/* ------------------------------------------------------------------------------------- versions */
 
 START_TEST(a_file_of_version_0_is_brought_to_this_one)
 {
@@ -535,7 +536,7 @@ START_TEST(only_the_steps_that_are_missing_are_taken_and_all_or_none)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------- trouble */
+/* -------------------------------------------------------------------------------------- trouble */
 
 START_TEST(each_code_means_one_trouble_and_says_why)
 {

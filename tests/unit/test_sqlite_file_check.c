@@ -1,7 +1,8 @@
-/* The check of an SQLite log's file: what is refused and with which words, and that nothing changes. */
+/* The check of an SQLite log's file: what is refused and with which words, and that nothing
+ * changes. */
 #include "file_world.h"
 
-/* ------------------------------------------------------------------------------------------ refusals */
+/* ------------------------------------------------------------------------------------- refusals */
 
 START_TEST(what_is_no_file_is_refused)
 {
@@ -341,7 +342,7 @@ START_TEST(a_large_file_is_checked_at_its_ends)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------- whole, and left alone */
+/* ------------------------------------------------------------------------ whole, and left alone */
 
 START_TEST(a_sound_file_is_left_alone_however_it_was_left)
 {

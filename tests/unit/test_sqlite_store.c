@@ -145,7 +145,7 @@ static void random_appends(struct model *m)
     stored_is_read(m);
 }
 
-/* -------------------------------------------------------------------------- rooms and their sums */
+/* ------------------------------------------------------------------------- rooms and their sums */
 
 static void rooms_are_right(struct model *m)
 {

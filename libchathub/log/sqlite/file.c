@@ -1,8 +1,8 @@
-/* The file of an SQLite log: its lock, its making, its connections, its openings. Texts for people are
- * in file_text.c, names and connections in file_connect.c, the check in file_check.c.
+/* The file of an SQLite log: its lock, its making, its connections, its openings. Texts for people
+ * are in file_text.c, names and connections in file_connect.c, the check in file_check.c.
  *
- * A file is made under PATH-new, written through and renamed, so that a PATH that is there is whole.
- * What a crash leaves of a PATH-new is thrown away by the next one that makes the file. */
+ * A file is made under PATH-new, written through and renamed, so that a PATH that is there is
+ * whole. What a crash leaves of a PATH-new is thrown away by the next one that makes the file. */
 #include "log/sqlite/file_inside.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@
 #include "chathub.h"
 #include "log/sqlite/schema.h"
 
-/* --------------------------------------------------------------------------------------- the lock */
+/* ------------------------------------------------------------------------------------- the lock */
 
 static bool is_folder(const char *path)
 {
@@ -124,7 +124,7 @@ int chi_file_lock(const char *path, int *lock, struct chi_problem_text problem)
     return error;
 }
 
-/* ------------------------------------------------------------------------------------ its schema */
+/* ----------------------------------------------------------------------------------- its schema */
 
 static int run_step(sqlite3 *db, const struct chi_schema_step *step)
 {
@@ -176,7 +176,7 @@ static int bring_up(sqlite3 *db)
     return code;
 }
 
-/* -------------------------------------------------------------------------------- making the file */
+/* ------------------------------------------------------------------------------ making the file */
 
 static const char *const companions[] = {"", "-wal", "-shm", "-journal"};
 
@@ -258,7 +258,7 @@ static int make(const char *real, const char *path, struct chi_problem_text prob
     return error;
 }
 
-/* ---------------------------------------------------------------------------------------- opening */
+/* -------------------------------------------------------------------------------------- opening */
 
 static int enter_wal(sqlite3 *db)
 {
@@ -358,7 +358,7 @@ void chi_file_close(sqlite3 *db)
     (void)code;
 }
 
-/* --------------------------------------------------------------------------------------- its epochs */
+/* ----------------------------------------------------------------------------------- its epochs */
 
 static int newest_ever(sqlite3 *db, uint64_t *last)
 {

@@ -28,7 +28,8 @@ struct chi_problem_text {
 };
 
 /* Makes the folders of `path` where they are missing, and takes the lock of the file. The answer is
- * a descriptor to close: closing it lets the file go. A file that is in use says by which process. */
+ * a descriptor to close: closing it lets the file go. A file that is in use says by which process.
+ */
 int chi_file_lock(const char *path, int *lock, struct chi_problem_text problem);
 
 /* Looks at an existing file, which stays as it is to the last byte (its WAL too): that it is a log
@@ -51,7 +52,8 @@ int chi_file_open(const char *path, enum chi_file_mode mode, int busy_ms, sqlite
                   struct chi_problem_text problem);
 void chi_file_close(sqlite3 *db); /* NULL is allowed */
 
-/* One opening of the log: positions from `first` to before the next one's mean something under it. */
+/* One opening of the log: positions from `first` to before the next one's mean something under it.
+ */
 struct chi_epoch {
     char name[CHI_EPOCH_LEN];
     uint64_t first;

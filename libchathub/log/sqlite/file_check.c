@@ -1,9 +1,9 @@
 /* Looks at an SQLite log's file without touching it.
  *
- * What can be said by the file's head is said by that, before SQLite looks at more: of a file that is
- * no log nothing is read and beside it nothing is made. The rest is one read transaction, so that it
- * holds beside a hub that writes. PATH-wal may have pages that PATH lacks: a checkpoint that was cut
- * off leaves that. */
+ * What can be said by the file's head is said by that, before SQLite looks at more: of a file that
+ * is no log nothing is read and beside it nothing is made. The rest is one read transaction, so
+ * that it holds beside a hub that writes. PATH-wal may have pages that PATH lacks: a checkpoint
+ * that was cut off leaves that. */
 #include "log/sqlite/file_inside.h"
 
 #include <errno.h>
@@ -96,7 +96,7 @@ static int check_wal(const struct check *c)
                          c->path);
 }
 
-/* ------------------------------------------------------------------------------------- its pages */
+/* ------------------------------------------------------------------------------------ its pages */
 
 /* Whether all of its pages are there, in the file or in the WAL. */
 static int check_length(struct check *c)
@@ -150,9 +150,9 @@ static void wal_head(const struct check *c, uint8_t head[CHI_WAL_HEAD])
     chi_wal_close(&wal);
 }
 
-/* Whether the WAL is of this file, and not of a later state of it that was replaced: then no commit in
- * the WAL has left as many pages as there seem to be. If it was started anew since it had `head`, a hub
- * writes to it: then it is of the file. 1, 0, or CHATHUB_ENOMEM. */
+/* Whether the WAL is of this file, and not of a later state of it that was replaced: then no commit
+ * in the WAL has left as many pages as there seem to be. If it was started anew since it had
+ * `head`, a hub writes to it: then it is of the file. 1, 0, or CHATHUB_ENOMEM. */
 static int wal_fits(const struct check *c, const uint8_t head[CHI_WAL_HEAD])
 {
     struct chi_wal wal;
@@ -166,8 +166,8 @@ static int wal_fits(const struct check *c, const uint8_t head[CHI_WAL_HEAD])
     return fits == CHATHUB_ENOMEM || same ? fits : 1;
 }
 
-/* What is read from here on is of one moment. A hub that is about to commit has written to the WAL what
- * nobody else sees yet, and may have started it anew with that: its sync is waited for. */
+/* What is read from here on is of one moment. A hub that is about to commit has written to the WAL
+ * what nobody else sees yet, and may have started it anew with that: its sync is waited for. */
 static int begin_all(struct check *c, enum chi_file_way way)
 {
     uint8_t head[CHI_WAL_HEAD];

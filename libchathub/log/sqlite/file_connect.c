@@ -111,8 +111,8 @@ enum chi_file_way chi_file_quiet_way(const char *real)
     return wal > 0 ? CHI_WAY_INDEX : CHI_WAY_ALONE;
 }
 
-/* What a file that somebody tampered with may not make SQLite do, and that a checkpoint is never made
- * behind its caller's back. */
+/* What a file that somebody tampered with may not make SQLite do, and that a checkpoint is never
+ * made behind its caller's back. */
 static const int switches[][2] = {
     {SQLITE_DBCONFIG_DEFENSIVE, 1},
     {SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1},

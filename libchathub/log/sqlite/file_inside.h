@@ -1,7 +1,7 @@
 /* What the files about an SQLite log's file share: its names, its connections, texts for people.
  *
- * None of them opens a file that may be in use but through SQLite: to close a descriptor of their own
- * would take away the locks that SQLite's connections in this process have on it. */
+ * None of them opens a file that may be in use but through SQLite: to close a descriptor of their
+ * own would take away the locks that SQLite's connections in this process have on it. */
 #ifndef CHI_LOG_SQLITE_FILE_INSIDE_H
 #define CHI_LOG_SQLITE_FILE_INSIDE_H
 
@@ -27,8 +27,8 @@ int chi_file_tell_damage(struct chi_problem_text problem, const char *path, cons
 
 /* ---------------------------------------------------------------------------------------- names */
 
-/* Whether there is a file: 1, 0, or an error where it cannot be one: it is a folder, a symbolic link,
- * in a place that cannot be reached … */
+/* Whether there is a file: 1, 0, or an error where it cannot be one: it is a folder, a symbolic
+ * link, in a place that cannot be reached … */
 int chi_file_look(const char *path, struct chi_problem_text problem);
 /* The file by an absolute name without symbolic links, which means the same whatever becomes the
  * working directory. *out: owned by the caller; free(). Its folder has to exist. */

@@ -1,5 +1,5 @@
-/* What is in the WAL of an SQLite log's file (sqlite.org/walformat.html): as much of it as it takes to
- * see that it is whole and belongs to its file, which SQLite does not look at. */
+/* What is in the WAL of an SQLite log's file (sqlite.org/walformat.html): as much of it as it takes
+ * to see that it is whole and belongs to its file, which SQLite does not look at. */
 #include "log/sqlite/file_inside.h"
 
 #include <errno.h>
@@ -48,8 +48,8 @@ static bool is_sound(struct chi_wal *wal)
            wal->page_bytes <= 65536 && wal->page_bytes % 8 == 0;
 }
 
-/* 1: it is sound; 0: there is none, or it was cut away by a hub that writes; CHATHUB_EIO. What looks
- * unsound is looked at again: that hub may have been in the midst of writing it. */
+/* 1: it is sound; 0: there is none, or it was cut away by a hub that writes; CHATHUB_EIO. What
+ * looks unsound is looked at again: that hub may have been in the midst of writing it. */
 static int read_head(struct chi_wal *wal)
 {
     uint8_t before[CHI_WAL_HEAD] = {0};
@@ -90,7 +90,8 @@ void chi_wal_close(struct chi_wal *wal)
     wal->fd = -1;
 }
 
-/* Reads the first `len` bytes of a frame; false: it is of an earlier round of the WAL, or not there. */
+/* Reads the first `len` bytes of a frame; false: it is of an earlier round of the WAL, or not
+ * there. */
 static bool read_frame(const struct chi_wal *wal, int64_t frame, uint8_t *at, int64_t len)
 {
     off_t place = (off_t)(CHI_WAL_HEAD + frame * (FRAME_BYTES + wal->page_bytes));

@@ -1,8 +1,8 @@
 /* What the writer does between commits, a small step at a time: checkpoints, runs of cids, and
  * forgetting what is older, more or larger than the settings let it be.
  *
- * Each step is a transaction of its own, and posts that came meanwhile are committed before the next
- * one. A step that fails takes the log down as a commit does. */
+ * Each step is a transaction of its own, and posts that came meanwhile are committed before the
+ * next one. A step that fails takes the log down as a commit does. */
 #include "log/sqlite/inside.h"
 
 #include <string.h>

@@ -142,11 +142,11 @@ void chi_sq_writer_stop(struct chi_sq_writer *writer, struct chi_works *left);
 int chi_sq_writer_read(struct chi_sq_writer *writer);
 void chi_sq_writer_close(struct chi_sq_writer *writer);
 
-/* ------------------------------------------------------------------------ within the writer's files */
+/* -------------------------------------------------------------------- within the writer's files */
 
 /* Something failed with SQLite's `code`: the transaction is rolled back, the log down unless it is
- * for want of memory. `why`: what is the matter, static; NULL: what the code says. Answers what that
- * means for what was not committed. */
+ * for want of memory. `why`: what is the matter, static; NULL: what the code says. Answers what
+ * that means for what was not committed. */
 enum chi_file_trouble chi_sq_failed(struct chi_sq_writer *writer, int code, const char *why);
 /* Is it time to try again, and does it work? (mend.c) */
 bool chi_sq_mended(struct chi_sq_writer *writer);

@@ -1,11 +1,12 @@
-/* The log in an SQLite file: its side on the hub's thread. See writer.c and reader.c for the others.
+/* The log in an SQLite file: its side on the hub's thread. See writer.c and reader.c for the
+ * others.
  *
- * Happy path: append, open, read and redact make a task; the reader gets it at once, the writer what
- * came since the last poll together, so that it does not begin with the first post of many; a thread
- * gives it back and wakes the hub; poll reports it, in the order of append where it is a post.
- * Nothing here waits for a thread but new and free. Failure modes: no memory is answered by the call
- * itself; what a thread could not do comes back with its status; that the log is down, or up again,
- * is told in a log line.
+ * Happy path: append, open, read and redact make a task; the reader gets it at once, the writer
+ * what came since the last poll together, so that it does not begin with the first post of many; a
+ * thread gives it back and wakes the hub; poll reports it, in the order of append where it is a
+ * post. Nothing here waits for a thread but new and free. Failure modes: no memory is answered by
+ * the call itself; what a thread could not do comes back with its status; that the log is down, or
+ * up again, is told in a log line.
  *
  * Bounds: tasks are as many as the hub has drafts and readers under way, which it bounds. */
 #include "log/sqlite/inside.h"
@@ -416,7 +417,7 @@ static void stats(struct chi_log *log, struct chi_log_stats *out)
     out->pages = atomic_load(&s->reader.pages);
 }
 
-/* ---------------------------------------------------------------------------------- new and free */
+/* --------------------------------------------------------------------------------- new and free */
 
 static void free_log(struct chi_log *log)
 {

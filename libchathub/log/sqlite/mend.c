@@ -1,5 +1,5 @@
-/* How the log comes back: from a full disk and a foreign lock by trying again, from anything else by
- * opening the file anew.
+/* How the log comes back: from a full disk and a foreign lock by trying again, from anything else
+ * by opening the file anew.
  *
  * After a failed sync the kernel may have thrown away what it still shows, so that neither the
  * connection nor a mere reading can be trusted. Both connections are closed, the file is checked,
@@ -137,7 +137,7 @@ static int open_anew(struct chi_sq_writer *w, struct chi_works *found, const cha
     return code;
 }
 
-/* ----------------------------------------------------------------------------------- trying again */
+/* --------------------------------------------------------------------------------- trying again */
 
 /* Something is committed that no post has to wait for. */
 static int probe(struct chi_sq_writer *w)

@@ -16,7 +16,8 @@ struct chi_schema_step {
  *
  * An entry is found by its position alone, which the log gives out in order: each commit writes to
  * the end of one table, however many rooms it is for. What is of one room hangs together by `prev`.
- * Texts come last in a row, so that who looks at places does not read them; an empty one is NULL. */
+ * Texts come last in a row, so that who looks at places does not read them; an empty one is NULL.
+ */
 static const char chi_schema_entries[] =
     "CREATE TABLE entries("
     "position INTEGER PRIMARY KEY,"

@@ -1,15 +1,16 @@
 /* The thread that writes: commits of posts, in groups, and redactions.
  *
- * Happy path: posts that wait are taken together, at the earliest `pace` after the last commit began
- * (design.md, "Commit, then show"), written in one transaction, and given back with their positions
- * once it is committed and, with log-sync full, synced. Between commits it keeps house (house.c).
+ * Happy path: posts that wait are taken together, at the earliest `pace` after the last commit
+ * began (design.md, "Commit, then show"), written in one transaction, and given back with their
+ * positions once it is committed and, with log-sync full, synced. Between commits it keeps house
+ * (house.c).
  *
- * Failure modes: what fails before COMMIT was not committed, and its posts are answered so. A COMMIT
- * that fails for want of space, or for a lock of another program, did not happen either. Any other
- * failure of a COMMIT leaves its outcome unknown: the posts are answered so, and the file is opened
- * anew, checked and written through before anything else is committed; what it then holds beyond the
- * last known position was committed, and is reported without a poster (mend.c). While the log is
- * down, posts are refused at once with the reason and when it is tried again. */
+ * Failure modes: what fails before COMMIT was not committed, and its posts are answered so. A
+ * COMMIT that fails for want of space, or for a lock of another program, did not happen either. Any
+ * other failure of a COMMIT leaves its outcome unknown: the posts are answered so, and the file is
+ * opened anew, checked and written through before anything else is committed; what it then holds
+ * beyond the last known position was committed, and is reported without a poster (mend.c). While
+ * the log is down, posts are refused at once with the reason and when it is tried again. */
 #include "log/sqlite/inside.h"
 
 #include <string.h>
@@ -229,7 +230,7 @@ static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
     w->purge |= !none;
 }
 
-/* ------------------------------------------------------------------------------------ its rounds */
+/* ----------------------------------------------------------------------------------- its rounds */
 
 /* The next posts that one commit takes, or none where something else is first. */
 static void take_batch(struct chi_works *in, struct chi_works *batch)
@@ -318,8 +319,8 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* secure_delete: whatever is deleted or moved leaves no copy behind in a page that is free, where an
- * erasure would not find it. */
+/* secure_delete: whatever is deleted or moved leaves no copy behind in a page that is free, where
+ * an erasure would not find it. */
 int chi_sq_writer_read(struct chi_sq_writer *w)
 {
     int code = sqlite3_exec(w->db, "PRAGMA secure_delete=ON", NULL, NULL, NULL);
