@@ -116,7 +116,7 @@ struct chi_log_up {
      * chi_log_result. */
     void (*opened)(void *hub, uint32_t room, int status, void *handle, uint64_t top);
     /* Entries of one room arrive in the order of their positions. Drafts are answered in the
-     * order of append. */
+     * order of append. Of a room that was closed, nothing is reported. */
     void (*committed)(void *hub, const struct chi_log_result *results, size_t n);
     /* The entry at this position has lost its texts in the log (status 0); CHATHUB_ENOENT: there is
      * none; CHATHUB_ELOG: it could not be done. */

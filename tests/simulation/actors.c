@@ -61,8 +61,7 @@ static bool ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, 
                             .start = r->start,
                             .before = r->has_before ? r->before : 0,
                             .after = r->has_after ? r->after : 0};
-    a->held = r->start.kind != CHI_START_AFTER || !r->start.epoch.len ||
-              chi_span_equal(r->start.epoch, sim_flog_log(w->flog)->epoch(sim_flog_log(w->flog)));
+    a->held = r->start.kind != CHI_START_AFTER || sim_holds(w, r->start.epoch, r->start.position);
     a->start.epoch = (struct chi_span){0};
     (void)snprintf(ref, sizeof ref, "%u", a->ref);
     r->ref = chi_span_of(ref);
@@ -182,7 +181,6 @@ static struct chi_start any_start(struct sim_world *w, const struct sim_actor *a
 static void resume_rooms(struct sim_world *w, struct sim_actor *a, struct sim_conn *c,
                          struct chi_request *r)
 {
-    struct chi_span epoch = sim_flog_log(w->flog)->epoch(sim_flog_log(w->flog));
     for (int i = 0; i < SIM_ROOMS; i++) {
         if (!a->wants[i] || !a->epoch[i][0] || sim_one_in(rng(w), 6))
             continue;
@@ -193,7 +191,7 @@ static void resume_rooms(struct sim_world *w, struct sim_actor *a, struct sim_co
         resume->start.epoch = chi_span_of(a->epoch[i]);
         c->in[i].asked = true;
         c->in[i].position = a->position[i];
-        c->in[i].held = chi_span_equal(resume->start.epoch, epoch);
+        c->in[i].held = sim_holds(w, resume->start.epoch, a->position[i]);
     }
 }
 
@@ -360,13 +358,26 @@ static void reuse(struct sim_world *w, int actor, struct sim_conn *c)
         }
 }
 
+/* After a position that it never saw: where its epoch is an old one, that may lie beyond its end.
+ */
+static void go_beyond(struct sim_world *w, int actor, struct sim_conn *c)
+{
+    const struct sim_actor *a = &w->actors[actor];
+    int room = (int)sim_below(rng(w), w->room_count);
+    struct chi_request r = {.type = CHI_REQUEST_JOIN, .start = {.kind = CHI_START_AFTER}};
+    r.start.position = a->position[room] + sim_below(rng(w), 20);
+    r.start.epoch = chi_span_of(a->epoch[room]);
+    if (a->epoch[room][0])
+        (void)ask(w, c, &r, room, -1);
+}
+
 /* What nobody should send. Each is answered, by an error. */
 static void hostile(struct sim_world *w, int actor, struct sim_conn *c)
 {
     static char large[8192];
     struct chi_request r = {.type = CHI_REQUEST_POST};
     memset(large, 'x', sizeof large);
-    switch (sim_below(rng(w), 12)) {
+    switch (sim_below(rng(w), 13)) {
     case 0:
         sim_conn_say_text(w, c, c->native ? CHI_SPAN("{\"type\":\"fly\"}") : CHI_SPAN("z|."));
         return;
@@ -407,6 +418,9 @@ static void hostile(struct sim_world *w, int actor, struct sim_conn *c)
         r.type = CHI_REQUEST_STATUS;
         r.content = (struct chi_span){large, w->settings.max_status + 1};
         break;
+    case 11:
+        go_beyond(w, actor, c);
+        return;
     default:
         reuse(w, actor, c);
         return;

@@ -15,7 +15,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(HERE, "..", "..", "libchathub")
-SOURCES = ("util/*.c", "core/*.c", "delivery/*.c", "log/memory.c", "log/cids.c", "options.c", "dialect/native*.c")
+SOURCES = ("util/*.c", "core/*.c", "delivery/*.c", "log/memory.c", "log/cids.c", "log/bounds.c",
+           "options.c", "dialect/native*.c", "dialect/reading.c")
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-w"]
 WRAPS = ["-Wl," + ",".join("--wrap=" + name for name in
                            ("malloc", "calloc", "realloc", "free", "strdup", "strndup",
@@ -110,6 +111,33 @@ BREAKAGES = [
      ("core/member.c", "        inherit(hub, member);\n", "")),
     ("unchecked-memory", "a reply for which there is no memory is lost without a word", 1000,
      ("core/tell.c", "    client->fail = (int8_t)r;\n    chi_core_todo(hub, client);\n", "")),
+    ("epoch-end", "a position beyond the end of its epoch is taken for one of this", 300,
+     ("core/join.c", "log->holds(log, start->epoch, start->position)", "log->holds(log, start->epoch, 0)")),
+    ("epoch-forgotten", "who read in an earlier epoch is told a gap where nothing is lost", 300,
+     ("core/join.c", "    if (log->holds(log, start->epoch, start->position)) {",
+      """    if (log->holds(log, start->epoch, start->position) &&
+        (!start->epoch.len || chi_span_equal(start->epoch, log->epoch(log)))) {""")),
+    ("news-unshown", "what the log found committed after all is not shown", 100,
+     ("core/posting.c", "room->state == CHI_ROOM_OPEN && result->status == 0)",
+      "room->state == CHI_ROOM_OPEN && result->status == 0 && result->token)")),
+    ("late-ack", "an ack that comes late goes to whoever has the poster's place by then", 300,
+     ("core/posting.c", "struct chi_client *client = chi_core_client(hub, draft->client);",
+      "struct chi_client *client = chi_slots_at(&hub->clients, (uint32_t)draft->client - 1);")),
+    ("start-beyond", "the last entries begin with one that was not shown yet", 2000,
+     ("core/look.c", "    return from < room->top ? from : room->top;", "    return from;")),
+    ("hole-in-page", "a hole in the middle of a page is passed over in silence", 1000,
+     ("delivery/page.c", "(n == 0 || from->entries[n]->prev == from->entries[n - 1]->position)", "true")),
+    ("redacted-kept", "what delivery keeps of a redacted entry is shown on", 300,
+     ("core/room.c", "    CHI_DELIVERY(hub, redact, number, position);\n", "")),
+    ("redacted-page", "a page that was read before a redaction is shown after it", 1000,
+     ("delivery/delivery.c", "    chi_windows_drop(d, room->hot);\n    chi_pages_drop(d, room->hot);\n    chi_feed",
+      "    chi_windows_drop(d, room->hot);\n    chi_feed")),
+    ("redacted-history", "history that was read before a redaction is told after it", 2000,
+     ("core/history.c", "    if (reading->stale && ", "    if (0 && ")),
+    ("why-unsaid", "posts are not told why the log cannot take them", 100,
+     ("core/posting.c", "        if (result->why)\n", "        if (0)\n")),
+    ("words-of-another", "an error is told in the words of one before it", 100,
+     ("core/tell.c", "    hub->problem[0] = '\\0';\n", "")),
 ]
 
 

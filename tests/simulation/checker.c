@@ -1,5 +1,4 @@
-/* The invariants: what every client must see of what was committed, frame by frame, and what
- * must hold at rest. */
+/* The invariants, frame by frame: what every client must see of what was committed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +48,7 @@ static bool may_be_lost(const struct sim_world *w, const struct sim_room *room, 
 {
     const struct chi_settings *s = &w->settings;
     return room->past[index].position <= room->lost_to || index + s->log_entries < room->count ||
-           w->vague_bounds;
+           room->past[index].lost || w->vague_bounds;
 }
 
 void sim_check_commit(struct sim_world *w, struct chi_span key, const struct chi_entry *entry)
@@ -83,16 +82,89 @@ void sim_check_commit(struct sim_world *w, struct chi_span key, const struct chi
                      room->name, NUMBER(room->past[i].position), NUMBER(past->position));
 }
 
+static void take_back_posts(const struct sim_world *w, struct sim_actor *a)
+{
+    for (uint32_t n = 0; n < a->post_count; n++) {
+        struct sim_post *post = &a->posts[n];
+        if (!post->position || sim_past_at(&w->rooms[post->room], post->position))
+            continue;
+        post->position = 0;
+        if (post->state == SIM_POST_ACKED)
+            post->state = SIM_POST_GONE;
+    }
+}
+
+void sim_check_taken_back(struct sim_world *w, uint64_t last)
+{
+    for (int i = 0; i < SIM_ROOMS; i++) {
+        struct sim_room *room = &w->rooms[i];
+        while (room->count && (past_top(room) > last || room->past[room->count - 1].lost))
+            room->count--;
+        if (room->lost_to > last)
+            room->lost_to = last;
+    }
+    for (uint32_t i = 0; i < w->config.actors; i++)
+        take_back_posts(w, &w->actors[i]);
+}
+
+bool sim_holds(const struct sim_world *w, struct chi_span epoch, uint64_t position)
+{
+    if (w->store)
+        return sim_store_holds(w->store, epoch, position);
+    return !epoch.len || chi_span_equal(epoch, sim_flog_log(w->flog)->epoch(sim_flog_log(w->flog)));
+}
+
+/* ----------------------------------------------------------------------------------------
+ * redaction
+ * */
+
+/* What the transport took until now may show the texts, and nothing that it takes later. */
+void sim_check_redacted(struct sim_world *w, struct chi_span key, uint64_t position, int status)
+{
+    int at = sim_room_of(w, key);
+    struct sim_room *room = &w->rooms[at];
+    uint32_t i = past_find(room, position - 1);
+    if (i == room->count || room->past[i].position != position)
+        return;
+    room->past[i].redacting = status == 0;
+    if (status)
+        return;
+    room->past[i].redacted = ++w->redacted;
+    for (int n = 0; n < SIM_CONNS; n++)
+        w->conns[n].taken_at[w->redacted] = w->conns[n].taken;
+}
+
+/* Whether the texts of a redacted entry may be in what was sent from `at` on. */
+static bool may_show(const struct sim_conn *c, const struct sim_past *past, uint64_t at)
+{
+    return !past->redacted || at < c->taken_at[past->redacted];
+}
+
+static void check_history_shows(struct sim_world *w, const struct sim_room *room,
+                                const struct chi_reply *reply)
+{
+    for (uint32_t i = 0; i < reply->entry_count; i++) {
+        const struct sim_past *past = sim_past_at(room, reply->entries[i]->position);
+        if (past && past->redacted && reply->entries[i]->content_len)
+            sim_fail(w, "core answers with history of %s that shows %llu, which is redacted",
+                     room->name, NUMBER(past->position));
+    }
+}
+
 /* ----------------------------------------------------------------------------------------
  * entries */
 
+/* `at`: where its frame begins in all that the connection took. */
 static void seen_check(struct sim_world *w, const struct sim_conn *c, const struct sim_room *room,
-                       const struct sim_seen *seen, const struct sim_past *past)
+                       const struct sim_seen *seen, const struct sim_past *past, uint64_t at)
 {
     if (seen->prev != past->prev)
         sim_fail(w, "conn %u: entry %llu of %s says prev %llu, not %llu", c->serial,
                  NUMBER(past->position), room->name, NUMBER(seen->prev), NUMBER(past->prev));
-    bool tombstone = past->redacted && seen->content.len == 0;
+    bool tombstone = past->redacting && seen->content.len == 0;
+    if (!tombstone && !may_show(c, past, at))
+        sim_fail(w, "conn %u: entry %llu of %s shows what was redacted before", c->serial,
+                 NUMBER(past->position), room->name);
     if (!tombstone &&
         (sim_intern(w, seen->user) != past->user || sim_intern(w, seen->cid) != past->cid ||
          sim_hash(seen->content.at, seen->content.len) != past->content))
@@ -129,7 +201,7 @@ static void check_entry(struct sim_world *w, struct sim_conn *c, int at, const s
                  room->name);
         return;
     }
-    seen_check(w, c, room, &f->entry, past);
+    seen_check(w, c, room, &f->entry, past, f->at);
     if (!m->anywhere && position <= m->cursor)
         sim_fail(w, "conn %u: entry %llu of %s again or out of order, after %llu", c->serial,
                  NUMBER(position), room->name, NUMBER(m->cursor));
@@ -374,6 +446,9 @@ static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const 
     c->observing = false;
     *m = (struct sim_member){.in = true, .observer = f->observer, .cursor = f->start};
     bool posted = asked && asked->type == CHI_REQUEST_POST;
+    if (f->start > f->position)
+        sim_fail(w, "conn %u: joined %s at %llu, beyond its top %llu", c->serial, room->name,
+                 NUMBER(f->start), NUMBER(f->position));
     if (asked && !posted && !(was.in && !was.observer))
         check_start(w, c, room, f, asked);
     if ((posted || !asked) && was.in && !was.anywhere && f->start != was.cursor)
@@ -396,7 +471,7 @@ static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const 
     remember(w, c, at, f->start);
 }
 
-static bool is_passing(int code)
+bool sim_passing(int code)
 {
     return code == CHATHUB_ELOG || code == CHATHUB_EUNKNOWN || code == CHATHUB_EAGAIN ||
            code == CHATHUB_ENOMEM || code == CHATHUB_EBUSY || code == CHATHUB_ESHUTDOWN;
@@ -487,7 +562,7 @@ static void check_error(struct sim_world *w, struct sim_conn *c, int at, const s
     if (f->code == CHATHUB_EAGAIN && !(w->config.faults & (SIM_LOG_FULL | SIM_READ_FAIL)))
         sim_fail(w, "conn %u: was read from while a request of it was under way", c->serial);
     if (post && post->state == SIM_POST_SENT) {
-        bool again = is_passing(f->code) && post->has_cid;
+        bool again = sim_passing(f->code) && post->has_cid;
         post->state = again ? SIM_POST_RETRY : SIM_POST_REFUSED;
         post->code = f->code;
         post->retry_at = w->now + 20;
@@ -499,7 +574,7 @@ static void check_error(struct sim_world *w, struct sim_conn *c, int at, const s
     if (asked->type == CHI_REQUEST_WHO && asked->room >= 0 &&
         asked->ref == c->in[asked->room].view.asked_ref) {
         c->in[asked->room].view.asking = c->in[asked->room].view.paging = false;
-        c->in[asked->room].view.wanted = is_passing(f->code);
+        c->in[asked->room].view.wanted = sim_passing(f->code);
     }
 }
 
@@ -522,6 +597,15 @@ static void check_welcome(struct sim_world *w, struct sim_conn *c, const struct 
             a->posts[n].user = user;
 }
 
+/* Whether damage took all that was between two positions. */
+static bool all_lost(const struct sim_room *room, uint64_t from, uint64_t to)
+{
+    uint32_t i = past_find(room, from);
+    while (i < room->count && room->past[i].lost)
+        i++;
+    return i < room->count && room->past[i].position == to;
+}
+
 static void check_history(struct sim_world *w, struct sim_conn *c, int at,
                           const struct sim_frame *f, const struct sim_asked *asked)
 {
@@ -536,7 +620,8 @@ static void check_history(struct sim_world *w, struct sim_conn *c, int at,
         const struct sim_past *past = sim_past_at(room, f->page[i].position);
         bool within = (!asked->before || f->page[i].position < asked->before) &&
                       (!asked->after || f->page[i].position > asked->after);
-        bool follows = i == 0 || f->page[i].prev == f->page[i - 1].position;
+        bool follows = i == 0 || f->page[i].prev == f->page[i - 1].position ||
+                       all_lost(room, f->page[i - 1].position, f->page[i].position);
         if (!past || !within || !follows) {
             sim_fail(w, "conn %u: history of %s holds %llu, which is %s", c->serial, room->name,
                      NUMBER(f->page[i].position),
@@ -545,7 +630,7 @@ static void check_history(struct sim_world *w, struct sim_conn *c, int at,
                                : "not the next one");
             return;
         }
-        seen_check(w, c, room, &f->page[i], past);
+        seen_check(w, c, room, &f->page[i], past, 0); /* see check_history_shows */
     }
 }
 
@@ -625,173 +710,41 @@ void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *
         check_reply(w, c, at, f);
 }
 
-/* -------------------------------------------------------------------------------- after every
- * step */
+/* ------------------------------------------------------------------------------ what core says */
 
-void sim_check_step(struct sim_world *w)
+static const char unreadable[] = "the log cannot be read now; try again later";
+
+/* While the log reports, an error is about a post that it could not take: the words say why. */
+static void check_words(struct sim_world *w, const struct chi_reply *reply)
 {
-    const char *wrong = chi_hub_check(w->hub);
-    if (wrong)
-        sim_fail(w, "chi_hub_check: %s", wrong);
-    wrong = chi_delivery_check(w->delivery);
-    if (wrong)
-        sim_fail(w, "chi_delivery_check: %s", wrong);
-    struct chi_delivery_counts d;
-    struct chi_hub_counts h;
-    chi_delivery_counts(w->delivery, &d);
-    chi_hub_counts(w->hub, &h);
-    const struct chi_settings *s = &w->settings;
-    if (h.clients > s->max_clients || h.rooms > s->max_rooms + 1)
-        sim_fail(w, "%llu clients and %llu rooms, beyond their bounds", NUMBER(h.clients),
-                 NUMBER(h.rooms));
-    if (d.window_bytes > s->window_bytes + SIM_WINDOW_SLACK)
-        sim_fail(w, "windows hold %llu bytes, %llu allowed", NUMBER(d.window_bytes),
-                 NUMBER(s->window_bytes));
-    if (d.held_bytes > (uint64_t)SIM_CONNS * (s->client_replies + SIM_FRAME_MAX))
-        sim_fail(w, "replies hold %llu bytes", NUMBER(d.held_bytes));
-}
-
-/* ----------------------------------------------------------------------------------------- at
- * rest */
-
-static void rest_conn(struct sim_world *w, struct sim_conn *c)
-{
-    if (c->asked_count && !c->unclear)
-        sim_fail(w, "conn %u: request %u (type %d) was never answered", c->serial, c->asked[0].ref,
-                 c->asked[0].type);
-    if (c->inbox || !c->reading)
-        sim_fail(w, "conn %u: is not read from", c->serial);
-    if (c->pipe.len || c->blocked)
-        sim_fail(w, "conn %u: is blocked though it reads", c->serial);
-    if (c->rx.len)
-        sim_fail(w, "conn %u: half a frame: %.*s", c->serial, (int)c->rx.len, c->rx.at);
-    if (c->pong != c->pings)
-        sim_fail(w, "conn %u: ping %u was not answered", c->serial, c->pings);
-    for (int i = 0; i < SIM_ROOMS; i++) {
-        const struct sim_room *room = &w->rooms[i];
-        const struct sim_member *m = &c->in[i];
-        const struct sim_past *next = sim_past_after(room, m->cursor);
-        if (m->in && !m->anywhere && next)
-            sim_fail(w, "conn %u: stands at %llu of %s, %llu was never sent", c->serial,
-                     NUMBER(m->cursor), room->name, NUMBER(next->position));
-        if (m->in && m->gap_due)
-            sim_fail(w, "conn %u: was never told its gap in %s", c->serial, room->name);
-        if (c->observing ? m->in && !room->member[c->slot] : m->in != (room->member[c->slot] != 0))
-            sim_fail(w, "conn %u: %s in %s, but the hub thinks otherwise", c->serial,
-                     m->in ? "is" : "is not", room->name);
+    char words[200];
+    const char *why = sim_why(w), *text = chathub_strerror(reply->code);
+    bool log = reply->code == CHATHUB_ELOG || reply->code == CHATHUB_EUNKNOWN;
+    bool with_why = why && reply->message.len > strlen(why) &&
+                    memmem(reply->message.at, reply->message.len, why, strlen(why));
+    if (log && w->reporting) {
+        (void)snprintf(words, sizeof words, "%s%s%s%s", text, why ? " (" : "", why ? why : "",
+                       why ? ")" : "");
+        if (!chi_span_is(reply->message, words))
+            sim_fail(w, "a post that the log could not take is answered with \"%.*s\"",
+                     (int)reply->message.len, reply->message.at);
+    } else if (with_why || (log && !chi_span_is(reply->message, text) &&
+                            !chi_span_is(reply->message, unreadable))) {
+        sim_fail(w, "error %d is told in the words of another: \"%.*s\"", reply->code,
+                 (int)reply->message.len, reply->message.at);
     }
 }
 
-static const struct sim_conn *conn_in(struct sim_world *w, int room, uint32_t user)
+void sim_check_answer(struct sim_world *w, const struct chi_reply *reply)
 {
-    for (int i = 0; i < SIM_CONNS; i++) {
-        const struct sim_conn *c = &w->conns[i];
-        if (c->used && c->open && c->in[room].in && !c->in[room].observer && c->user == user)
-            return c;
-    }
-    return NULL;
-}
-
-/* `nameless` of them were never told who they are: they said no hello. */
-static void rest_view(struct sim_world *w, const struct sim_conn *c, int at, uint32_t truth,
-                      uint32_t nameless)
-{
-    const struct sim_view *v = &c->in[at].view;
-    const char *name = w->rooms[at].name;
-    if (v->count != truth)
-        sim_fail(w, "conn %u: told that %llu are in %s, where %u are", c->serial, NUMBER(v->count),
-                 name, truth);
-    uint32_t names =
-        w->settings.presence_names; /* once too many, fewer by an eighth are few enough */
-    if (!v->known && truth <= names - names / 8)
-        sim_fail(w, "conn %u: does not know who is in %s", c->serial, name);
-    if (v->known && v->n != truth)
-        sim_fail(w, "conn %u: lists %u in %s, where %u are", c->serial, v->n, name, truth);
-    for (uint32_t i = 0; v->known && i < v->n; i++) {
-        const struct sim_conn *who = conn_in(w, at, v->who[i].user);
-        if (!who && nameless-- == 0)
-            sim_fail(w, "conn %u: sees %s in %s, who is not there", c->serial,
-                     w->words[v->who[i].name], name);
-        if (who && who->name != v->who[i].name)
-            sim_fail(w, "conn %u: sees %s in %s, who is %s now", c->serial,
-                     w->words[v->who[i].name], name, w->words[who->name]);
-    }
-}
-
-static void rest_room(struct sim_world *w, int at)
-{
-    uint32_t truth = 0, nameless = 0;
-    for (int i = 0; i < SIM_CONNS; i++) {
-        const struct sim_conn *c = &w->conns[i];
-        bool in = c->used && c->open && c->in[at].in && !c->in[at].observer;
-        truth += in;
-        nameless += in && !c->welcomed;
-    }
-    for (int i = 0; i < SIM_CONNS; i++) {
-        const struct sim_conn *c = &w->conns[i];
-        if (c->used && c->open && c->in[at].in && !c->in[at].observer)
-            rest_view(w, c, at, truth, nameless);
-    }
-}
-
-static void rest_posts(struct sim_world *w, int actor)
-{
-    const struct sim_actor *a = &w->actors[actor];
-    for (uint32_t n = 0; n < a->post_count; n++) {
-        const struct sim_post *post = &a->posts[n];
-        const struct sim_room *room = &w->rooms[post->room];
-        char cid[40];
-        (void)snprintf(cid, sizeof cid, "k%d-%u", actor, n);
-        if (a->conn >= 0 && (post->state == SIM_POST_SENT || post->state == SIM_POST_RETRY))
-            sim_fail(w, "post %s was never settled", cid);
-        if (post->state != SIM_POST_REFUSED || !post->has_cid || post->attempts > 1 ||
-            is_passing(post->code))
-            continue;
-        uint32_t word = sim_intern(w, chi_span_of(cid));
-        for (uint32_t i = 0; i < room->count; i++)
-            if (room->past[i].cid == word && room->past[i].user == post->user)
-                sim_fail(w, "post %s was refused (%s) and committed", cid,
-                         chathub_errname(post->code));
-    }
-}
-
-void sim_check_rest(struct sim_world *w)
-{
-    struct chi_hub_counts counts;
-    uint32_t open = 0;
-    for (int i = 0; i < SIM_CONNS; i++) {
-        if (w->conns[i].used && w->conns[i].open)
-            rest_conn(w, &w->conns[i]);
-        open += w->conns[i].used && w->conns[i].open;
-    }
-    for (int i = 0; i < SIM_ROOMS; i++)
-        rest_room(w, i);
-    for (uint32_t i = 0; i < w->config.actors; i++)
-        rest_posts(w, (int)i);
-    chi_hub_counts(w->hub, &counts);
-    if (counts.drafts || !chi_hub_idle(w->hub))
-        sim_fail(w, "the hub is not idle at rest (%llu drafts)", NUMBER(counts.drafts));
-    if (counts.clients != open)
-        sim_fail(w, "the hub counts %llu clients, %u are there", NUMBER(counts.clients), open);
-    if (sim_flog_under_way(w->flog))
-        sim_fail(w, "the log has something under way at rest");
-    if (!w->failed)
-        sim_flog_audit(w->flog);
-}
-
-void sim_check_end(struct sim_world *w)
-{
-    struct chi_hub_counts h;
-    struct chi_delivery_counts d;
-    chi_hub_counts(w->hub, &h);
-    chi_delivery_counts(w->delivery, &d);
-    if (h.clients || h.observers || h.members || h.drafts || h.sessions || h.rooms)
-        sim_fail(w,
-                 "all have gone, but the hub counts %llu clients, %llu observers, %llu members, "
-                 "%llu drafts, %llu sessions, %llu rooms",
-                 NUMBER(h.clients), NUMBER(h.observers), NUMBER(h.members), NUMBER(h.drafts),
-                 NUMBER(h.sessions), NUMBER(h.rooms));
-    if (d.window_bytes || d.held_bytes || d.behind)
-        sim_fail(w, "all have gone, but delivery holds %llu + %llu bytes, %llu are behind",
-                 NUMBER(d.window_bytes), NUMBER(d.held_bytes), NUMBER(d.behind));
+    int at = sim_room_of(w, reply->room);
+    if (reply->type == CHI_REPLY_ERROR)
+        check_words(w, reply);
+    if (at < 0)
+        return;
+    if (reply->type == CHI_REPLY_HISTORY)
+        check_history_shows(w, &w->rooms[at], reply);
+    if (reply->type == CHI_REPLY_ACK && !sim_past_at(&w->rooms[at], reply->position))
+        sim_fail(w, "core acked position %llu of %s, which the log has not committed",
+                 NUMBER(reply->position), w->rooms[at].name);
 }

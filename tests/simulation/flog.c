@@ -1,10 +1,13 @@
-/* A log that goes wrong: the memory log behind a queue of drafts, openings and pages that are
- * late, refused or unknown.
+/* A log that goes wrong: a log that does not (memory's, or one that lasts) behind queues of drafts,
+ * openings, pages and redactions that are late, refused or unknown.
  *
- * Happy path: a draft waits in the queue until it is due, is appended to the memory log, and its
- * result is reported by the same poll. Faults are drawn when something is asked; order is kept
- * as the contract wants it. It also checks that core and delivery keep their side of the
- * contract: no use of a closed handle, no room closed under its drafts. */
+ * Happy path: a draft waits in the queue until it is due, is appended to the inner log, and its
+ * result is reported by this poll or a later one, so that pages show what was not reported yet.
+ * Faults are drawn when something is asked; order is kept as the contract wants it. A log that is
+ * down commits nothing for a while, reads on, and comes back by itself; what it then finds
+ * committed it reports as news, as it does after a single commit of unknown outcome. It also checks
+ * that core and delivery keep their side of the contract: no use of a closed handle, no room closed
+ * under its drafts. */
 #include <string.h>
 
 #include "sim.h"
@@ -13,11 +16,12 @@ enum fate { COMMIT, FAIL, UNKNOWN_NOT, UNKNOWN_BUT };
 
 struct handle {
     struct handle *next;
-    struct chi_log *inner_of; /* set while the memory log has it open */
+    struct chi_log *inner_of; /* set while the inner log has it open */
     void *inner;
     uint32_t room;   /* the hub's number */
     bool open;       /* the hub may use it */
-    uint32_t drafts; /* in the queue */
+    uint32_t drafts; /* not reported */
+    uint32_t others; /* redactions and stragglers: it may be closed under them */
     char key[80];
 };
 
@@ -30,6 +34,31 @@ struct draft {
     uint64_t due;
 };
 
+/* What became of a draft, or a straggler. */
+struct report {
+    struct report *next;
+    struct handle *handle;
+    struct chi_log_result result; /* its entry with a reference */
+    uint32_t user;                /* whose it is, interned */
+    uint64_t due;
+};
+
+/* An entry that was committed, though "unknown" was said: shown when the time has come. */
+struct straggler {
+    struct straggler *next;
+    struct handle *handle;
+    struct chi_entry *entry; /* a reference */
+};
+
+struct redaction {
+    struct redaction *next;
+    struct handle *handle;
+    uint64_t position;
+    bool fails, done;
+    int status;   /* once done */
+    uint64_t due; /* to be done; then, to be reported */
+};
+
 struct opening {
     struct opening *next;
     uint32_t room;
@@ -39,7 +68,7 @@ struct opening {
 };
 
 struct reading {
-    struct chi_log_reader reader; /* first: the memory log's */
+    struct chi_log_reader reader; /* first: the inner log's */
     struct reading *next;
     struct sim_flog *flog;
     struct chi_log_reader *asker;
@@ -55,16 +84,17 @@ struct sim_flog {
     struct chi_log_up up;
     struct handle *handles;
     struct draft *first, **last;
+    struct report *reports, **reports_end; /* in the order in which they happened */
+    struct straggler *stragglers, **stragglers_end;
+    uint64_t stragglers_due; /* nothing is committed before they were shown */
     struct opening *openings;
     struct reading *readings;
-    struct chi_log_result *results; /* to be reported, entries with a reference */
-    uint32_t result_count, result_cap;
-    struct draft *committing;    /* whose result the memory log is about to report */
-    struct handle *opened;       /* as the memory log's callback filled it in */
-    struct chi_entry *straggler; /* committed, though "unknown" was said: shown when `due` */
-    struct handle *straggler_of;
-    uint64_t straggler_due;
-    bool closed;
+    struct redaction *redactions;
+    struct draft *committing;    /* whose result the inner log is about to report */
+    struct redaction *redacting; /* the same */
+    uint64_t down_until;         /* it cannot commit before */
+    const char *why;             /* what it says is the matter; NULL: nothing */
+    bool dying;                  /* nothing is reported any more */
 };
 
 static struct sim_flog *flog_of(struct chi_log *log)
@@ -82,6 +112,11 @@ static uint64_t late(struct sim_world *w, enum sim_fault fault)
 static bool chance(struct sim_world *w, enum sim_fault fault, uint32_t one_in)
 {
     return sim_faulty(w, fault) && sim_one_in(&w->rng, one_in);
+}
+
+static bool is_down(const struct sim_flog *flog)
+{
+    return flog->w->now < flog->down_until;
 }
 
 static struct handle *handle_check(struct sim_flog *flog, void *at, const char *what)
@@ -113,7 +148,7 @@ static void inner_opened(void *self, uint32_t room, int status, void *handle, ui
             flog->up.opened(flog->up.hub, room, status, status ? NULL : h, top);
             return;
         }
-    sim_fail(flog->w, "the memory log opened a room that nobody asked for");
+    sim_fail(flog->w, "the inner log opened a room that nobody asked for");
 }
 
 static int flog_open(struct chi_log *log, uint32_t room, struct chi_span key)
@@ -138,7 +173,7 @@ static int flog_open(struct chi_log *log, uint32_t room, struct chi_span key)
     return 0;
 }
 
-/* Whether the memory log still has the room open from before. */
+/* Whether the inner log still has the room open from before. */
 static bool lingers(const struct sim_flog *flog, const char *key)
 {
     for (struct handle *h = flog->handles; h; h = h->next)
@@ -184,7 +219,7 @@ static void poll_openings(struct sim_flog *flog)
 
 static void release(struct sim_flog *flog, struct handle *h)
 {
-    if (!h->open && h->inner_of && h->inner && !h->drafts && flog->straggler_of != h) {
+    if (!h->open && h->inner_of && h->inner && !h->drafts && !h->others) {
         flog->inner->close(flog->inner, h->inner);
         h->inner_of = NULL;
     }
@@ -231,16 +266,23 @@ static int flog_append(struct chi_log *log, void *handle, struct chi_entry *entr
     return 0;
 }
 
-static void report(struct sim_flog *flog, const struct chi_log_result *result)
+/* A report waits for those before it, and perhaps for a while of its own. `of`: the draft or the
+ * straggler. */
+static void report(struct sim_flog *flog, struct handle *h, const struct chi_entry *of,
+                   const struct chi_log_result *result)
 {
-    if (flog->result_count == flog->result_cap) {
-        flog->result_cap = flog->result_cap * 2 + 8;
-        flog->results = sim_realloc(flog->results, flog->result_cap * sizeof *flog->results);
-    }
-    struct chi_log_result *r = &flog->results[flog->result_count++];
-    *r = *result;
-    if (r->entry)
-        chi_entry_ref(r->entry);
+    struct sim_world *w = flog->w;
+    struct report *r = sim_alloc(sizeof *r);
+    r->handle = h;
+    r->user = sim_intern(w, chi_entry_read(of).user);
+    r->result = *result;
+    if (r->result.entry)
+        chi_entry_ref(r->result.entry);
+    r->due = w->now;
+    if (sim_faulty(w, SIM_COMMIT_SLOW) && sim_one_in(&w->rng, 3))
+        r->due += sim_below(&w->rng, 20);
+    *flog->reports_end = r;
+    flog->reports_end = &r->next;
 }
 
 static void report_status(struct sim_flog *flog, struct draft *d, int status)
@@ -248,7 +290,21 @@ static void report_status(struct sim_flog *flog, struct draft *d, int status)
     struct chi_log_result r = {.token = d->token, .status = status, .room = d->handle->room};
     if (sim_one_in(&flog->w->rng, 2))
         r.retry_after = 10;
-    report(flog, &r);
+    r.why = flog->why;
+    report(flog, d->handle, d->entry, &r);
+}
+
+/* It was committed, and nobody will hear of that soon. */
+static void straggle(struct sim_flog *flog, struct handle *h, struct chi_entry *entry)
+{
+    struct straggler *s = sim_alloc(sizeof *s);
+    s->handle = h;
+    s->entry = chi_entry_ref(entry);
+    h->others++;
+    *flog->stragglers_end = s;
+    flog->stragglers_end = &s->next;
+    flog->stragglers_due = is_down(flog) ? flog->down_until : flog->w->now;
+    flog->stragglers_due += sim_below(&flog->w->rng, 30);
 }
 
 static void committed_one(struct sim_flog *flog, const struct chi_log_result *result)
@@ -256,7 +312,7 @@ static void committed_one(struct sim_flog *flog, const struct chi_log_result *re
     struct sim_world *w = flog->w;
     struct draft *d = flog->committing;
     if (!d) {
-        sim_fail(w, "the memory log reported a result that nobody waits for");
+        sim_fail(w, "the inner log reported a result that nobody waits for");
         return;
     }
     flog->committing = NULL;
@@ -268,16 +324,17 @@ static void committed_one(struct sim_flog *flog, const struct chi_log_result *re
     SIM_TRACE(w, "log: room %u result %d at %llu%s", r.room, r.status,
               (unsigned long long)(r.entry ? r.entry->position : 0),
               d->fate == UNKNOWN_BUT ? " (told as unknown)" : "");
+    if (flog->dying)
+        return;
+    if (r.status == CHATHUB_ELOG)
+        r.why = flog->why;
     if (d->fate != UNKNOWN_BUT) {
-        report(flog, &r);
+        report(flog, d->handle, d->entry, &r);
         return;
     }
     report_status(flog, d, CHATHUB_EUNKNOWN);
-    if (r.status)
-        return;
-    flog->straggler = chi_entry_ref(r.entry);
-    flog->straggler_of = d->handle;
-    flog->straggler_due = w->now + sim_below(&w->rng, 30);
+    if (r.status == 0)
+        straggle(flog, d->handle, r.entry);
 }
 
 static void inner_committed(void *self, const struct chi_log_result *results, size_t n)
@@ -290,70 +347,213 @@ static void commit(struct sim_flog *flog, struct draft *d)
 {
     SIM_TRACE(flog->w, "log: commits a draft of room %u, fate %d", d->handle->room, (int)d->fate);
     if (d->fate == FAIL || d->fate == UNKNOWN_NOT) {
-        report_status(flog, d, d->fate == FAIL ? CHATHUB_ELOG : CHATHUB_EUNKNOWN);
+        if (!flog->dying)
+            report_status(flog, d, d->fate == FAIL ? CHATHUB_ELOG : CHATHUB_EUNKNOWN);
         return;
     }
     flog->committing = d;
     if (flog->inner->append(flog->inner, d->handle->inner, d->entry, d)) {
         flog->committing = NULL;
-        report_status(flog, d, CHATHUB_ELOG);
+        if (!flog->dying)
+            report_status(flog, d, CHATHUB_ELOG);
         return;
     }
     flog->inner->poll(flog->inner);
     if (flog->committing) {
-        sim_fail(flog->w, "the memory log did not report a commit at its next poll");
+        sim_fail(flog->w, "the inner log did not report a commit at its next poll");
         flog->committing = NULL;
     }
 }
 
+static void drop_first(struct sim_flog *flog)
+{
+    struct draft *d = flog->first;
+    flog->first = d->next;
+    if (!flog->first)
+        flog->last = &flog->first;
+    chi_entry_unref(d->entry);
+    sim_free(d);
+}
+
+/* The drafts of the commit under way are unknown, all of them committed or none. */
+static void go_down(struct sim_flog *flog)
+{
+    struct sim_world *w = flog->w;
+    enum fate fate = sim_one_in(&w->rng, 2) ? UNKNOWN_NOT : UNKNOWN_BUT;
+    flog->down_until = w->now + 100 + sim_below(&w->rng, 500);
+    SIM_TRACE(w, "log: down until %llu ms", (unsigned long long)flog->down_until);
+    for (uint32_t n = 1 + sim_below(&w->rng, 4); flog->first && n > 0; n--) {
+        flog->first->fate = fate;
+        commit(flog, flog->first);
+        drop_first(flog);
+    }
+}
+
+static void first_draft(struct sim_flog *flog)
+{
+    bool down = is_down(flog);
+    if (!down && chance(flog->w, SIM_DOWN, 30)) {
+        go_down(flog);
+        return;
+    }
+    if (down)
+        report_status(flog, flog->first, CHATHUB_ELOG);
+    else
+        commit(flog, flog->first);
+    drop_first(flog);
+}
+
 static void show_straggler(struct sim_flog *flog)
 {
-    struct handle *h = flog->straggler_of;
-    if (h->open) {
-        struct chi_log_result r = {.room = h->room, .entry = flog->straggler};
-        report(flog, &r);
-    }
-    chi_entry_unref(flog->straggler);
-    flog->straggler = NULL;
-    flog->straggler_of = NULL;
-    release(flog, h);
+    struct straggler *s = flog->stragglers;
+    struct chi_log_result r = {.room = s->handle->room, .entry = s->entry};
+    report(flog, s->handle, s->entry, &r);
+    flog->stragglers = s->next;
+    if (!flog->stragglers)
+        flog->stragglers_end = &flog->stragglers;
+    chi_entry_unref(s->entry);
+    sim_free(s);
+}
+
+/* When the next draft or straggler has its turn. */
+static uint64_t next_commit(const struct sim_flog *flog)
+{
+    if (flog->stragglers && !is_down(flog))
+        return flog->stragglers_due;
+    return flog->first ? flog->first->due : UINT64_MAX;
 }
 
 static void poll_drafts(struct sim_flog *flog)
 {
-    while (flog->straggler ? flog->straggler_due <= flog->w->now
-                           : flog->first && flog->first->due <= flog->w->now) {
-        if (flog->straggler) {
+    while (next_commit(flog) <= flog->w->now) {
+        if (flog->stragglers && !is_down(flog))
             show_straggler(flog);
-            continue;
-        }
-        struct draft *d = flog->first;
-        commit(flog, d);
-        flog->first = d->next;
-        if (!flog->first)
-            flog->last = &flog->first;
-        d->handle->drafts--;
-        release(flog, d->handle);
-        chi_entry_unref(d->entry);
-        sim_free(d);
+        else
+            first_draft(flog);
     }
+}
+
+/* ---------------------------------------------------------------------------------------
+ * reports */
+
+static struct handle *open_room(struct sim_flog *flog, uint32_t room)
+{
+    for (struct handle *h = flog->handles; h; h = h->next)
+        if (h->open && h->room == room)
+            return h;
+    return NULL;
+}
+
+/* A straggler of a room that the hub has closed is told to it all the same, unless another room has
+ * its number now. */
+static bool may_be_told(struct sim_flog *flog, const struct report *r)
+{
+    return r->handle->open || !open_room(flog, r->handle->room);
+}
+
+static struct report *take_report(struct sim_flog *flog)
+{
+    struct report *r = flog->reports;
+    if (!r || r->due > flog->w->now)
+        return NULL;
+    flog->reports = r->next;
+    if (!flog->reports)
+        flog->reports_end = &flog->reports;
+    if (r->result.token)
+        r->handle->drafts--;
+    else
+        r->handle->others--;
+    return r;
 }
 
 /* Reports in batches of any size. */
 static void report_all(struct sim_flog *flog)
 {
-    struct chi_log_result *results = flog->results;
-    uint32_t count = flog->result_count, from = 0;
-    flog->results = NULL;
-    flog->result_count = flog->result_cap = 0;
-    while (from < count) {
-        uint32_t n = 1 + sim_below(&flog->w->rng, count - from);
-        flog->up.committed(flog->up.hub, results + from, n);
-        from += n;
+    struct sim_world *w = flog->w;
+    struct report *batch[16], *r;
+    struct chi_log_result results[16];
+    while (flog->reports && flog->reports->due <= w->now) {
+        uint32_t n = 0, told = 0, most = 1 + sim_below(&w->rng, 16);
+        while (n < most && (r = take_report(flog)) != NULL) {
+            batch[n++] = r;
+            if (may_be_told(flog, r))
+                results[told++] = r->result;
+        }
+        w->reporting = true;
+        flog->up.committed(flog->up.hub, results, told);
+        w->reporting = false;
+        for (uint32_t i = 0; i < n; i++) {
+            release(flog, batch[i]->handle);
+            chi_entry_unref(batch[i]->result.entry);
+            sim_free(batch[i]);
+        }
     }
-    for (uint32_t i = 0; i < count; i++)
-        chi_entry_unref(results[i].entry);
-    sim_free(results);
+}
+
+/* --------------------------------------------------------------------------------- redaction */
+
+static void inner_redacted(void *self, uint32_t room, uint64_t position, int status, void *token)
+{
+    struct sim_flog *flog = self;
+    (void)room;
+    (void)token;
+    if (!flog->redacting || flog->redacting->position != position) {
+        sim_fail(flog->w, "the inner log redacted what nobody asked for");
+        return;
+    }
+    flog->redacting->status = status;
+    flog->redacting->done = true;
+    flog->redacting = NULL;
+}
+
+static void redact_now(struct sim_flog *flog, struct redaction *r)
+{
+    r->status = CHATHUB_ELOG;
+    flog->redacting = r;
+    if (!r->fails && !is_down(flog) &&
+        !flog->inner->redact(flog->inner, r->handle->inner, r->position, NULL))
+        flog->inner->poll(flog->inner);
+    flog->redacting = NULL;
+    r->done = true;
+    SIM_TRACE(flog->w, "log: room %u redacts %llu: %d", r->handle->room,
+              (unsigned long long)r->position, r->status);
+}
+
+static void poll_redactions(struct sim_flog *flog)
+{
+    struct sim_world *w = flog->w;
+    for (struct redaction **at = &flog->redactions; *at;) {
+        struct redaction *r = *at;
+        if (r->due <= w->now && !r->done) {
+            redact_now(flog, r);
+            r->due = late(w, SIM_COMMIT_SLOW);
+        }
+        if (r->due > w->now) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        sim_check_redacted(w, chi_span_of(r->handle->key), r->position, r->status);
+        flog->up.redacted(flog->up.hub, r->handle->room, r->position, r->status, NULL);
+        r->handle->others--;
+        release(flog, r->handle);
+        sim_free(r);
+    }
+}
+
+void sim_flog_redact(struct sim_flog *flog, uint32_t room, uint64_t position)
+{
+    struct sim_world *w = flog->w;
+    struct redaction *r = sim_alloc(sizeof *r), **at = &flog->redactions;
+    r->handle = open_room(flog, room);
+    r->position = position;
+    r->fails = chance(w, SIM_COMMIT_FAIL, 4);
+    r->due = late(w, SIM_COMMIT_SLOW);
+    r->handle->others++;
+    while (*at)
+        at = &(*at)->next;
+    *at = r;
+    w->env.ops->wake(w->env.self);
 }
 
 /* ---------------------------------------------------------------------------------------
@@ -430,12 +630,6 @@ static void poll_readings(struct sim_flog *flog)
 /* ------------------------------------------------------------------------------- the other
  * slots */
 
-static void inner_redacted(void *self, uint32_t room, uint64_t position, int status, void *token)
-{
-    struct sim_flog *flog = self;
-    flog->up.redacted(flog->up.hub, room, position, status, token);
-}
-
 static void flog_bind(struct chi_log *log, const struct chi_log_up *up)
 {
     struct sim_flog *flog = flog_of(log);
@@ -459,16 +653,19 @@ static uint64_t flog_horizon(struct chi_log *log)
     return flog_of(log)->inner->horizon(flog_of(log)->inner);
 }
 
+/* core asks for none yet: see sim_flog_redact. */
 static int flog_redact(struct chi_log *log, void *handle, uint64_t position, void *token)
 {
-    struct handle *h = handle_check(flog_of(log), handle, "redact");
-    return h ? flog_of(log)->inner->redact(flog_of(log)->inner, h->inner, position, token)
-             : CHATHUB_ELOG;
+    (void)handle;
+    (void)token;
+    sim_fail(flog_of(log)->w, "core redacts %llu", (unsigned long long)position);
+    return CHATHUB_ELOG;
 }
 
 static void flog_stats(struct chi_log *log, struct chi_log_stats *out)
 {
     flog_of(log)->inner->stats(flog_of(log)->inner, out);
+    out->down = is_down(flog_of(log));
 }
 
 static void flog_poll(struct chi_log *log)
@@ -478,6 +675,7 @@ static void flog_poll(struct chi_log *log)
     flog->inner->poll(flog->inner);
     poll_drafts(flog);
     report_all(flog);
+    poll_redactions(flog);
     poll_readings(flog);
 }
 
@@ -490,10 +688,11 @@ static uint64_t flog_next(struct chi_log *log)
 {
     struct sim_flog *flog = flog_of(log);
     uint64_t due = flog->inner->next(flog->inner);
-    if (flog->straggler)
-        due = earlier(due, flog->straggler_due);
-    else if (flog->first)
-        due = earlier(due, flog->first->due);
+    due = earlier(due, next_commit(flog));
+    if (flog->reports)
+        due = earlier(due, flog->reports->due);
+    for (struct redaction *r = flog->redactions; r; r = r->next)
+        due = earlier(due, r->due);
     for (struct opening *o = flog->openings; o; o = o->next)
         due = earlier(due, o->due);
     for (struct reading *r = flog->readings; r; r = r->next)
@@ -504,11 +703,17 @@ static uint64_t flog_next(struct chi_log *log)
 static void flog_free(struct chi_log *log)
 {
     struct sim_flog *flog = flog_of(log);
-    flog->inner->free(flog->inner);
-    for (struct draft *d = flog->first, *next; d; d = next) {
-        next = d->next;
-        chi_entry_unref(d->entry);
-        sim_free(d);
+    while (flog->first)
+        drop_first(flog);
+    for (struct report *r = flog->reports, *next; r; r = next) {
+        next = r->next;
+        chi_entry_unref(r->result.entry);
+        sim_free(r);
+    }
+    for (struct straggler *s = flog->stragglers, *next; s; s = next) {
+        next = s->next;
+        chi_entry_unref(s->entry);
+        sim_free(s);
     }
     for (struct opening *o = flog->openings, *next; o; o = next) {
         next = o->next;
@@ -519,13 +724,35 @@ static void flog_free(struct chi_log *log)
         page_free(&r->page);
         sim_free(r);
     }
+    for (struct redaction *r = flog->redactions, *next; r; r = next) {
+        next = r->next;
+        sim_free(r);
+    }
     for (struct handle *h = flog->handles, *next; h; h = next) {
         next = h->next;
         sim_free(h);
     }
-    chi_entry_unref(flog->straggler);
-    sim_free(flog->results);
+    flog->inner->free(flog->inner);
     sim_free(flog);
+}
+
+/* Of what was under way some comes about, the first of it, and nobody is told. */
+void sim_flog_die(struct sim_flog *flog)
+{
+    uint32_t n = 0;
+    flog->dying = true;
+    for (const struct draft *d = flog->first; d; d = d->next)
+        n++;
+    for (n = is_down(flog) ? 0 : sim_below(&flog->w->rng, n + 1); n > 0; n--) {
+        commit(flog, flog->first);
+        drop_first(flog);
+    }
+    for (struct redaction *r = flog->redactions; r; r = r->next) {
+        if (!r->done && sim_one_in(&flog->w->rng, 2))
+            redact_now(flog, r);
+        sim_check_redacted(flog->w, chi_span_of(r->handle->key), r->position,
+                           r->done ? r->status : CHATHUB_ELOG);
+    }
 }
 
 struct sim_flog *sim_flog_new(struct sim_world *w, struct chi_log *inner)
@@ -537,6 +764,9 @@ struct sim_flog *sim_flog_new(struct sim_world *w, struct chi_log *inner)
     flog->w = w;
     flog->inner = inner;
     flog->last = &flog->first;
+    flog->reports_end = &flog->reports;
+    flog->stragglers_end = &flog->stragglers;
+    flog->why = sim_why(w);
     return flog;
 }
 
@@ -548,91 +778,27 @@ struct chi_log *sim_flog_log(struct sim_flog *flog)
 /* --------------------------------------------------------------------------------- for the
  * checks */
 
-uint32_t sim_flog_drafts(const struct sim_flog *flog, uint32_t room, struct chi_span user)
+uint32_t sim_flog_drafts(struct sim_flog *flog, uint32_t room, struct chi_span user)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, word = sim_intern(flog->w, user);
     for (const struct draft *d = flog->first; d; d = d->next)
         n += d->handle->room == room && chi_span_equal(chi_entry_read(d->entry).user, user);
+    for (const struct report *r = flog->reports; r; r = r->next)
+        n += r->result.token && r->handle->room == room && r->user == word;
     return n;
 }
 
-uint32_t sim_flog_under_way(const struct sim_flog *flog)
+bool sim_flog_under_way(const struct sim_flog *flog)
 {
-    uint32_t n = flog->straggler != NULL;
-    for (const struct draft *d = flog->first; d; d = d->next)
-        n++;
-    for (const struct opening *o = flog->openings; o; o = o->next)
-        n++;
-    for (const struct reading *r = flog->readings; r; r = r->next)
-        n++;
-    return n;
+    return flog->first || flog->reports || flog->stragglers || flog->openings || flog->readings ||
+           flog->redactions;
 }
 
-static struct handle *open_room(struct sim_flog *flog, uint32_t room)
-{
-    for (struct handle *h = flog->handles; h; h = h->next)
-        if (h->open && h->room == room)
-            return h;
-    return NULL;
-}
-
-void sim_flog_redact(struct sim_flog *flog, uint32_t room, uint64_t position)
+bool sim_flog_peek(struct sim_flog *flog, uint32_t room, const struct chi_log_read *read)
 {
     struct handle *h = open_room(flog, room);
-    if (h && flog->inner->redact(flog->inner, h->inner, position, NULL) == 0)
-        flog->w->env.ops->wake(flog->w->env.self);
-}
-
-struct audit {
-    struct chi_log_reader reader; /* first */
-    struct sim_world *w;
-    struct sim_room *room;
-    bool answered;
-};
-
-static void audit_page(struct chi_log_reader *reader, const struct chi_log_page *page)
-{
-    struct audit *a = (struct audit *)(void *)reader;
-    const struct sim_room *room = a->room;
-    a->answered = true;
-    if (page->count > room->count) {
-        sim_fail(a->w, "the log holds more of %s than was committed", room->name);
-        return;
-    }
-    for (uint32_t i = 0; i < page->count; i++) {
-        const struct sim_past *past = &room->past[room->count - page->count + i];
-        if (page->entries[i]->position != past->position || page->entries[i]->prev != past->prev)
-            sim_fail(a->w, "the log holds %llu where %llu was committed in %s",
-                     (unsigned long long)page->entries[i]->position,
-                     (unsigned long long)past->position, room->name);
-    }
-    uint32_t kept = 0;
-    while (kept < room->count && room->past[room->count - 1 - kept].position > room->lost_to)
-        kept++;
-    if (page->count < kept && page->count < a->w->settings.log_entries && !a->w->vague_bounds)
-        sim_fail(a->w, "the log holds %u entries of %s of %u committed, though %llu may be kept",
-                 page->count, room->name, kept, (unsigned long long)a->w->settings.log_entries);
-}
-
-void sim_flog_audit(struct sim_flog *flog)
-{
-    for (int i = 0; i < SIM_ROOMS; i++) {
-        struct sim_room *room = &flog->w->rooms[i];
-        struct handle *h = room->open ? open_room(flog, room->number) : NULL;
-        if (!h)
-            continue;
-        struct audit a = {.reader = {audit_page}, .w = flog->w, .room = room};
-        struct chi_log_read read = {.before = UINT64_MAX,
-                                    .limit = 1u << 20,
-                                    .bytes = 1u << 30,
-                                    .backward = true,
-                                    .reader = &a.reader};
-        if (flog->inner->read(flog->inner, h->inner, &read)) {
-            sim_fail(flog->w, "the log cannot be read at rest");
-            return;
-        }
-        flog->inner->poll(flog->inner);
-        if (!a.answered)
-            sim_fail(flog->w, "the log did not answer a read at its next poll");
-    }
+    if (!h || flog->inner->read(flog->inner, h->inner, read))
+        return false;
+    flog->inner->poll(flog->inner);
+    return true;
 }

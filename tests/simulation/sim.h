@@ -1,5 +1,4 @@
-/* The simulation: core, delivery and the memory log under a virtual clock, a seeded scheduler
- * and faults. */
+/* The simulation: core, delivery and a log under a virtual clock, a seeded scheduler and faults. */
 #ifndef SIM_H
 #define SIM_H
 
@@ -23,6 +22,7 @@
 #define SIM_PAGE         64         /* entries in one history frame */
 #define SIM_POSTS        300        /* posts of one actor */
 #define SIM_REUSED       (-2)       /* a post under the cid of another: never to be acked */
+#define SIM_ERASURES     64         /* redactions in one story */
 #define SIM_FRAME_MAX    (1u << 17) /* the longest frame */
 #define SIM_WINDOW_SLACK (3u << 16) /* windows may hold so much more for a moment */
 
@@ -54,7 +54,13 @@
     X(SMALL_WINDOW, 23, "small-window")    /* windows have next to no memory */                    \
     X(CLOCK, 24, "clock")                  /* the wall clock jumps */                              \
     X(CROWD, 25, "crowd")                  /* more people in one room than one visit serves */     \
-    X(HEAVY, 26, "heavy")                  /* large posts: windows outgrow their segments */
+    X(HEAVY, 26, "heavy")                  /* large posts: windows outgrow their segments */       \
+    X(LASTING, 27, "lasting")              /* the hub dies and comes back with its log kept */     \
+    X(ROLLBACK, 28, "rollback")            /* … but without the log's newest entries */          \
+    X(HOLES, 29, "holes")                  /* … but without some in its middle */                \
+    X(DOWN, 30, "down")                    /* the log cannot commit for a while */
+/* With these the log is one that lasts. */
+#define SIM_LASTS (SIM_LASTING | SIM_ROLLBACK | SIM_HOLES)
 
 #define SIM_X(name, bit, word) SIM_##name = 1u << (bit),
 enum sim_fault { SIM_FAULTS(SIM_X) };
@@ -132,6 +138,7 @@ struct sim_frame {
     uint32_t came, went, renamed;
     struct sim_seen page[SIM_PAGE];
     uint32_t page_count;
+    uint64_t at; /* place of its first byte among all that its connection took */
 };
 
 extern const struct chi_dialect sim_dialect;
@@ -160,15 +167,18 @@ struct sim_config {
     bool verbose;    /* every event to standard output */
 };
 
-/* What the log has committed, as the checker remembers it: nothing is ever forgotten here. */
+/* What the log has committed, as the checker remembers it: nothing is ever forgotten here but what
+ * a restart took back. */
 struct sim_past {
     uint64_t position, prev;
-    uint32_t user;    /* interned */
-    uint32_t cid;     /* interned; 0: none */
-    uint64_t content; /* hash */
-    bool redacted;
-    uint64_t at;   /* when */
-    uint64_t size; /* bytes in the log */
+    uint32_t user;     /* interned */
+    uint32_t cid;      /* interned; 0: none */
+    uint64_t content;  /* hash */
+    bool redacting;    /* it may be without its texts */
+    bool lost;         /* it may be told as a gap, for damage to the log */
+    uint32_t redacted; /* number of the report that its texts are gone; 0: none came */
+    uint64_t at;       /* when */
+    uint64_t size;     /* bytes in the log */
 };
 
 struct sim_room {
@@ -212,7 +222,7 @@ struct sim_member {
     bool anywhere;      /* the first entry may be any */
     bool gap_due;       /* a gap has to come before any entry */
     bool asked;         /* `hello` asked to resume it, as follows */
-    bool held;          /* … and the epoch is the log's */
+    bool held;          /* … and that holds */
     uint64_t position;  /* … after this position */
     uint64_t cursor;    /* up to where everything was received */
     uint64_t acked;     /* position of the last own post that was acked here … */
@@ -224,7 +234,7 @@ struct sim_asked {
     uint32_t ref;
     uint8_t type;    /* enum chi_request_type */
     int8_t room;     /* or -1 */
-    bool held;       /* join after: the epoch is the log's */
+    bool held;       /* join after: the position holds */
     bool continued;  /* who: not the first page */
     int32_t post;    /* the actor's post, -1, or SIM_REUSED */
     uint32_t status; /* interned */
@@ -273,9 +283,12 @@ struct sim_conn {
     uint64_t open_at;
     struct chi_encoding later; /* its encoding from its first frame on */
     struct sim_text *inbox, **inbox_end;
-    struct sim_bytes pipe;  /* taken, not read by the client yet */
-    struct sim_bytes rx;    /* read, not a whole frame yet */
-    struct chi_buf scratch; /* the decoder's */
+    struct sim_bytes pipe;               /* taken, not read by the client yet */
+    struct sim_bytes rx;                 /* read, not a whole frame yet */
+    uint64_t taken;                      /* bytes, ever … */
+    uint64_t taken_at[SIM_ERASURES + 1]; /* … when a redaction of this number was reported */
+    uint64_t framed;                     /* bytes of whole frames that were read, ever */
+    struct chi_buf scratch;              /* the decoder's */
     struct sim_asked asked[SIM_ASKED];
     uint32_t asked_count;
     struct sim_member in[SIM_ROOMS];
@@ -344,6 +357,7 @@ struct sim_world {
     bool stopping;       /* chi_hub_stop was called */
     bool dead;           /* the hub could not be opened again for want of memory */
     bool stirred;        /* something happened in this round (at rest) */
+    bool reporting;      /* the log reports what became of drafts */
     bool failed;
     char what[400];   /* the first thing that went wrong */
     const char *kind; /* its format */
@@ -351,8 +365,10 @@ struct sim_world {
     bool has_settings;
     bool vague_bounds; /* the log's bounds are not by count alone */
     struct chi_env env;
-    struct chi_log *inner; /* the memory log */
-    struct sim_flog *flog; /* the fault log around it */
+    struct sim_store *store; /* the log that lasts; NULL: the memory log is used */
+    struct sim_flog *flog;   /* the fault log around either */
+    uint32_t redactions;     /* asked for */
+    uint32_t redacted;       /* reported as done */
     struct chi_delivery *delivery;
     struct chi_hub *hub;
     struct chi_transport transport;
@@ -404,12 +420,30 @@ void sim_config_default(struct sim_config *config, uint64_t seed);
 struct sim_flog *sim_flog_new(struct sim_world *w, struct chi_log *inner);
 struct chi_log *sim_flog_log(struct sim_flog *flog);
 /* Uncommitted drafts of this user in the room. */
-uint32_t sim_flog_drafts(const struct sim_flog *flog, uint32_t room, struct chi_span user);
-uint32_t sim_flog_under_way(const struct sim_flog *flog);
-/* Redacts an entry of an open room, in the log and in delivery. */
+uint32_t sim_flog_drafts(struct sim_flog *flog, uint32_t room, struct chi_span user);
+bool sim_flog_under_way(const struct sim_flog *flog);
+/* Has an entry of an open room redacted. */
 void sim_flog_redact(struct sim_flog *flog, uint32_t room, uint64_t position);
-/* Compares what the log holds of its open rooms with what was committed. */
-void sim_flog_audit(struct sim_flog *flog);
+/* A page of an open room as the inner log has it, at once. False: it does not answer. */
+bool sim_flog_peek(struct sim_flog *flog, uint32_t room, const struct chi_log_read *read);
+/* The hub dies with drafts under way. */
+void sim_flog_die(struct sim_flog *flog);
+/* What this world's log says is the matter when it cannot commit; NULL: nothing. */
+const char *sim_why(const struct sim_world *w);
+
+/* --------------------------------------------------------------------------- the log that lasts */
+
+struct sim_store *sim_store_new(struct sim_world *w);
+void sim_store_free(struct sim_store *store); /* NULL is allowed */
+/* A hub has it from now on, until it frees the log, under a new epoch. */
+struct chi_log *sim_store_open(struct sim_store *store);
+bool sim_store_holds(const struct sim_store *store, struct chi_span epoch, uint64_t position);
+/* The newest position that was given out. */
+uint64_t sim_store_last(const struct sim_store *store);
+/* Between two hubs: what came after `last` is gone. Answers the newest position that is left. */
+uint64_t sim_store_cut(struct sim_store *store, uint64_t last);
+/* Between two hubs: this one is gone. False: it must not be. */
+bool sim_store_lose(struct sim_store *store, uint64_t position);
 
 /* --------------------------------------------------------------------------- transport,
  * delivery */
@@ -458,6 +492,17 @@ struct chi_span sim_post_text(const struct sim_post *post, int actor, uint32_t n
 
 /* A commit: it joins what everybody must see. */
 void sim_check_commit(struct sim_world *w, struct chi_span room, const struct chi_entry *entry);
+/* A redaction was done, or not, and is about to be reported. */
+void sim_check_redacted(struct sim_world *w, struct chi_span room, uint64_t position, int status);
+/* The log lost all that came after a position: nobody is to see it again, and acks for it are void.
+ */
+void sim_check_taken_back(struct sim_world *w, uint64_t last);
+/* Whether who received up to this position under this epoch is to go on without a gap. */
+bool sim_holds(const struct sim_world *w, struct chi_span epoch, uint64_t position);
+/* Whether who is refused with this may succeed later. */
+bool sim_passing(int code);
+/* A reply, as core hands it to delivery. */
+void sim_check_answer(struct sim_world *w, const struct chi_reply *reply);
 /* A frame as a client received it. */
 void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *frame);
 /* After each step. */

@@ -46,6 +46,7 @@ static ptrdiff_t conn_send(void *self, uint32_t conn, const void *bytes, size_t 
     if (n < len)
         c->blocked = true;
     sim_bytes_add(&c->pipe, bytes, n);
+    c->taken += n;
     SIM_TRACE(w, "conn %u takes %zu of %zu: %.*s", c->serial, n, len, (int)(len < 60 ? len : 60),
               (const char *)bytes);
     return (ptrdiff_t)n;
@@ -104,6 +105,7 @@ static void conn_close(void *self, uint32_t conn, int code, struct chi_span reas
     SIM_TRACE(w, "conn %u is closed by the hub, %d, %zu bytes to go", c->serial, code, rest.len);
     w->stirred = true;
     sim_bytes_add(&c->pipe, rest.at, rest.len);
+    c->taken += rest.len;
     c->open = false;
     c->closing = true;
     c->code = code;
@@ -273,6 +275,8 @@ static void read_frames(struct sim_world *w, struct sim_conn *c)
         SIM_TRACE(w, "conn %u receives %.*s", c->serial, (int)text.len, text.at);
         at += (size_t)n;
         w->frame.boxed = boxed;
+        w->frame.at = c->framed;
+        c->framed += (uint64_t)n;
         w->frames++;
         w->trace_hash = (w->trace_hash ^ sim_hash(text.at, text.len)) * 0x100000001b3u;
         sim_check_frame(w, c, &w->frame);
@@ -427,9 +431,7 @@ static int door_reply(struct chi_delivery *d, uint32_t client, const struct chi_
 {
     struct sim_world *w = sim_world;
     int at = sim_room_of(w, reply->room);
-    if (reply->type == CHI_REPLY_ACK && at >= 0 && !sim_past_at(&w->rooms[at], reply->position))
-        sim_fail(w, "core acked position %llu of %s, which the log has not committed",
-                 (unsigned long long)reply->position, w->rooms[at].name);
+    sim_check_answer(w, reply);
     if (reply->type == CHI_REPLY_LEFT && at >= 0 && w->rooms[at].member[client])
         w->rooms[at].left_first[client] = 1; /* member_leave has to follow before the next entry */
     int rc = chi_delivery_ops.reply(d, client, reply);

@@ -191,6 +191,7 @@ static bool settle_settings(struct sim_world *w)
     if (w->config.faults & SIM_LIMITS)
         tighten(w, s);
     w->vague_bounds = w->vague_bounds || s->max_rooms < SIM_ROOMS; /* rooms are forgotten whole */
+    w->vague_bounds = w->vague_bounds && !w->store; /* that one is bounded by number alone */
     return true;
 }
 
@@ -201,11 +202,17 @@ static uint32_t alloc_rate(struct sim_world *w)
     return w->config.faults & SIM_ALLOC ? rates[w->config.seed % 4] : 0;
 }
 
+const char *sim_why(const struct sim_world *w)
+{
+    return w->config.seed % 3 ? "the disk is full" : NULL;
+}
+
 static bool open_hub(struct sim_world *w)
 {
-    if (chi_log_memory_new(&w->settings, w->env, &w->inner))
+    struct chi_log *inner = w->store ? sim_store_open(w->store) : NULL;
+    if (!inner && chi_log_memory_new(&w->settings, w->env, &inner))
         return false;
-    w->flog = sim_flog_new(w, w->inner);
+    w->flog = sim_flog_new(w, inner);
     struct chi_log *log = sim_flog_log(w->flog);
     if (chi_delivery_new(&w->settings, w->env, log, &w->delivery))
         return false;
@@ -235,13 +242,11 @@ static void close_hub(struct sim_world *w)
     w->flog = NULL;
     w->question_count = 0;
     for (int i = 0; i < SIM_ROOMS; i++) {
-        struct sim_room *room = &w->rooms[i];
-        char name[sizeof room->name];
-        memcpy(name, room->name, sizeof name);
-        sim_free(room->past);
+        struct sim_room *room = &w->rooms[i], was = *room;
         sim_free(room->signal_top);
-        *room = (struct sim_room){0};
-        memcpy(room->name, name, sizeof name);
+        *room = (struct sim_room){
+            .past = was.past, .count = was.count, .cap = was.cap, .lost_to = was.lost_to};
+        memcpy(room->name, was.name, sizeof room->name);
     }
 }
 
@@ -263,6 +268,8 @@ static struct sim_world *world_new(const struct sim_config *config)
     sim_transport_init(w);
     for (uint32_t i = 0; i < config->actors; i++)
         sim_actor_init(w, (int)i);
+    if (config->faults & SIM_LASTS)
+        w->store = sim_store_new(w);
     sim_world = w;
     return w;
 }
@@ -281,6 +288,9 @@ static void world_free(struct sim_world *w)
 {
     for (uint32_t i = 1; i <= w->word_count; i++)
         sim_free(w->words[i]);
+    for (int i = 0; i < SIM_ROOMS; i++)
+        sim_free(w->rooms[i].past);
+    sim_store_free(w->store);
     sim_free(w->words);
     sim_free(w->word_slots);
     sim_bytes_fini(&w->scratch);
@@ -383,25 +393,56 @@ static void redact(struct sim_world *w)
     if (!room->open || !room->count)
         return;
     struct sim_past *past = &room->past[sim_below(&w->rng, room->count)];
-    past->redacted = true;
+    if (past->redacting || past->position > room->shown || w->redactions == SIM_ERASURES)
+        return;
+    past->redacting = true;
+    w->redactions++;
     sim_flog_redact(w->flog, room->number, past->position);
 }
 
-/* The process dies: everybody is cut off, and the log with it. */
+/* As a loss of power or a restored copy takes it back: some of what was shown and acked is gone. */
+static void roll_back(struct sim_world *w)
+{
+    uint64_t last = sim_store_last(w->store), lost = sim_below(&w->rng, 12);
+    last = sim_store_cut(w->store, lost < last ? last - lost : 0);
+    SIM_TRACE(w, "the log is back at %llu", (unsigned long long)last);
+    sim_check_taken_back(w, last);
+}
+
+/* As damage to a file does. */
+static void lose_some(struct sim_world *w)
+{
+    for (uint32_t n = 1 + sim_below(&w->rng, 4); n > 0; n--) {
+        struct sim_room *room = &w->rooms[sim_below(&w->rng, w->room_count)];
+        struct sim_past *past = room->count ? &room->past[sim_below(&w->rng, room->count)] : NULL;
+        if (!past || !sim_store_lose(w->store, past->position))
+            continue;
+        SIM_TRACE(w, "the log has lost %llu of %s", (unsigned long long)past->position, room->name);
+        past->lost = true;
+    }
+}
+
+/* The process dies: everybody is cut off, and the log is gone with it, unless it lasts. */
 static void restart(struct sim_world *w)
 {
-    SIM_TRACE(w, "the hub dies and comes back");
+    bool wiped = !w->store || (sim_faulty(w, SIM_RESTART) && sim_one_in(&w->rng, 4));
+    SIM_TRACE(w, "the hub dies and comes back, the log is %s", wiped ? "empty" : "kept");
+    if (w->store)
+        sim_flog_die(w->flog);
     drop_conns(w);
     close_hub(w);
+    if (w->store && wiped) {
+        sim_store_free(w->store);
+        w->store = sim_store_new(w);
+    }
+    if (wiped)
+        sim_check_taken_back(w, 0);
+    if (!wiped && sim_faulty(w, SIM_HOLES))
+        lose_some(w);
+    if (!wiped && sim_faulty(w, SIM_ROLLBACK) && sim_one_in(&w->rng, 2))
+        roll_back(w);
     if (!open_hub(w))
         w->dead = true;
-    for (uint32_t i = 0; i < w->config.actors; i++)
-        for (uint32_t n = 0; n < w->actors[i].post_count; n++) {
-            struct sim_post *post = &w->actors[i].posts[n];
-            post->position = 0; /* of a log that is no more */
-            if (post->state == SIM_POST_ACKED || post->state == SIM_POST_REFUSED)
-                post->state = SIM_POST_GONE;
-        }
 }
 
 static void step(struct sim_world *w)
@@ -425,7 +466,7 @@ static void step(struct sim_world *w)
         answer_questions(w, false);
     else if (sim_faulty(w, SIM_REDACT) && sim_one_in(&w->rng, 3))
         redact(w);
-    else if (sim_faulty(w, SIM_RESTART) && sim_one_in(&w->rng, 15))
+    else if ((w->faults & (SIM_RESTART | SIM_LASTS)) && sim_one_in(&w->rng, w->store ? 6 : 15))
         restart(w);
     notice_losses(w, false);
 }
@@ -621,6 +662,10 @@ void sim_config_default(struct sim_config *config, uint64_t seed)
         config->faults &= ~(uint32_t)SIM_HEAVY;
     if (!sim_one_in(&rng, 4))
         config->faults &= ~(uint32_t)SIM_RESTART;
+    if (!sim_one_in(&rng, 3))
+        config->faults &= ~(uint32_t)SIM_LASTS;
+    if (sim_one_in(&rng, 2))
+        config->faults &= ~(uint32_t)SIM_DOWN;
     config->faults &= ~(uint32_t)SIM_CROWD;
     if (sim_one_in(&rng, 40)) {
         config->faults = (config->faults | SIM_CROWD) & ~(uint32_t)SIM_LIMITS;

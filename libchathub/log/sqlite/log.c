@@ -318,6 +318,14 @@ static void report_opened(struct sqlite *s, struct chi_sq_task *task)
     s->up.opened(s->up.hub, room->number, task->status, room->open ? room : NULL, task->position);
 }
 
+/* The room may have been closed meanwhile, and be open under another number. */
+static void report_redacted(struct sqlite *s, const struct chi_sq_task *task)
+{
+    const struct chi_sq_room *room = task->room->open ? task->room : room_of(s, task->room->id);
+    uint32_t number = room ? room->number : task->room->number;
+    s->up.redacted(s->up.hub, number, task->position, task->status, task->token);
+}
+
 static void report_page(struct chi_sq_task *task)
 {
     struct chi_log_page page = {
@@ -348,8 +356,7 @@ static void report(struct sqlite *s, struct chi_works *works)
         else if (task->kind == CHI_SQ_READ)
             report_page(task);
         else
-            s->up.redacted(s->up.hub, task->room->number, task->position, task->status,
-                           task->token);
+            report_redacted(s, task);
         task_free(s, task);
         report_held(s);
     }
