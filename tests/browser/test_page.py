@@ -42,20 +42,17 @@ async def test_what_others_say_is_text_and_only_safe_links(browser, chatd):
     await mallory.close()
 
 
-async def test_it_comes_back_by_itself_and_loses_nothing(browser, start_chatd):
-    chatd = start_chatd()
-    page = await enter(browser, chatd, "alice")
+async def test_it_comes_back_by_itself_and_loses_nothing(browser, chatd, wire):
+    page = await enter(browser, await wire.start(chatd), "alice")
     bob = await chatd.client("bob")
     await bob.post("before")
     await page.until(f"{SAID}.includes('before')")
-    await page.call("Network.enable")
-    await page.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
-    await page.value("dispatchEvent(new Event('offline'))")
+    wire.cut()
+    await page.until(f"{STATE}.includes('trying again')")
     await bob.post("meanwhile")
-    await page.call("Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1)
-    await page.value("dispatchEvent(new Event('online'))")
+    wire.lead(chatd)
     await page.until(f"{SAID}.includes('meanwhile')")
-    assert (await page.value(SAID)).count("meanwhile") == 1
+    assert [(await page.value(SAID)).count(text) for text in ("before", "meanwhile")] == [1, 1]
     await bob.close()
 
 

@@ -22,38 +22,49 @@ function touch() {
 
 class Element {
   constructor(tag) {
-    Object.assign(this, { tag, children: [], parent: null, listeners: {}, hidden: false, value: '', dataset: {} });
+    Object.assign(this, { tag, children: [], parent: null, hidden: false, value: '', dataset: {} });
     this.classes = new Set();
     this.classList = {
       add: (name) => { this.classes.add(name); touch(); },
       remove: (name) => { this.classes.delete(name); touch(); },
     };
     Object.assign(this, { scrollHeight: 0, scrollTop: 0, clientHeight: 0 });
-    return new Proxy(this, { set: (on, key, value) => { on[key] = value; touch(); return true; } });
+    return new Proxy(this, { set: (on, key, value) => { Reflect.set(on, key, value); touch(); return true; } });
   }
   set className(names) { this.classes = new Set(names.split(' ').filter(Boolean)); }
   set textContent(text) { this.children = [String(text)]; }
   get textContent() { return this.children.map((child) => (typeof child === 'string' ? child : child.textContent)).join(''); }
-  get firstElementChild() { return this.children[0]; }
-  append(...nodes) {
-    for (const node of nodes) if (node instanceof Element) node.parent = this;
-    this.children.push(...nodes);
+  get firstElementChild() { return this.children.find((child) => child instanceof Element); }
+  get lastElementChild() { return this.children.findLast((child) => child instanceof Element); }
+  put(at, nodes) {
+    for (const node of nodes) {
+      if (!(node instanceof Element)) continue;
+      node.remove();
+      node.parent = this;
+    }
+    this.children.splice(Math.min(at(), this.children.length), 0, ...nodes);
     touch();
   }
-  prepend(...nodes) {
-    for (const node of nodes) if (node instanceof Element) node.parent = this;
-    this.children.unshift(...nodes);
-    touch();
+  place(of) { return this.children.findIndex((child) => child.node === of.node); }
+  append(...nodes) { this.put(() => Infinity, nodes); }
+  prepend(...nodes) { this.put(() => 0, nodes); }
+  before(...nodes) { this.parent.put(() => this.parent.place(this), nodes); }
+  after(...nodes) { this.parent.put(() => this.parent.place(this) + 1, nodes); }
+  insertBefore(node, next) { this.put(() => (next ? this.place(next) : Infinity), [node]); }
+  replaceChildren(...nodes) {
+    for (const child of this.children) if (child instanceof Element) child.parent = null;
+    this.children = [];
+    this.append(...nodes);
   }
-  replaceChildren(...nodes) { this.children = []; this.append(...nodes); }
   remove() {
-    const list = this.parent.children;
-    list.splice(list.findIndex((child) => child.key === this.key), 1);
+    if (!this.parent) return;
+    this.parent.children.splice(this.parent.place(this), 1);
+    this.parent = null;
     touch();
   }
-  get key() { return this.identity || (this.identity = Symbol('node')); }
-  addEventListener(kind, callback) { this.listeners[kind] = callback; }
-  dispatch(kind, event) { this.listeners[kind]({ preventDefault() {}, ...event }); }
+  get node() { return this.identity || (this.identity = Symbol('node')); }
+  get protocol() { return URL.canParse(this.href) ? new URL(this.href).protocol : ':'; }
+  dispatch(kind, event) { this[`on${kind}`]({ preventDefault() {}, ...event }); }
   focus() {}
   set innerHTML(_) { throw new Error('text must not become markup'); }
   set outerHTML(_) { throw new Error('text must not become markup'); }
@@ -71,12 +82,21 @@ function links(element) {
     ? (child.tag === 'a' ? [{ href: child.href, rel: child.rel, text: child.textContent }] : links(child)) : []));
 }
 
+// The button of the last line that failed.
+const button = (list) => list.children.findLast((line) => line.classes.has('failed')).lastElementChild.lastElementChild;
+
 function seen() {
   return {
     state: $('state').textContent,
-    messages: $('messages').children.map((line) => ({
-      text: line.textContent, classes: [...line.classes], links: links(line),
+    messages: $('messages').children.filter((line) => line.id !== 'earlier').map((line) => ({
+      text: line.textContent,
+      said: (line.children.find((child) => child.classes?.has('text')) || line).textContent,
+      classes: [...line.classes],
+      links: links(line),
     })),
+    earlier: $('messages').children.findIndex((line) => line.id === 'earlier'),
+    earlierSays: $('messages').children.find((line) => line.id === 'earlier')?.textContent ?? '',
+    box: $('text').value,
     people: $('people').children.map((line) => line.textContent),
     here: $('here').textContent,
     typing: $('typing').textContent,
@@ -86,6 +106,7 @@ function seen() {
     chatting: !$('chat').hidden,
     again: !$('again').hidden,
     session: storage.session.values['chat.session'],
+    outbox: storage.session.values['chat.outbox'] ?? '',
     name: storage.local.values['chat.name'],
   };
 }
@@ -109,6 +130,15 @@ const quietTabs = class {
   postMessage() {}
 };
 
+// Without a layout, the top of the list is in sight when the test says so.
+let sight = null;
+class Sight {
+  constructor(callback) { sight = this; this.callback = callback; this.watched = false; }
+  observe() { this.watched = true; }
+  unobserve() { this.watched = false; }
+  look() { if (this.watched) this.callback([{ isIntersecting: true }]); }
+}
+
 function load() {
   vm.runInNewContext(fs.readFileSync(script, 'utf8'), {
     document: {
@@ -122,6 +152,7 @@ function load() {
     sessionStorage: storage.session,
     WebSocket: PageSocket,
     BroadcastChannel: quietTabs,
+    IntersectionObserver: Sight,
     crypto: webcrypto,
     addEventListener() {},
     fetch: (path, options) => fetch(new URL(path, address), options),
@@ -140,6 +171,10 @@ const commands = {
   type({ text }) { $('text').value = text; $('text').dispatch('input'); },
   click({ id }) { $(id).dispatch('click'); },
   drop() { current.terminate(); },
+  scroll_up() { sight.look(); },
+  take_back() { button($('messages')).dispatch('click'); },
+  // A frame as if the hub had sent it.
+  hear({ frame }) { current.onmessage({ data: JSON.stringify(frame) }); },
 };
 
 readline.createInterface({ input: process.stdin }).on('line', (line) => {

@@ -1,4 +1,5 @@
 """The built-in page: small, of this server alone, and a client that loses and doubles nothing."""
+import asyncio
 import http.client
 import json
 import os
@@ -8,8 +9,9 @@ import socket
 import subprocess
 
 import pytest
+import websockets
 
-from conftest import LISTEN, ROOT, Client, Lines
+from conftest import LISTEN, PATIENCE, ROOT, Client, Connection, Lines
 
 PAGE = ROOT / "examples/chatd/page"
 
@@ -69,12 +71,14 @@ def test_people_with_screen_readers_can_use_it():
 class Page:
     """app.js in node, with its DOM as a list of what can be seen."""
 
-    def __init__(self, chatd, session=None, name=None):
+    def __init__(self, chatd, session=None, name=None, outbox=None):
         self.process = subprocess.Popen(
             ["node", str(ROOT / "tests/integration/page_driver.js"), str(PAGE / "app.js"), chatd.http()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "NODE_PATH": "/usr/share/nodejs"})
         self.lines = Lines(self.process.stdout)
-        self.do("load", local={"chat.name": name} if name else {}, session={"chat.session": session} if session else {})
+        kept = {"chat.session": session, "chat.outbox": outbox}
+        self.do("load", local={"chat.name": name} if name else {},
+                session={key: value for key, value in kept.items() if value})
 
     def do(self, what, **fields):
         self.process.stdin.write(json.dumps({"do": what, **fields}).encode() + b"\n")
@@ -86,6 +90,10 @@ class Page:
             view = json.loads(line)
             return view if test(view) else None
         return self.lines.wait(fits, since)
+
+    async def sees(self, test, since=0):
+        """The same, while the test's own server goes on."""
+        return await asyncio.to_thread(self.see, test, since)
 
     def now(self):
         return len(self.lines.all)
@@ -120,7 +128,7 @@ async def test_it_asks_for_a_name_and_joins(chatd, page):
     alice.do("enter", name="alice")
     view = alice.see(lambda view: view["people"])
     assert view["people"] == ["alice (you)"] and view["state"] == "Connected as alice" and view["name"] == "alice"
-    assert len(view["session"]) == 22
+    assert len(view["session"]) == 32
     bob = await chatd.client("bob")
     assert alice.see(lambda view: len(view["people"]) == 2)["here"] == "Here: 2"
     await bob.post("hello <b>alice</b>")
@@ -210,10 +218,11 @@ async def test_it_returns_after_a_restart_and_says_what_is_gone(start_chatd, pag
     second = start_chatd(listen=listen)
     bob = await second.client("bob")
     await bob.chat("while it was away")
-    view = alice.says("while it was away")
-    assert any("no longer kept" in message["text"] for message in view["messages"])
+    texts = [m["text"] for m in alice.says("while it was away")["messages"]]
+    assert len(texts) == 3 and "before the restart" in texts[0] and "The server lost messages" in texts[1]
+    assert alice.latest()["earlier"] == 2 and "gone" in alice.latest()["messages"][0]["classes"]
     await bob.post("after the restart")
-    alice.says("after the restart")
+    assert len(alice.says("after the restart")["messages"]) == 4
 
 
 async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, settings_file):
@@ -280,3 +289,339 @@ async def test_where_it_is_not_told_it_takes_the_usual_path(start_chatd, page, t
     chatd = start_chatd("--www", tmp_path)
     assert get(chatd, "/server.json")[1] == text.encode()
     page(at=chatd, name="alice").see(lambda view: view["state"] == "Connected as alice")
+
+
+# ---------------------------------------------------------------------------- against a hub that does what a test says
+
+class Hub:
+    """A server that hears a page and answers nothing by itself."""
+
+    def __init__(self):
+        self.heard, self.socket, self.server = asyncio.Queue(), None, None
+
+    async def start(self):
+        self.server = await websockets.serve(self._serve, "127.0.0.1", 0, subprotocols=["chathub.v1"],
+                                             create_protocol=HubSide)
+        return self
+
+    async def _serve(self, socket_, _path):
+        self.socket = socket_
+        try:
+            async for text in socket_:
+                await self.heard.put(json.loads(text))
+        except websockets.ConnectionClosed:
+            pass
+
+    def http(self):
+        return "http://127.0.0.1:%d/" % self.server.sockets[0].getsockname()[1]
+
+    async def get(self, kind):
+        """The next frame that the page sends, which is of this type."""
+        frame = await asyncio.wait_for(self.heard.get(), PATIENCE)
+        assert frame["type"] == kind, frame
+        return frame
+
+    async def send(self, kind, **fields):
+        await self.socket.send(json.dumps({"type": kind, "room": "general", **fields}))
+
+    async def welcome(self, **fields):
+        hello = await self.get("hello")
+        await self.send("welcome", ref="hello", sender="alice", sender_id="A", default_room="general",
+                        limits={"content": 100}, **{"horizon_ms": 60000, **fields})
+        return hello
+
+    async def joined(self, **fields):
+        await self.send("joined", **{"count": 1, "presence": 1, "epoch": "e1", "position": 0, "start": 0,
+                                     "members": [{"sender": "alice", "sender_id": "A"}], **fields})
+
+    async def let_in(self, entries=(), more=False, **fields):
+        """A first join, and the history that the page then asks for."""
+        await self.welcome()
+        assert await self.get("join") == {"type": "join", "ref": "join", "now": True}
+        top = entries[-1]["position"] if entries else 0
+        await self.joined(ref="join", position=top, start=top, **fields)
+        asked = await self.get("history")
+        assert asked["before"] == top + 1 and asked["limit"] == 50
+        await self.page(asked, entries, more)
+
+    async def page(self, asked, entries=(), more=False):
+        await self.send("history", ref=asked["ref"], epoch="e1", entries=list(entries), more=more)
+
+    async def chat(self, position, **fields):
+        frame = entry(position, **fields)
+        await self.send(frame.pop("type"), **frame)
+
+
+class HubSide(websockets.WebSocketServerProtocol):
+    """Cut off with its test, as the tests' own connections are."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        Connection.opened.append(self)
+
+
+def entry(position, **fields):
+    return {"type": "chat", "room": "general", "position": position, "prev": position - 1, "sender": "bob",
+            "sender_id": "B", "content": f"entry {position}.", "timestamp": "2026-01-02T03:04:05.678Z", **fields}
+
+
+def texts(view):
+    """What the messages say, without their senders and times."""
+    return [m["said"] for m in view["messages"]]
+
+
+def said(*texts_):
+    return lambda view: texts(view) == list(texts_)
+
+
+async def test_older_messages_come_by_pages_one_at_a_time_until_the_beginning(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(8), entry(9)], more=True)
+    view = await alice.sees(said("entry 8.", "entry 9."))
+    assert view["earlier"] == 0 and view["earlierSays"] == "Earlier messages"
+    alice.do("scroll_up")
+    asked = await hub.get("history")
+    assert asked["before"] == 8
+    alice.do("scroll_up")
+    alice.do("say", text="next")
+    assert (await hub.get("post"))["content"] == "next"  # and nothing was asked in between
+    await hub.chat(10, content="meanwhile")
+    await hub.page(asked, [entry(6), entry(7)], more=True)
+    await alice.sees(said("entry 6.", "entry 7.", "entry 8.", "entry 9.", "meanwhile", "next"))
+    alice.do("scroll_up")
+    asked = await hub.get("history")
+    assert asked["before"] == 6
+    await hub.send("error", ref=asked["ref"], code="log_failed", message="not now", retry_after_ms=1)
+    await alice.sees(lambda view: view["notice"] == "not now")
+    alice.do("scroll_up")
+    await hub.page(await hub.get("history"), [entry(1)])
+    view = await alice.sees(said("entry 1.", "entry 6.", "entry 7.", "entry 8.", "entry 9.", "meanwhile", "next"))
+    assert view["earlierSays"] == "The beginning of the room." and view["notice"] == ""
+
+
+async def test_a_page_that_was_asked_for_over_a_lost_connection_is_asked_for_again(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(9)], more=True)
+    await alice.sees(said("entry 9."))
+    alice.do("scroll_up")
+    await hub.get("history")
+    alice.do("drop")
+    await hub.welcome()
+    await hub.joined(start=9, position=9)
+    await alice.sees(lambda view: view["state"] == "Connected as alice", alice.now())
+    alice.do("scroll_up")
+    await hub.page(await hub.get("history"), [entry(8)])
+    await alice.sees(said("entry 8.", "entry 9."))
+
+
+async def test_lines_that_are_let_go_leave_no_hole_before_a_page_that_is_on_its_way(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(3)], more=True)
+    await alice.sees(said("entry 3."))
+    alice.do("scroll_up")
+    asked = await hub.get("history")
+    for position in range(4, 560):
+        await hub.chat(position)
+    mark = alice.now()
+    await hub.page(asked, [entry(1), entry(2)])
+    await alice.sees(said(*(f"entry {position}." for position in range(1, 560))), mark)
+    mark = alice.now()
+    await hub.chat(560)
+    view = await alice.sees(said(*(f"entry {position}." for position in range(62, 561))), mark)
+    assert view["earlierSays"] == "Earlier messages"
+
+
+async def test_it_says_when_older_messages_are_no_longer_kept(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(8), entry(9)])
+    await alice.sees(lambda view: view["earlierSays"] == "Older messages are no longer kept.")
+
+
+async def test_a_gap_is_shown_where_it_is(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(1)])
+    await hub.chat(2)
+    await hub.send("gap", **{"from": 2, "to": 7, "epoch": "e1"})
+    await hub.chat(7)  # not above what was received
+    await hub.chat(8)
+    await alice.sees(said("entry 1.", "entry 2.", "Some messages in between are no longer kept.", "entry 8."))
+    alice.do("drop")
+    hello = await hub.welcome()
+    assert hello["rooms"] == [{"room": "general", "after": 8, "epoch": "e1"}]
+    await hub.joined(epoch="e2", start=8, position=20)
+    await hub.send("gap", **{"from": 8, "to": 20, "epoch": "e2"})  # of the same log, which forgot meanwhile
+    await hub.chat(21)
+    view = await alice.sees(said("entry 1.", "entry 2.", "Some messages in between are no longer kept.", "entry 8.",
+                                 "Some messages in between are no longer kept.", "entry 21."))
+    assert not [m for m in view["messages"] if "gone" in m["classes"]] and view["earlier"] == 0
+
+
+async def test_a_position_goes_with_the_epoch_under_which_it_was_read(page):
+    """Who is cut off between `joined` and `gap` must not show the old position as one of the new log."""
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(5)])
+    alice.do("drop")
+    await hub.welcome()
+    await hub.joined(epoch="e2", start=9, position=9)
+    await alice.sees(lambda view: view["state"] == "Connected as alice", alice.now())
+    alice.do("drop")
+    assert (await hub.welcome())["rooms"] == [{"room": "general", "after": 5, "epoch": "e1"}]
+    await hub.joined(epoch="e2", start=9, position=9)
+    await hub.send("gap", **{"from": 5, "to": 9, "epoch": "e2"})
+    await alice.sees(lambda view: view["earlier"] == 2)
+    alice.do("drop")
+    assert (await hub.welcome())["rooms"] == [{"room": "general", "after": 9, "epoch": "e2"}]
+
+
+async def test_a_log_that_was_set_back_shows_nothing_twice(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(1), entry(2), entry(3)], more=False)
+    alice.do("say", text="lost")
+    lost = await hub.get("post")
+    await hub.send("ack", cid=lost["cid"], position=4, epoch="e1")
+    alice.do("say", text="not yet")
+    waits = await hub.get("post")
+    alice.do("drop")
+    await hub.welcome()
+    await hub.joined(epoch="e2", start=1, position=3)
+    await hub.send("gap", **{"from": 3, "to": 1, "epoch": "e2"})
+    await hub.chat(2)
+    await hub.chat(3, content="another three", timestamp="2026-01-02T09:09:09.678Z")
+    assert (await hub.get("post"))["cid"] == waits["cid"]
+    note = "The server lost messages: those above may be gone."
+    view = await alice.sees(said("entry 1.", "entry 3.", "lost", note, "entry 2.", "another three", "not yet"))
+    assert ["gone" in m["classes"] for m in view["messages"]] == [True] * 3 + [False] * 4 and view["earlier"] == 4
+    alice.do("scroll_up")
+    asked = await hub.get("history")
+    assert asked["before"] == 2
+    await hub.page(asked, [entry(1, prev=0)])
+    view = await alice.sees(said("entry 3.", "lost", note, "entry 1.", "entry 2.", "another three", "not yet"))
+    assert view["earlierSays"] == "The beginning of the room."
+
+
+async def test_what_may_work_later_is_sent_again_by_itself(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in()
+    for code in ("log_failed", "unknown", "busy", "no_memory"):
+        alice.do("say", text=code)
+        post = await hub.get("post")
+        mark = alice.now()
+        await hub.send("error", cid=post["cid"], code=code, message="the disk is full", retry_after_ms=1)
+        view = await alice.sees(lambda view: any("Waiting: the disk" in m["text"] for m in view["messages"]), mark)
+        assert "pending" in view["messages"][-1]["classes"]
+        alice.do("say", text="behind it")
+        assert await hub.get("post") == post
+        behind = await hub.get("post")
+        assert behind["content"] == "behind it"
+        await hub.send("ack", cid=post["cid"], position=1, epoch="e1")
+        await hub.send("ack", cid=behind["cid"], position=1, epoch="e1")
+        await alice.sees(lambda view: view["outbox"] == "[]" and
+                         not any("pending" in m["classes"] for m in view["messages"]), mark)
+
+
+async def test_what_is_said_while_the_hub_wants_a_rest_waits_too_and_a_new_connection_ends_the_rest(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in()
+    alice.do("say", text="one")
+    one = await hub.get("post")
+    await hub.send("error", cid=one["cid"], code="log_failed", message="the disk is full", retry_after_ms=3600000)
+    await alice.sees(lambda view: any("Waiting: the disk is full" in m["text"] for m in view["messages"]))
+    alice.do("say", text="two")
+    await alice.sees(lambda view: any("Waiting to be sent" in m["text"] for m in view["messages"]))
+    alice.do("type", text="three")
+    await hub.get("typing")  # and no post before it
+    alice.do("drop")
+    await hub.welcome()
+    await hub.joined()
+    assert await hub.get("post") == one
+    assert (await hub.get("post"))["content"] == "two"
+
+
+async def test_what_was_refused_for_good_says_why_and_can_be_taken_back_even_after_a_reload(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in()
+    alice.do("say", text="bad words")
+    post = await hub.get("post")
+    await hub.send("error", cid=post["cid"], code="denied", message="mind your words")
+    view = await alice.sees(lambda view: any("Not sent: mind your words" in m["text"] for m in view["messages"]))
+    assert "failed" in view["messages"][-1]["classes"]
+    alice.end()
+    anew = page(at=hub, name="alice", session=view["session"], outbox=view["outbox"])
+    await hub.let_in([entry(1)])
+    view = await anew.sees(lambda view: len(view["messages"]) == 2)
+    assert "Not sent: mind your words" in view["messages"][1]["text"]
+    anew.do("type", text="draft")
+    assert (await hub.get("typing"))["on"] is True  # and the post was not sent before it
+    anew.do("take_back")
+    view = await anew.sees(lambda view: view["box"] == "bad words\ndraft")
+    assert texts(view) == ["entry 1."] and view["outbox"] == "[]"
+
+
+async def test_a_post_that_was_committed_before_the_reload_is_shown_once(page):
+    hub = await Hub().start()
+    outbox = json.dumps([{"cid": "c1", "text": "old"}, {"cid": "c2", "text": "shown"}, {"cid": "c3", "text": "new"}])
+    alice = page(at=hub, name="alice", session="s" * 22, outbox=outbox)
+    await hub.welcome()
+    await hub.get("join")
+    await hub.joined(start=90, position=90)  # where the page before this one stood
+    await hub.chat(91)
+    await hub.joined(ref="join", start=99, position=99)
+    asked = await hub.get("history")
+    assert asked["before"] == 100
+    assert [(await hub.get("post"))["cid"] for _ in range(3)] == ["c1", "c2", "c3"]
+    await hub.send("ack", cid="c1", position=7, dup=True, epoch="e1")
+    await hub.page(asked, [entry(91), entry(99, sender="alice", sender_id="A", cid="c2", content="shown")], more=True)
+    await hub.send("ack", cid="c2", position=99, dup=True, epoch="e1")
+    await hub.send("ack", cid="c3", position=100, epoch="e1")
+    await hub.chat(100, sender="alice", sender_id="A", cid="c3", content="new")
+    view = await alice.sees(lambda view: view["outbox"] == "[]" and len(view["messages"]) == 3)
+    assert texts(view) == ["entry 91.", "shown", "new"]
+    assert not any("pending" in m["classes"] for m in view["messages"])
+
+
+async def test_what_the_hub_no_longer_remembers_is_not_said_a_second_time(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice", session="s" * 22, outbox=json.dumps([
+        {"cid": "c1", "text": "sent", "sent": 1}, {"cid": "c2", "text": "never sent"}]))
+    await hub.let_in()
+    assert (await hub.get("post"))["cid"] == "c2"
+    view = await alice.sees(lambda view: any("may have been sent" in m["text"] for m in view["messages"]))
+    assert "failed" in view["messages"][0]["classes"]
+    await hub.chat(1, sender="alice", sender_id="A", cid="c1", content="sent")  # it had been
+    await alice.sees(said("sent", "never sent"))
+
+
+async def test_a_room_that_cannot_be_entered_now_is_entered_later(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.welcome()
+    await hub.get("join")
+    await hub.send("error", ref="join", code="log_failed", message="not now", retry_after_ms=1)
+    await hub.let_in([entry(1)])
+    await alice.sees(said("entry 1."))
+    alice.do("drop")
+    await hub.welcome()
+    await hub.send("error", code="busy", message="not now", retry_after_ms=1)  # of the room in hello
+    assert (await hub.welcome())["rooms"]
+    await hub.joined(start=1, position=1)
+    await alice.sees(lambda view: view["state"] == "Connected as alice", alice.now())
+
+
+async def test_the_outbox_is_bounded(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in()
+    for number in range(101):
+        alice.do("say", text=f"post {number}.")
+    view = await alice.sees(lambda view: "Too many messages wait" in view["notice"])
+    assert len(view["messages"]) == 100 and view["box"] == "post 100."
