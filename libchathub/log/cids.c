@@ -18,6 +18,7 @@ void chi_cids_init(struct chi_cids *cids, const uint8_t secrets[48])
     *cids = (struct chi_cids){0};
     memcpy(cids->secret, secrets, sizeof(cids->secret));
     memcpy(cids->index.secret, secrets + sizeof(cids->secret), sizeof(cids->index.secret));
+    cids->index.hashed = true;
     cids->index.text = key_of;
     cids->index.ctx = cids;
 }
@@ -31,24 +32,22 @@ void chi_cids_fini(struct chi_cids *cids)
 }
 
 /* Texts are hashed one by one, then together: no separator between them could be forged. */
-static uint64_t key_half(const uint8_t secret[16], struct chi_span room,
-                         const struct chi_entry_parts *parts)
-{
-    uint64_t words[3] = {chi_siphash(secret, room.at, room.len),
-                         chi_siphash(secret, parts->user.at, parts->user.len),
-                         chi_siphash(secret, parts->cid.at, parts->cid.len)};
-    return chi_siphash(secret, words, sizeof(words));
-}
-
 struct chi_cid chi_cids_of(const struct chi_cids *cids, struct chi_span room,
                            const struct chi_entry *draft)
 {
     struct chi_entry_parts parts = chi_entry_read(draft);
-    uint64_t said[2] = {chi_siphash(cids->secret[0], parts.content.at, parts.content.len),
-                        chi_siphash(cids->secret[0], parts.data.at, parts.data.len)};
+    const uint8_t *one = cids->secret[0], *other = cids->secret[1];
+    uint64_t who[3] = {chi_siphash(one, room.at, room.len),
+                       chi_siphash(one, parts.user.at, parts.user.len),
+                       chi_siphash(one, parts.cid.at, parts.cid.len)};
+    uint64_t said = chi_siphash(other, parts.content.at, parts.content.len);
+    if (parts.data.len) {
+        uint64_t both[2] = {said, chi_siphash(other, parts.data.at, parts.data.len)};
+        said = chi_siphash(other, both, sizeof(both));
+    }
     return (struct chi_cid){
-        .key = {key_half(cids->secret[0], room, &parts), key_half(cids->secret[1], room, &parts)},
-        .content = (uint32_t)chi_siphash(cids->secret[1], said, sizeof(said)),
+        .key = {chi_siphash(one, who, sizeof(who)), chi_siphash(other, who, sizeof(who))},
+        .content = (uint32_t)said,
     };
 }
 

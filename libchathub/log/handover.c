@@ -13,13 +13,16 @@ void chi_works_add(struct chi_works *works, struct chi_work *work)
     else
         works->first = work;
     works->last = work;
+    works->count++;
 }
 
 struct chi_work *chi_works_take(struct chi_works *works)
 {
     struct chi_work *work = works->first;
-    if (work)
+    if (work) {
         works->first = work->next;
+        works->count--;
+    }
     return work;
 }
 
@@ -32,7 +35,9 @@ void chi_works_move(struct chi_works *works, struct chi_works *from)
     else
         works->first = from->first;
     works->last = from->last;
+    works->count += from->count;
     from->first = NULL;
+    from->count = 0;
 }
 
 uint64_t chi_handover_now(void)
@@ -118,7 +123,7 @@ void chi_handover_put(struct chi_handover *h, struct chi_works *works)
         return;
     pthread_mutex_lock(&h->lock);
     chi_works_move(&h->in, works);
-    if (h->waiting)
+    if (h->enough && h->in.count >= h->enough)
         pthread_cond_signal(&h->changed);
     pthread_mutex_unlock(&h->lock);
 }
@@ -140,25 +145,30 @@ static bool wait_change(struct chi_handover *h, uint64_t until_us)
     return !pthread_cond_timedwait(&h->changed, &h->lock, &until);
 }
 
+/* Under lock. False: the thread is to end. */
+static bool wait_enough(struct chi_handover *h, uint64_t until_us, uint32_t enough)
+{
+    h->enough = enough;
+    while (!h->stopping && h->in.count < enough && chi_handover_now() < until_us &&
+           wait_change(h, until_us)) {
+    }
+    h->enough = 0;
+    return !h->stopping;
+}
+
 bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t until_us)
 {
     pthread_mutex_lock(&h->lock);
-    h->waiting = true;
-    while (!h->stopping && !h->in.first && until_us && wait_change(h, until_us)) {
-    }
-    h->waiting = false;
+    bool goes_on = wait_enough(h, until_us, 1);
     chi_works_move(works, &h->in);
-    bool goes_on = !h->stopping;
     pthread_mutex_unlock(&h->lock);
     return goes_on;
 }
 
-bool chi_handover_pause(struct chi_handover *h, uint64_t until_us)
+bool chi_handover_pause(struct chi_handover *h, uint64_t until_us, uint32_t enough)
 {
     pthread_mutex_lock(&h->lock);
-    while (!h->stopping && chi_handover_now() < until_us && wait_change(h, until_us)) {
-    }
-    bool goes_on = !h->stopping;
+    bool goes_on = wait_enough(h, until_us, enough);
     pthread_mutex_unlock(&h->lock);
     return goes_on;
 }

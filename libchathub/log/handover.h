@@ -18,6 +18,7 @@ struct chi_work {
 /* A list in order; `first` NULL: empty. */
 struct chi_works {
     struct chi_work *first, *last;
+    uint32_t count;
 };
 
 void chi_works_add(struct chi_works *works, struct chi_work *work);
@@ -32,7 +33,7 @@ struct chi_handover {
     struct chi_works in; /* under lock, as the next three */
     struct chi_works out;
     bool stopping;
-    bool waiting;            /* the thread sleeps until something is put in */
+    uint32_t enough;         /* the thread sleeps until so many are in; 0: it does not sleep */
     bool started;            /* `thread` runs or ran: the hub's thread's alone */
     void (*wake)(void *arg); /* called by the thread after it gave something back */
     void *wake_arg;
@@ -58,8 +59,8 @@ void chi_handover_collect(struct chi_handover *h, struct chi_works *out);
 /* From the thread: waits until something was put in or `until_us` has come (UINT64_MAX: for ever;
  * 0: not at all), then moves all there is to the end of `works`. False: it is to end. */
 bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t until_us);
-/* Waits until `until_us`, whatever is put in. False: it is to end. */
-bool chi_handover_pause(struct chi_handover *h, uint64_t until_us);
+/* Waits until `until_us`, or until `enough` were put in that were not taken. False: it is to end. */
+bool chi_handover_pause(struct chi_handover *h, uint64_t until_us, uint32_t enough);
 void chi_handover_give(struct chi_handover *h, struct chi_works *works);
 
 #endif

@@ -15,7 +15,12 @@ void chi_index_fini(struct chi_index *index)
 
 static uint32_t home(const struct chi_index *index, struct chi_span text)
 {
-    return (uint32_t)chi_siphash(index->secret, text.at, text.len) & (index->size - 1);
+    uint32_t hash;
+    if (index->hashed)
+        memcpy(&hash, text.at, sizeof hash);
+    else
+        hash = (uint32_t)chi_siphash(index->secret, text.at, text.len);
+    return hash & (index->size - 1);
 }
 
 static uint32_t home_of(const struct chi_index *index, uint32_t cell)

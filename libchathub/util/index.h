@@ -3,6 +3,7 @@
 #ifndef CHI_UTIL_INDEX_H
 #define CHI_UTIL_INDEX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/text.h"
@@ -12,6 +13,7 @@ struct chi_index {
     uint32_t size;      /* cells, a power of two; 0 at first */
     uint32_t count;     /* cells in use */
     uint8_t secret[16]; /* so that no peer can choose colliding texts */
+    bool hashed; /* texts are keyed hashes themselves, of 4 bytes or more: no other is made */
     /* The text of what has this number; it may not change while the number is in the index. */
     struct chi_span (*text)(const void *ctx, uint32_t number);
     const void *ctx; /* for `text` */

@@ -281,7 +281,7 @@ static void report_held(struct sqlite *s)
 {
     struct chi_works held = s->held;
     struct chi_work *work;
-    s->held.first = NULL;
+    s->held = (struct chi_works){0};
     while ((work = chi_works_take(&held)) != NULL) {
         struct chi_sq_task *task = (struct chi_sq_task *)(void *)work;
         if (report_found(s, task))

@@ -18,7 +18,7 @@
 #include "chathub.h"
 
 /* One commit takes so many posts, or bytes, at most. */
-#define BATCH_POSTS 1024u
+#define BATCH_POSTS 512u
 #define BATCH_BYTES (4u << 20)
 /* From one try to the next while it is down. */
 #define BACKOFF_MIN_US 250000u
@@ -291,8 +291,9 @@ static void run(void *arg)
     struct chi_works in = {0};
     while (chi_handover_take(&w->handover, &in, next_due(w))) {
         exchange(w);
-        if (in.first && !w->is.stats.down && w->now.pace_us) {
-            if (!chi_handover_pause(&w->handover, w->started + w->now.pace_us) ||
+        if (in.count < BATCH_POSTS && in.first && !w->is.stats.down && w->now.pace_us) {
+            uint64_t mark = w->started + w->now.pace_us;
+            if (!chi_handover_pause(&w->handover, mark, BATCH_POSTS - in.count) ||
                 !chi_handover_take(&w->handover, &in, 0))
                 break;
         }
