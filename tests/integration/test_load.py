@@ -22,6 +22,17 @@ def test_every_member_gets_every_post_once_and_in_order(bar):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_logs_bars_can_be_measured(sqlite):
+    """tests/bench/log_bars.py with small counts: all posts acked, all who come back get all; nothing is measured."""
+    build = find_program("chatd").parents[2]
+    if not (build / "tests/bench/log_posts").exists():
+        pytest.skip("this build has no benches")
+    done = subprocess.run([sys.executable, str(ROOT / "tests/bench/log_bars.py"), "--quick", "--only", "posts",
+                           "reconnect", "page", "--build", str(build)],
+                          capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 class Room:
     """A server for chatbench on TCP lines, whose deliveries to its first member go through `spoil`."""
 
