@@ -72,7 +72,11 @@ static void print_common(const struct chatd_settings *settings)
         }
     }
     printf("Without --listen: ws://localhost:8080/ws (and a page) and tcp://localhost:7000.\n"
-           "chatd --help all lists every option, chatd --help OPTION explains one.\n");
+           "%s"
+           "chatd --help all lists every option, chatd --help OPTION explains one.\n",
+           chathub_has("sqlite") ? "Without --log: a file in chatd-data/; --backup, --check-log, "
+                                   "--export, --import.\n"
+                                 : "");
 }
 
 /* Words, broken into lines that begin at INDENT; *column is where the last word ended. */
