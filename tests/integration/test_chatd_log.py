@@ -20,6 +20,8 @@ from conftest import PATIENCE, check_sanitizers, find_program
 from crowd import assert_chain, read_all
 from faults import until
 
+pytestmark = pytest.mark.usefixtures("sqlite")
+
 # What an address sanitizer needs rights for that are given up.
 NO_LEAKS = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="this is not root")

@@ -30,7 +30,7 @@ static void checkpoint(struct chi_sq_writer *w, uint64_t now)
     sqlite3_busy_timeout(w->db, CHI_SQ_BUSY_MS);
     bool busy = (code & 0xff) == SQLITE_BUSY;
     w->wal_tried = w->wal_pages;
-    w->purge &= busy;
+    w->purge &= code != SQLITE_OK;
     w->purge_at = now + LOOK_US;
     if (code == SQLITE_OK && written >= in_wal)
         w->wal_pages = w->wal_tried = 0;
@@ -41,7 +41,7 @@ static void checkpoint(struct chi_sq_writer *w, uint64_t now)
 static bool checkpoint_due(const struct chi_sq_writer *w, uint64_t now)
 {
     int new_pages = w->wal_pages - w->wal_tried;
-    return new_pages >= WAL_PAGES || (new_pages > 0 && now >= w->started + IDLE_US) ||
+    return new_pages >= WAL_PAGES || (new_pages > 0 && now >= w->wrote + IDLE_US) ||
            (w->purge && now >= w->purge_at);
 }
 
@@ -137,15 +137,21 @@ static bool step_due(const struct chi_sq_writer *w)
 
 static void do_step(struct chi_sq_writer *w)
 {
+    uint64_t total = w->total;
+    uint32_t over_count = w->over_count;
     int code = chi_store_begin(w->store);
     if (code == SQLITE_OK)
         code = step(w);
     if (code == SQLITE_OK)
         code = chi_store_commit(w->store);
-    if (code == SQLITE_OK)
+    if (code == SQLITE_OK) {
         chi_dups_committed(w->dups);
-    else
-        chi_sq_failed(w, code, NULL);
+        w->wrote = chi_handover_now();
+        return;
+    }
+    w->total = total;
+    w->over_count = over_count;
+    chi_sq_failed(w, code, NULL);
 }
 
 /* Rooms have to be looked through again where the settings allow less than before. */
@@ -170,8 +176,8 @@ static void schedule(struct chi_sq_writer *w)
     w->house_at = look_at(w);
     if (step_due(w) && w->step_at < w->house_at)
         w->house_at = w->step_at;
-    if (w->wal_pages > w->wal_tried && w->started + IDLE_US < w->house_at)
-        w->house_at = w->started + IDLE_US;
+    if (w->wal_pages > w->wal_tried && w->wrote + IDLE_US < w->house_at)
+        w->house_at = w->wrote + IDLE_US;
     if (w->purge && w->purge_at < w->house_at)
         w->house_at = w->purge_at;
     if (w->house_at == 0)

@@ -28,7 +28,6 @@ struct chi_sq_room {
     bool opening;       /* it will, unless that fails */
     uint64_t told;      /* newest position that was reported */
     int64_t id;         /* the file's; 0: not known, nothing was written */
-    int64_t maybe;      /* the file's, if a commit of unknown outcome came about */
     /* the writer's */
     struct chi_stored_room stored; /* as of `state` */
     uint64_t state;                /* number of the file's state when `stored` was read; 0: never */
@@ -55,6 +54,8 @@ struct chi_sq_task {
     uint64_t retry_after;     /* append that failed: ms */
     const char *why;          /* append that failed */
     struct chi_log_read read; /* read */
+    char *key;                /* found: comparison key of its room; owned */
+    uint32_t key_len;
     struct chi_stored_page page; /* read: what came; owned */
 };
 
@@ -77,7 +78,8 @@ struct chi_sq_reader {
     struct chi_handover handover;
     const char *path;      /* the log's */
     pthread_mutex_t using; /* held while the connection is used, by whichever thread */
-    sqlite3 *db;           /* NULL: to be opened; under `using`, as the rest */
+    bool barred;           /* the file is not to be trusted now; under `using`, as the rest */
+    sqlite3 *db;           /* NULL: to be opened */
     struct chi_store *store;
     sqlite3_stmt *begin, *end;  /* of a transaction for one page */
     atomic_uint_fast64_t pages; /* read */
@@ -86,8 +88,9 @@ struct chi_sq_reader {
 int chi_sq_reader_start(struct chi_sq_reader *reader, const char *path, void (*wake)(void *arg),
                         void *wake_arg, struct chi_problem_text problem);
 void chi_sq_reader_stop(struct chi_sq_reader *reader, struct chi_works *left);
-/* Closes its connection; it opens another at its next task. From the writer. */
-void chi_sq_reader_release(struct chi_sq_reader *reader);
+/* From the writer: closes its connection, and none is opened until it is admitted again. */
+void chi_sq_reader_bar(struct chi_sq_reader *reader);
+void chi_sq_reader_admit(struct chi_sq_reader *reader);
 
 /* The writer: commits, redactions, housekeeping. */
 struct chi_sq_writer {
@@ -111,6 +114,7 @@ struct chi_sq_writer {
     uint64_t state;                    /* counts up when what was read of rooms is old */
     struct chi_sq_room *touched;       /* rooms of the batch under way */
     uint64_t started;                  /* when the last commit began; here and below: µs */
+    uint64_t wrote;                    /* when anything was last committed */
     uint64_t retry_at;                 /* while down: when it is tried again */
     uint64_t backoff;                  /* while down: from one try to the next */
     uint64_t house_at;                 /* when housekeeping is next due */
@@ -131,6 +135,7 @@ struct chi_sq_writer {
     bool aged;       /* there may be entries that are too old */
     bool purge;      /* the WAL may hold what was erased: it is to be cut */
     bool broken;     /* down, and the file has to be opened anew */
+    bool doubt;      /* down, and it is not known what became of some posts */
 };
 
 /* The file is locked, checked and opened already: `writer` has path, mode, db, store, dups, secret,

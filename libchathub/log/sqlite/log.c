@@ -102,6 +102,7 @@ static void task_free(struct sqlite *s, struct chi_sq_task *task)
 {
     chi_entry_unref(task->entry);
     chi_stored_page_free(&task->page);
+    free(task->key);
     if (task->room) {
         task->room->under_way--;
         room_release(task->room);
@@ -220,12 +221,12 @@ static int redact(struct chi_log *log, void *handle, uint64_t position, void *to
 
 /* -------------------------------------------------------------------------------------- reports */
 
-/* The handle under which the hub knows a room of the file, if any. */
-static struct chi_sq_room *room_of(struct sqlite *s, int64_t id)
+/* The handle under which the hub knows a room, if any. */
+static struct chi_sq_room *room_named(struct sqlite *s, const char *key, uint32_t len)
 {
     for (struct chi_link *link = s->rooms.next; link != &s->rooms; link = link->next) {
         struct chi_sq_room *room = CHI_CONTAINER(link, struct chi_sq_room, all);
-        if (room->open && (room->id == id || (!room->id && room->maybe == id)))
+        if (room->open && room->key_len == len && memcmp(room->key, key, len) == 0)
             return room;
     }
     return NULL;
@@ -240,8 +241,6 @@ static struct chi_log_result result_of(struct chi_sq_task *task)
     } else if (task->status == 0) {
         room->id = task->id;
         room->told = task->entry->position;
-    } else if (task->status == CHATHUB_EUNKNOWN) {
-        room->maybe = task->id;
     }
     return (struct chi_log_result){
         .token = task->token,
@@ -265,7 +264,7 @@ static bool rooms_are_opening(struct sqlite *s)
  * that is open, or nobody is there to hear it. False: that is not known yet. */
 static bool report_found(struct sqlite *s, const struct chi_sq_task *task)
 {
-    struct chi_sq_room *room = room_of(s, task->id);
+    struct chi_sq_room *room = room_named(s, task->key, task->key_len);
     if (!room)
         return !rooms_are_opening(s);
     if (room->told >= task->entry->position)
@@ -321,9 +320,9 @@ static void report_opened(struct sqlite *s, struct chi_sq_task *task)
 /* The room may have been closed meanwhile, and be open under another number. */
 static void report_redacted(struct sqlite *s, const struct chi_sq_task *task)
 {
-    const struct chi_sq_room *room = task->room->open ? task->room : room_of(s, task->room->id);
-    uint32_t number = room ? room->number : task->room->number;
-    s->up.redacted(s->up.hub, number, task->position, task->status, task->token);
+    const struct chi_sq_room *room = room_named(s, task->room->key, task->room->key_len);
+    if (room)
+        s->up.redacted(s->up.hub, room->number, task->position, task->status, task->token);
 }
 
 static void report_page(struct chi_sq_task *task)

@@ -44,6 +44,27 @@ bool chi_sq_has_space(struct chi_sq_writer *w)
 
 /* --------------------------------------------------------------------------------- opening anew */
 
+static int room_key(struct chi_sq_writer *w, int64_t room, struct chi_sq_task *task)
+{
+    sqlite3_stmt *name = NULL;
+    int code = sqlite3_prepare_v2(w->db, "SELECT name FROM rooms WHERE id=?1", -1, &name, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(name, 1, room);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(name);
+    if (code == SQLITE_ROW) {
+        struct chi_span key = {(const char *)sqlite3_column_text(name, 0), 0};
+        key.len = (size_t)sqlite3_column_bytes(name, 0);
+        task->key = key.at ? chi_span_dup(key) : NULL;
+        task->key_len = (uint32_t)key.len;
+        code = task->key ? SQLITE_OK : SQLITE_NOMEM;
+    } else if (code == SQLITE_DONE) {
+        code = SQLITE_CORRUPT;
+    }
+    sqlite3_finalize(name);
+    return code;
+}
+
 /* One entry that was committed though nobody knew. */
 static int report_found(struct chi_sq_writer *w, int64_t room, uint64_t position,
                         struct chi_works *found)
@@ -53,10 +74,12 @@ static int report_found(struct chi_sq_writer *w, int64_t room, uint64_t position
         .after = position - 1, .before = position + 1, .limit = 1, .bytes = UINT32_MAX};
     struct chi_sq_task *task = calloc(1, sizeof(*task));
     int code = task ? chi_store_page(w->store, room, &read, &page) : SQLITE_NOMEM;
-    if (code != SQLITE_OK || page.count != 1) {
+    if (code == SQLITE_OK)
+        code = page.count == 1 ? room_key(w, room, task) : SQLITE_CORRUPT;
+    if (code != SQLITE_OK) {
         chi_stored_page_free(&page);
         free(task);
-        return code == SQLITE_OK ? SQLITE_CORRUPT : code;
+        return code;
     }
     task->kind = CHI_SQ_FOUND;
     task->id = room;
@@ -72,6 +95,7 @@ static void drop_found(struct chi_works *found)
     while ((work = chi_works_take(found)) != NULL) {
         struct chi_sq_task *task = (struct chi_sq_task *)(void *)work;
         chi_entry_unref(task->entry);
+        free(task->key);
         free(task);
     }
 }
@@ -114,7 +138,7 @@ static int open_anew(struct chi_sq_writer *w, struct chi_works *found, const cha
 {
     struct chi_problem_text none = {NULL, 0};
     uint64_t top;
-    chi_sq_reader_release(w->reader);
+    chi_sq_reader_bar(w->reader);
     chi_sq_writer_close(w);
     if (access(w->path, F_OK)) { /* else it would be made */
         *why = "the file is gone";
@@ -132,8 +156,10 @@ static int open_anew(struct chi_sq_writer *w, struct chi_works *found, const cha
         code = is_ours(w, &top, why);
     if (code == SQLITE_OK)
         code = find_committed(w, top, found);
-    if (code == SQLITE_OK)
+    if (code == SQLITE_OK) {
         w->last = w->given = top;
+        chi_sq_reader_admit(w->reader);
+    }
     return code;
 }
 
@@ -160,7 +186,7 @@ static int try_again(struct chi_sq_writer *w, const char **why)
         drop_found(&found);
         return code;
     }
-    w->broken = false;
+    w->broken = w->doubt = false;
     chi_handover_give(&w->handover, &found);
     if (!space_is_left(w)) {
         *why = too_little;

@@ -42,10 +42,18 @@ static int open_all(struct chi_sq_reader *reader, struct chi_problem_text proble
     return code == SQLITE_NOMEM ? CHATHUB_ENOMEM : CHATHUB_EIO;
 }
 
-void chi_sq_reader_release(struct chi_sq_reader *reader)
+void chi_sq_reader_bar(struct chi_sq_reader *reader)
 {
     pthread_mutex_lock(&reader->using);
+    reader->barred = true;
     close_all(reader);
+    pthread_mutex_unlock(&reader->using);
+}
+
+void chi_sq_reader_admit(struct chi_sq_reader *reader)
+{
+    pthread_mutex_lock(&reader->using);
+    reader->barred = false;
     pthread_mutex_unlock(&reader->using);
 }
 
@@ -78,7 +86,8 @@ static int read_page(struct chi_sq_reader *reader, struct chi_sq_task *task)
 static void work_off(struct chi_sq_reader *reader, struct chi_sq_task *task)
 {
     pthread_mutex_lock(&reader->using);
-    task->status = open_all(reader, (struct chi_problem_text){NULL, 0}) ? CHATHUB_ELOG : 0;
+    bool none = reader->barred || open_all(reader, (struct chi_problem_text){NULL, 0});
+    task->status = none ? CHATHUB_ELOG : 0;
     if (!task->status) {
         int code = step(reader->begin);
         if (code == SQLITE_OK)

@@ -101,7 +101,8 @@ static int save_rooms(struct chi_sq_writer *w)
 {
     int code = SQLITE_OK;
     for (struct chi_sq_room *room = w->touched; room && code == SQLITE_OK; room = room->next)
-        code = chi_store_room_save(w->store, &room->stored);
+        if (room->stored.id) /* else its posts were refused, and nothing was written */
+            code = chi_store_room_save(w->store, &room->stored);
     return code;
 }
 
@@ -129,11 +130,13 @@ static uint64_t ms_to_retry(const struct chi_sq_writer *w)
     return w->retry_at > now ? (w->retry_at - now) / 1000 + 1 : 1;
 }
 
+/* While it is not known what became of an earlier post, its repeat is not known to have failed. */
 static void refuse(struct chi_sq_writer *w, const struct chi_works *batch, int status)
 {
     for (struct chi_work *work = batch->first; work; work = work->next) {
         struct chi_sq_task *task = (struct chi_sq_task *)(void *)work;
-        task->status = status;
+        bool unknown = w->doubt && task->entry->cid_len;
+        task->status = unknown ? CHATHUB_EUNKNOWN : status;
         task->why = w->is.why;
         task->retry_after = ms_to_retry(w);
         task->entry->position = task->entry->prev = task->entry->time = 0;
@@ -149,12 +152,14 @@ static void batch_failed(struct chi_sq_writer *w, const struct chi_works *batch,
         code = SQLITE_IOERR; /* its pages may be in the WAL already */
     enum chi_file_trouble trouble = chi_sq_failed(w, code, NULL);
     bool unknown = at_commit && (trouble == CHI_TROUBLE_SYNC || trouble == CHI_TROUBLE_OTHER);
+    w->doubt |= unknown;
     refuse(w, batch, unknown ? CHATHUB_EUNKNOWN : CHATHUB_ELOG);
 }
 
 static void batch_committed(struct chi_sq_writer *w)
 {
     chi_dups_committed(w->dups);
+    w->wrote = w->started;
     w->last = w->given;
     w->is.stats.commits++;
     for (const struct chi_sq_room *room = w->touched; room; room = room->next)
@@ -227,6 +232,7 @@ static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
         return;
     }
     w->state++;
+    w->wrote = chi_handover_now();
     w->purge |= !none;
 }
 
