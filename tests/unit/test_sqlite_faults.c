@@ -115,11 +115,12 @@ static void use_bad_disk(void)
 static struct {
     struct chi_settings settings;
     struct chi_log *log;
-    void *handle;
+    void *handle; /* of the room that was opened last */
     uint64_t top;
     uint32_t opened, reported, pages;
     struct {
         int status;
+        uint32_t room;
         void *token;
         uint64_t position, prev;
         char why[80];
@@ -184,6 +185,7 @@ static void on_committed(void *hub, const struct chi_log_result *results, size_t
     for (size_t i = 0; i < n; i++, w.reported++) {
         ck_assert_uint_lt(w.reported, MANY);
         w.results[w.reported].status = results[i].status;
+        w.results[w.reported].room = results[i].room;
         w.results[w.reported].token = results[i].token;
         w.results[w.reported].position = results[i].entry ? results[i].entry->position : 0;
         w.results[w.reported].prev = results[i].entry ? results[i].entry->prev : 0;
@@ -365,6 +367,33 @@ START_TEST(what_was_committed_though_nobody_knew_is_shown)
 }
 END_TEST
 
+static void open_room(uint32_t number, const char *key)
+{
+    uint32_t before = w.opened;
+    ck_assert_int_eq(w.log->open(w.log, number, chi_span_of(key)), 0);
+    poll_until(&w.opened, before + 1);
+}
+
+/* The file gives the number of a room that came to nothing to the next one. */
+START_TEST(what_is_found_is_shown_in_its_own_room)
+{
+    open_room(1, "x");
+    atomic_store(&write_fails, SQLITE_IOERR_WRITE);
+    ck_assert_int_eq(w.results[post("in x")].status, CHATHUB_EUNKNOWN);
+    atomic_store(&write_fails, 0);
+    poll_until(&w.ups, 1);
+    open_room(2, "y");
+    atomic_store(&sync_fails, SQLITE_IOERR_FSYNC);
+    ck_assert_int_eq(w.results[post("in y")].status, CHATHUB_EUNKNOWN);
+    uint32_t before = w.reported;
+    atomic_store(&sync_fails, 0);
+    poll_until(&w.ups, 2);
+    ck_assert_uint_eq(w.reported, before + 1);
+    ck_assert_ptr_null(w.results[before].token);
+    ck_assert_uint_eq(w.results[before].room, 2);
+}
+END_TEST
+
 START_TEST(a_lock_of_another_program_is_told_and_passes)
 {
     sqlite3 *other;
@@ -402,9 +431,7 @@ START_TEST(a_post_that_is_refused_harms_no_other)
 {
     ck_assert_int_eq(w.results[post("one")].status, 0);
     w.settings.max_cids = 1;
-    uint32_t before = w.opened;
-    ck_assert_int_eq(w.log->open(w.log, 1, CHI_SPAN("another room")), 0);
-    poll_until(&w.opened, before + 1);
+    open_room(1, "another room");
     uint32_t at = post("two");
     while (w.results[at].status == 0) { /* it hears of the settings at its next round */
         w.reported = 0;
@@ -460,6 +487,7 @@ int main(void)
     tcase_add_test(t, a_full_disk_refuses_posts_with_the_reason_and_then_takes_them_again);
     tcase_add_test(t, nothing_is_acked_after_a_failed_sync_until_the_file_was_opened_anew);
     tcase_add_test(t, what_was_committed_though_nobody_knew_is_shown);
+    tcase_add_test(t, what_is_found_is_shown_in_its_own_room);
     tcase_add_test(t, a_lock_of_another_program_is_told_and_passes);
     tcase_add_test(t, below_the_floor_of_free_space_posts_are_refused);
     tcase_add_test(t, a_post_that_is_refused_harms_no_other);
