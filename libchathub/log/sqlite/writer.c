@@ -340,6 +340,7 @@ int chi_sq_writer_read(struct chi_sq_writer *w)
         code = chi_store_total(w->store, &w->total);
     w->state++;
     w->looked = 0;
+    w->wrote = chi_handover_now();
     return code;
 }
 
