@@ -18,6 +18,11 @@ struct chi_log_bounds {
 };
 struct chi_log_bounds chi_log_bounds(const struct chi_settings *settings,
                                      const struct chi_log_bounds *kind);
+/* What is older than this is older than `age`; both times in Unix ms. */
+static inline uint64_t chi_log_since(uint64_t wall, uint64_t age)
+{
+    return wall > age ? wall - age : 0;
+}
 /* What suits SQLite: all is kept. */
 extern const struct chi_log_bounds chi_log_sqlite_bounds;
 

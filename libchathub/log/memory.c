@@ -109,7 +109,7 @@ static void trim_room(struct memory *m, struct room *room)
 {
     struct chi_log_bounds keep = bounds(m);
     uint64_t wall = m->env.ops->wall(m->env.self);
-    uint64_t since = wall > keep.age ? wall - keep.age : 0;
+    uint64_t since = chi_log_since(wall, keep.age);
     while (room->count && (room->count > keep.entries || room->bytes > keep.bytes ||
                            room->entries[room->first]->time < since))
         drop_oldest(m, room);

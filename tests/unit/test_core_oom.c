@@ -1,13 +1,7 @@
 /* The hub where allocations fail: linked with --wrap, as test_oom. Each refusal leaves its books
  * in order. */
 #include "core_storm.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *at, size_t size);
+#include "oom.h"
 
 static bool failing;      /* the hub's allocations fail now and then */
 static uint64_t refusals; /* so often they did */
@@ -23,21 +17,6 @@ static bool fails(void)
     bool fail = (dice >> 30) % 4 == 0;
     refusals += fail;
     return fail;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
 }
 
 static void sometimes(void)

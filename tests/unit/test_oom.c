@@ -9,34 +9,13 @@
 #include "options.h"
 #include "util/map.h"
 #include "util/timers.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *at, size_t size);
+#include "oom.h"
 
 static long until = -1; /* allocations that still succeed; -1: all */
 
 static bool fails(void)
 {
     return until >= 0 && until-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
 }
 
 static void count(void *ctx, const void *key, size_t len, void *value)

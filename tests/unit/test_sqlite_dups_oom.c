@@ -1,33 +1,12 @@
 /* Linked with --wrap: every allocation of ours goes through here and fails when it is told to. */
 #include "dups_world.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *at, size_t size);
+#include "oom.h"
 
 static long until = -1; /* allocations that still succeed; -1: all */
 
 static bool fails(void)
 {
     return until >= 0 && until-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
 }
 
 START_TEST(an_opening_without_memory_says_so_and_leaves_nothing)

@@ -1,60 +1,7 @@
 /* The SQLite log's store where memory runs out: linked with --wrap, and SQLite asks here as well.
  * Every allocation fails once. */
 #include "store_world.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *at, size_t size);
-
-static long until = -1; /* allocations that still succeed; -1: all */
-static bool armed;      /* they fail, and are counted, now: check's own must not */
-static sqlite3_mem_methods standard;
-
-static bool fails(void)
-{
-    return armed && until >= 0 && until-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
-}
-
-static void *sqlite_malloc(int size)
-{
-    return fails() ? NULL : standard.xMalloc(size);
-}
-
-static void *sqlite_realloc(void *at, int size)
-{
-    return fails() ? NULL : standard.xRealloc(at, size);
-}
-
-/* Before anything else of SQLite. No lookaside, so that all that it needs is asked here. */
-static bool count_allocations(void)
-{
-    sqlite3_mem_methods mine;
-    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &standard) != SQLITE_OK)
-        return false;
-    mine = standard;
-    mine.xMalloc = sqlite_malloc;
-    mine.xRealloc = sqlite_realloc;
-    return sqlite3_config(SQLITE_CONFIG_MALLOC, &mine) == SQLITE_OK &&
-           sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0) == SQLITE_OK;
-}
+#include "oom_sqlite.h"
 
 static bool want_of_memory(int code)
 {

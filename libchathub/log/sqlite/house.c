@@ -96,7 +96,7 @@ static int trim_room(struct chi_sq_writer *w)
 static int trim_all(struct chi_sq_writer *w)
 {
     const struct chi_log_bounds *keep = &w->now.bounds;
-    uint64_t since = w->now.wall > keep->age ? w->now.wall - keep->age : 0;
+    uint64_t since = chi_log_since(w->now.wall, keep->age);
     uint32_t deleted = 0;
     int code =
         chi_store_trim_all(w->store, since, &w->total, keep->total_bytes, TRIM_STEP, &deleted);
@@ -113,8 +113,7 @@ static bool bounds_all(const struct chi_sq_writer *w)
 
 static uint64_t cids_since(const struct chi_sq_writer *w)
 {
-    uint64_t horizon = w->now.bounds.cid_horizon;
-    return w->now.wall > horizon ? w->now.wall - horizon : 0;
+    return chi_log_since(w->now.wall, w->now.bounds.cid_horizon);
 }
 
 /* What is due next, in a transaction. */

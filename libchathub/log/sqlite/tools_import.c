@@ -60,7 +60,7 @@ static int tell(struct chi_import *import, int code)
 static void set_bounds(struct chi_import *import)
 {
     struct chi_log_bounds bounds = chi_log_bounds(import->settings, &chi_log_sqlite_bounds);
-    import->since = import->now > bounds.cid_horizon ? import->now - bounds.cid_horizon : 0;
+    import->since = chi_log_since(import->now, bounds.cid_horizon);
     import->most = bounds.cids;
 }
 

@@ -41,18 +41,13 @@ static int room_read(struct chi_sq_writer *w, struct chi_sq_room *room)
     return code;
 }
 
-static uint64_t before_or_0(uint64_t time, uint64_t ms)
-{
-    return time > ms ? time - ms : 0;
-}
-
 /* SQLITE_DONE: the post is new, and remembered; SQLITE_ROW: it is answered already. */
 static int look_up_cid(struct chi_sq_writer *w, struct chi_sq_task *task)
 {
     struct chi_span key = {task->room->key, task->room->key_len};
     struct chi_cid first, cid = chi_dups_of(w->dups, key, task->entry);
     int code =
-        chi_dups_find(w->dups, &cid, before_or_0(task->time, w->now.bounds.cid_horizon), &first);
+        chi_dups_find(w->dups, &cid, chi_log_since(task->time, w->now.bounds.cid_horizon), &first);
     if (code == SQLITE_ROW) {
         bool same = first.content == cid.content;
         task->status = same ? CHATHUB_EDUP : CHATHUB_ECIDREUSED;
