@@ -250,15 +250,22 @@ int chathub_asset(struct chathub *hub, const char *path, const char *type, const
     return chi_plain(hub, chi_routes_asset(hub->routes, path, type, bytes, len));
 }
 
-int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb, void *arg)
+int chathub_route_methods(struct chathub *hub, const char *path, uint32_t methods,
+                          chathub_route_cb cb, void *arg)
 {
     int error = chi_enter(hub);
     if (error)
         return error;
-    if (!path || path[0] != '/' || !cb)
-        return chi_problem(hub, CHATHUB_EINVAL,
-                           "a route needs a path that begins with /, and a callback");
-    return chi_plain(hub, chi_routes_callback(hub->routes, path, cb, arg));
+    if (!path || path[0] != '/' || !cb || !methods)
+        return chi_problem(
+            hub, CHATHUB_EINVAL,
+            "a route needs a path that begins with /, a method or more, and a callback");
+    return chi_plain(hub, chi_routes_callback(hub->routes, path, methods, cb, arg));
+}
+
+int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb, void *arg)
+{
+    return chathub_route_methods(hub, path, CHI_METHOD(GET), cb, arg);
 }
 
 int chathub_http_body(struct chathub *hub, const char *type, const void *bytes, size_t len)
@@ -524,7 +531,7 @@ static void on_net_closed(void *arg)
 static void say_goodbye(struct chathub *hub)
 {
     if (!hub->said_goodbye)
-        chi_hub_close_all(hub->hub, 1001, CHI_SPAN("server shutting down"));
+        chi_hub_close_all(hub->hub, 1001, CHI_SPAN("Server shutting down"));
     hub->said_goodbye = true;
 }
 

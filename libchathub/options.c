@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dialect/dialect.h"
 #include "util/text.h"
 
 #define KIB    UINT64_C(1024)
@@ -63,6 +64,10 @@ static const struct option options[] = {
         "The room of whoever names none."),
     ROW("rooms", rooms, TEXT, "", 0, 65536, START, COMMON,
         "Rooms that exist from the start, separated by commas."),
+    ROW("dialect", dialect, TEXT, "", 0, 32, START, COMMON,
+        "What WebSockets speak whose listener and client do not say: native, chatservice, "
+        "minichat, "
+        "gochat, multiserver or realtime. Without it: what their first frame shows."),
     ROW("create-rooms", create_rooms, SWITCH, "yes", 0, 1, LIVE, COMMON,
         "Whether joining makes a room; if not, only the rooms of the option rooms exist."),
     ROW("ascii-names", ascii_names, SWITCH, "no", 0, 1, START, RARE,
@@ -74,6 +79,9 @@ static const struct option options[] = {
     ROW("origins", origins, TEXT, "", 0, 65536, LIVE, COMMON,
         "Further origins whose web pages may connect, as SCHEME://HOST[:PORT], separated by "
         "commas."),
+    ROW("demo-names", demo_names, SWITCH, "no", 0, 1, LIVE, RARE,
+        "Whether clients of chatservice get the name in their token, which proves nothing, on "
+        "listeners beyond this machine, too."),
     ROW("max-bad-requests", max_bad_requests, NUMBER, "20", 1, 1000000, LIVE, RARE,
         "Requests in a row that cannot be understood before a client is closed."),
     ROW("control-rate", control_rate, NUMBER, "20", 1, 1000000, LIVE, RARE,
@@ -95,6 +103,11 @@ static const struct option options[] = {
         "Sessions kept for clients that lost their connection."),
     ROW("return-time", return_time, TIME, "10s", 0, DAY, LIVE, COMMON,
         "How long a lost connection keeps its name and its rooms."),
+    ROW("replay-time", replay_time, TIME, "1h", 0, 30 * DAY, LIVE, RARE,
+        "How long the hub remembers where a name's last session stood, for clients of other chat "
+        "servers, which do not know it."),
+    ROW("replay-names", replay_names, NUMBER, "20000", 0, 10000000, LIVE, RARE,
+        "How many such names it remembers, in each of their rooms."),
     ROW("authorize-timeout", authorize_timeout, TIME, "10s", 1, HOUR, LIVE, RARE,
         "How long the host may take to allow something; then it is denied."),
     ROW("typing-time", typing_time, TIME, "10s", 100, HOUR, LIVE, RARE,
@@ -105,9 +118,9 @@ static const struct option options[] = {
 #define GROUP "Lengths"
     ROW("max-message", max_message, SIZE, "64k", 512, 64 * MIB, LIVE, RARE,
         "One incoming frame or line."),
-    ROW("max-content", max_content, SIZE, "16k", 1, 16 * MIB, LIVE, COMMON,
+    ROW("max-content", max_content, SIZE, "32k", 1, 16 * MIB, LIVE, COMMON,
         "The content of a post."),
-    ROW("max-data", max_data, SIZE, "16k", 0, 16 * MIB, LIVE, RARE, "The data of a post."),
+    ROW("max-data", max_data, SIZE, "32k", 0, 16 * MIB, LIVE, RARE, "The data of a post."),
     ROW("max-name", max_name, SIZE, "64", 1, 1024, LIVE, RARE, "A user's name, in bytes of UTF-8."),
     ROW("max-room-name", max_room_name, SIZE, "128", 1, 1024, LIVE, RARE,
         "A room's name, in bytes of UTF-8."),
@@ -538,6 +551,11 @@ static int set_text(struct chi_settings *settings, const struct option *option, 
     if (option->offset == offsetof(struct chi_settings, log_sync) && strcmp(value, "full") != 0 &&
         strcmp(value, "normal") != 0)
         return fail(problem, CHATHUB_EVALUE, "option log-sync: '%.64s' is neither full nor normal",
+                    value);
+    if (option->offset == offsetof(struct chi_settings, dialect) && *value &&
+        !chi_dialect_find(chi_span_of(value)))
+        return fail(problem, CHATHUB_EVALUE,
+                    "option dialect: there is no dialect '%.64s'; it takes " CHI_DIALECT_NAMES,
                     value);
     if (option->offset == offsetof(struct chi_settings, origins)) {
         int error = check_origins(value, problem);

@@ -3,7 +3,7 @@
 
 struct sums {
     uint64_t members, present, rooms_of_sessions, sessions, lost, observers, drafts, client_drafts;
-    uint64_t draft_bytes, holds;
+    uint64_t draft_bytes, holds, named;
 };
 
 #define CHECK(holds, fault)                                                                        \
@@ -84,11 +84,15 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         CHECK(!session->client || client_is(hub, session->client), "a session's client is gone");
         CHECK(chi_session_by_user(hub, session->user) == session,
               "a session is not found by its id");
-        CHECK(chi_session_by_name(hub, chi_name_key(session->name)) == session,
-              "a session is not found by its name");
+        const struct chi_session *named = chi_session_by_name(hub, chi_name_key(session->name));
+        CHECK(named && named->named && (named == session) == session->named,
+              "a session's name does not lead to the one that is named");
+        CHECK(session->same.next && session->same.next->prev == &session->same,
+              "a session is not in the ring of its name");
+        sums->named += session->named;
     }
     CHECK(sums->sessions == hub->counts.sessions, "the count of sessions is wrong");
-    CHECK(sums->sessions == hub->by_user.count && sums->sessions == hub->by_name.count,
+    CHECK(sums->sessions == hub->by_user.count && sums->named == hub->by_name.count,
           "an index of sessions holds something else");
     CHECK(sums->lost == hub->lost_count, "the count of lost sessions is wrong");
     CHECK(sums->members == hub->members.used, "a member belongs to no session");
@@ -108,7 +112,10 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
         live += m->attached;
         drafts += m->drafts;
         pending += chi_list_linked(&m->pending);
-        ready += chi_list_linked(&m->pending) && !m->drafts;
+        ready += chi_list_linked(&m->pending) && !chi_presence_waits(m);
+        CHECK(!m->held || (m->session->client && m->session->client->job &&
+                           m->session->client->job->entered),
+              "a member's coming is held back for nothing");
     }
     for (struct chi_link *at = room->pending.next; at != &room->pending; at = at->next)
         listed++;

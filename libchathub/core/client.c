@@ -25,45 +25,79 @@ uint32_t chi_hub_client_slot(uint64_t id)
     return (uint32_t)id - 1;
 }
 
-struct chi_name *chi_core_home(const struct chi_hub *hub, const struct chi_client *client)
+static bool home_is(const struct chi_home *home, const struct chi_client_desc *desc,
+                    struct chi_span key)
 {
-    return hub->homes[client->home];
+    return home->history == desc->history && home->presence == desc->presence &&
+           home->private_posts == desc->private_posts &&
+           chi_span_equal(chi_name_key(home->room), key);
 }
 
-/* The listener's default room among the known ones; listeners are few. */
-int chi_core_home_of(struct chi_hub *hub, struct chi_span room, uint16_t *out)
+static int home_add(struct chi_hub *hub, const struct chi_client_desc *desc,
+                    const struct chi_folded *room)
 {
-    struct chi_folded name;
-
-    *out = 0;
-    if (!room.len && hub->home_count)
-        return 0;
-    int r = chi_core_fold(hub, CHI_FOLD_ROOM, room, &name);
-    hub->problem[0] = '\0';
-    if (r < 0)
-        return r;
-    for (uint32_t i = 0; i < hub->home_count; i++) {
-        if (chi_span_equal(chi_name_key(hub->homes[i]), name.key)) {
-            *out = (uint16_t)i;
-            return 0;
-        }
-    }
     if (hub->home_count == UINT16_MAX)
         return CHATHUB_EFULL;
-    struct chi_name **homes = realloc(hub->homes, (hub->home_count + 1) * sizeof *homes);
+    struct chi_home *homes = realloc(hub->homes, (hub->home_count + 1) * sizeof *homes);
     if (!homes)
         return CHATHUB_ENOMEM;
     hub->homes = homes;
-    homes[hub->home_count] = chi_name_new(name.shown, name.key);
-    if (!homes[hub->home_count])
+    homes[hub->home_count] = (struct chi_home){
+        .room = chi_name_new(room->shown, room->key),
+        .history = desc->history,
+        .presence = desc->presence,
+        .private_posts = desc->private_posts,
+    };
+    if (!homes[hub->home_count].room)
         return CHATHUB_ENOMEM;
-    *out = (uint16_t)hub->home_count++;
+    hub->home_count++;
     return 0;
 }
 
-static bool hides_key(struct chi_encoding encoding)
+/* Listeners are few, and so is what they say. */
+int chi_core_home_of(struct chi_hub *hub, const struct chi_client_desc *desc, uint16_t *out)
 {
-    return encoding.dialect && encoding.dialect->hides_key;
+    struct chi_folded room;
+    bool standard = !desc->default_room.len && hub->home_count;
+
+    int r = 0;
+    if (standard)
+        room = (struct chi_folded){chi_name_shown(hub->homes[0].room),
+                                   chi_name_key(hub->homes[0].room)};
+    else
+        r = chi_core_fold(hub, CHI_FOLD_ROOM, desc->default_room, &room);
+    hub->problem[0] = '\0';
+    if (r < 0)
+        return r;
+    for (*out = 0; *out < hub->home_count; ++*out) {
+        if (home_is(&hub->homes[*out], desc, room.key))
+            return 0;
+    }
+    return home_add(hub, desc, &room);
+}
+
+int chi_hub_check_name(struct chi_hub *hub, struct chi_span name)
+{
+    struct chi_folded folded;
+
+    int r = chi_core_fold(hub, CHI_FOLD_NAME, name, &folded);
+    hub->problem[0] = '\0';
+    if (r == 0 && chi_core_reserved(folded.key))
+        return CHATHUB_ERESERVED;
+    return r;
+}
+
+bool chi_core_hears(const struct chi_hub *hub, const struct chi_client *client)
+{
+    switch (client->dialect->hearing) {
+    case CHI_HEARS_SIGNALS:
+        return true;
+    case CHI_HEARS_ENTRIES:
+        return false;
+    case CHI_HEARS_ASKED:
+        return chi_core_home(hub, client)->presence;
+    }
+    return true;
 }
 
 int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc, uint64_t *id)
@@ -74,7 +108,7 @@ int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc,
         return CHATHUB_ESTOPPED;
     if (hub->clients.used >= hub->parts.settings->max_clients)
         return CHATHUB_EFULL;
-    int r = chi_core_home_of(hub, desc->default_room, &home);
+    int r = chi_core_home_of(hub, desc, &home);
     if (r < 0)
         return r;
     struct chi_client *client = chi_slots_take(&hub->clients);
@@ -89,7 +123,7 @@ int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc,
     client->conn = desc->as.conn;
     client->home = home;
     client->welcome = desc->welcome;
-    client->keyless = hides_key(desc->as.encoding);
+    client->dialect = desc->as.encoding.dialect;
     *id = chi_core_client_id(client);
     return 0;
 }
@@ -99,7 +133,9 @@ int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encodin
     struct chi_client *client = chi_core_client(hub, id);
     if (!client)
         return CHATHUB_EGONE;
-    client->keyless = hides_key(encoding);
+    client->dialect = encoding.dialect;
+    if (encoding.dialect->entrance == CHI_ENTRANCE_SILENT)
+        chi_core_observe_stop(hub, client);
     return CHI_DELIVERY(hub, client_encoding, client->slot.number, encoding);
 }
 
@@ -109,6 +145,7 @@ void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client)
     if (!room)
         return;
     client->observed = NULL;
+    client->hearing = false;
     room->observers--;
     hub->counts.observers--;
     chi_core_room_idle(hub, room);
@@ -186,14 +223,23 @@ static bool held(const struct chi_hub *hub, const struct chi_client *client)
     return hub->stopping || client->job || client->full || chi_core_drafts_full(hub, client);
 }
 
-static void look_at(struct chi_hub *hub, struct chi_client *client)
+/* It cannot be served on; or it was told already that it cannot have its name. */
+static void close_failed(struct chi_hub *hub, struct chi_client *client)
 {
-    if (client->fail) {
-        const char *why = chathub_strerror(client->fail);
+    const char *why = chathub_strerror(client->fail);
+    bool unnamed = client->dialect->must_name && !client->session && client->fail != CHATHUB_ENOMEM;
+
+    if (!unnamed)
         chi_core_log(hub, CHATHUB_WARNING, client->fail == CHATHUB_ESLOW ? "slow" : "error", client,
                      (struct chi_field){"code", chi_span_of(chathub_errname(client->fail))},
                      NO_FIELD);
-        chi_core_close(hub, client, CLOSE_FAILED, chi_span_of(why), false);
+    chi_core_close(hub, client, unnamed ? CLOSE_POLICY : CLOSE_FAILED, chi_span_of(why), false);
+}
+
+static void look_at(struct chi_hub *hub, struct chi_client *client)
+{
+    if (client->fail) {
+        close_failed(hub, client);
         return;
     }
     if (!client->stopped || held(hub, client))
@@ -280,12 +326,48 @@ void chi_hub_observe(struct chi_hub *hub, uint64_t id)
     static const struct chi_request silence = {.type = CHI_REQUEST_JOIN};
     struct chi_client *client = chi_core_client(hub, id);
 
-    if (!client || hub->stopping || client->job || client->session || client->observed)
+    if (!client || hub->stopping || client->job || client->session || client->observed ||
+        client->dialect->entrance == CHI_ENTRANCE_SILENT)
         return;
     client->spoke = true;
     struct chi_job job = {.hub = hub, .client = client, .request = &silence, .observe = true};
     chi_core_run(hub, &job);
     chi_core_wake(hub);
+}
+
+/* What a dialect's entrance asks of a client that has its name already. */
+static const struct chi_request *entry_of(struct chi_request *request, enum chi_entrance entrance,
+                                          struct chi_span name)
+{
+    memset(request, 0, offsetof(struct chi_request, resume));
+    request->type = CHI_REQUEST_HELLO;
+    request->name = name;
+    request->resume[0] = (struct chi_resume){.room = {NULL, 0}};
+    request->resume_count = entrance == CHI_ENTRANCE_JOINS;
+    return request;
+}
+
+enum chi_next chi_hub_enter(struct chi_hub *hub, uint64_t id, struct chi_span name)
+{
+    struct chi_client *client = chi_core_client(hub, id);
+    struct chi_request request;
+
+    if (!client || client->fail)
+        return CHI_NEXT_GONE;
+    if (client->dialect->greets)
+        chi_core_welcome(hub, client, (struct chi_span){NULL, 0}, (struct chi_span){NULL, 0},
+                         false);
+    if (client->dialect->entrance == CHI_ENTRANCE_OBSERVES)
+        chi_hub_observe(hub, id);
+    if (name.len)
+        return chi_hub_request(hub, id, entry_of(&request, client->dialect->entrance, name));
+    return next_of(hub, client);
+}
+
+/* What was not understood ends clients of some dialects at once, who do not read errors. */
+static bool ends(const struct chi_client *client, int code)
+{
+    return client->dialect->bad_close && (code == CHATHUB_EJSON || code == CHATHUB_EREQUEST);
 }
 
 enum chi_next chi_hub_bad_request(struct chi_hub *hub, uint64_t id,
@@ -300,15 +382,22 @@ enum chi_next chi_hub_bad_request(struct chi_hub *hub, uint64_t id,
     struct chi_reply reply = {.type = CHI_REPLY_ERROR,
                               .code = error->code,
                               .ref = error->ref,
-                              .message = chi_span_of(error->message)};
+                              .message = chi_span_of(error->message),
+                              .time = chi_core_wall(hub),
+                              .number = ++hub->numbered};
     chi_core_reply(hub, client, &reply);
     chi_core_log(hub, CHATHUB_INFO, "refused", client,
                  (struct chi_field){"code", chi_span_of(chathub_errname(error->code))}, NO_FIELD);
     if (client->bad < UINT16_MAX)
         client->bad++;
-    if (client->bad <= hub->parts.settings->max_bad_requests)
+    bool over = client->bad > hub->parts.settings->max_bad_requests;
+    if (!over && !ends(client, error->code))
         return next_of(hub, client);
-    chi_core_close(hub, client, CLOSE_POLICY, chi_span_of(chathub_strerror(CHATHUB_EABUSE)), false);
+    if (over)
+        chi_core_close(hub, client, CLOSE_POLICY, chi_span_of(chathub_strerror(CHATHUB_EABUSE)),
+                       false);
+    else
+        chi_core_close(hub, client, client->dialect->bad_close, chi_span_of(error->message), false);
     chi_core_wake(hub);
     return CHI_NEXT_GONE;
 }

@@ -30,8 +30,8 @@ static struct chi_session *shown_session(struct chi_hub *hub, const struct chi_j
     return shown;
 }
 
-static int check_name(struct chi_hub *hub, const struct chi_session *session,
-                      const struct chi_folded *name)
+static int check_name(struct chi_hub *hub, const struct chi_client *client,
+                      const struct chi_session *session, const struct chi_folded *name)
 {
     const struct chi_session *owner = chi_session_by_name(hub, name->key);
 
@@ -39,7 +39,7 @@ static int check_name(struct chi_hub *hub, const struct chi_session *session,
         return 0;
     if (chi_core_reserved(name->key))
         return CHATHUB_ERESERVED;
-    return owner ? CHATHUB_ENAMETAKEN : 0;
+    return owner && !client->dialect->shares_names ? CHATHUB_ENAMETAKEN : 0;
 }
 
 static int name_session(struct chi_hub *hub, struct chi_session *session, struct chi_name *name)
@@ -80,7 +80,7 @@ static int check(struct chi_hub *hub, const struct chi_job *job, struct claim *c
     if (r < 0 || !job->request->name.at)
         return r;
     r = chi_core_fold(hub, CHI_FOLD_NAME, job->request->name, &claim->name);
-    return r < 0 ? r : check_name(hub, claim->session, &claim->name);
+    return r < 0 ? r : check_name(hub, job->client, claim->session, &claim->name);
 }
 
 static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
@@ -90,7 +90,7 @@ static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
     struct chi_span key = job->request->session;
     char made[CHI_KEY_LEN + 1];
 
-    session->known = session->known || key.at || !client->keyless;
+    session->known = session->known || key.at || !client->dialect->hides_key;
     if (!key.at && session->serial) {
         chi_core_key(hub, session->serial, made);
         key = (struct chi_span){made, CHI_KEY_LEN};
@@ -100,12 +100,13 @@ static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
                  (struct chi_field){NULL, {NULL, 0}}, (struct chi_field){NULL, {NULL, 0}});
 }
 
-static int begin(struct chi_hub *hub, struct chi_job *job)
+int chi_core_become(struct chi_hub *hub, struct chi_job *job)
 {
     struct claim claim;
     struct chi_name *name = NULL;
     bool again = job->client->session != NULL;
 
+    job->naming = true;
     int r = check(hub, job, &claim);
     if (r == 0)
         r = chi_core_decide(hub, job, CHATHUB_HELLO, claim.name.shown, (struct chi_span){"", 0},
@@ -121,9 +122,22 @@ static int begin(struct chi_hub *hub, struct chi_job *job)
         chi_name_unref(name);
         return r;
     }
+    job->naming = false;
     chi_core_decided_done(job);
     welcome(hub, job, again);
     return 0;
+}
+
+/* Dialects whose clients are named once, by a name that they have to give. */
+static int begin(struct chi_hub *hub, struct chi_job *job)
+{
+    const struct chi_dialect *dialect = job->client->dialect;
+
+    if (dialect->must_name && !job->client->session && !job->request->name.at) {
+        job->naming = true;
+        return CHATHUB_ENAMEREQUIRED;
+    }
+    return chi_core_become(hub, job);
 }
 
 static struct chi_member *member_named(struct chi_hub *hub, const struct chi_client *client,
@@ -175,6 +189,7 @@ static void put_out(struct chi_hub *hub, struct chi_client *client, struct chi_m
                    &(struct chi_reply){.type = CHI_REPLY_LEFT,
                                        .room = chi_name_shown(member->room->name),
                                        .code = CHATHUB_EDENIED,
+                                       .time = chi_core_wall(hub),
                                        .message = chi_span_of(chathub_strerror(CHATHUB_EDENIED))});
     chi_core_member_end(hub, member, true);
 }
@@ -200,6 +215,8 @@ int chi_core_hello(struct chi_hub *hub, struct chi_job *job)
     const struct chi_request *hello = job->request;
 
     if (job->stage == 0) {
+        if (job->client->session && job->client->dialect->post_name == CHI_POST_NAME_ONCE)
+            return 0;
         int r = begin(hub, job);
         if (r)
             return r;

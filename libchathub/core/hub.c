@@ -52,17 +52,20 @@ static void init(struct chi_hub *hub)
     chi_list_init(&hub->readings);
     chi_list_init(&hub->drafts);
     chi_list_init(&hub->lost);
+    chi_list_init(&hub->stood_order);
 }
 
 int chi_hub_new(const struct chi_hub_parts *parts, struct chi_hub **out)
 {
     uint16_t home;
+    const struct chi_client_desc standard = {.default_room =
+                                                 chi_span_of(parts->settings->default_room)};
     struct chi_hub *hub = calloc(1, sizeof *hub);
     if (!hub)
         return CHATHUB_ENOMEM;
     hub->parts = *parts;
     init(hub);
-    int r = chi_core_home_of(hub, chi_span_of(parts->settings->default_room), &home);
+    int r = chi_core_home_of(hub, &standard, &home);
     if (r == 0)
         r = chi_core_room_fixed(hub);
     if (r < 0) {
@@ -118,8 +121,9 @@ void chi_hub_free(struct chi_hub *hub)
     free_people(hub);
     chi_core_rooms_free(hub);
     for (uint32_t i = 0; i < hub->home_count; i++)
-        chi_name_unref(hub->homes[i]);
+        chi_name_unref(hub->homes[i].room);
     free(hub->homes);
+    chi_core_stood_free(hub);
     free(hub->present);
     chi_buf_fini(&hub->shown);
     chi_buf_fini(&hub->key);
@@ -196,6 +200,7 @@ void chi_hub_stop(struct chi_hub *hub)
                            .type = CHI_REPLY_BYE,
                            .message = chi_span_of(chathub_strerror(CHATHUB_ESHUTDOWN)),
                            .retry_after = come_back(hub),
+                           .time = chi_core_wall(hub),
                        });
     }
     chi_core_wake(hub);

@@ -44,10 +44,14 @@ int chi_hub_new(const struct chi_hub_parts *parts, struct chi_hub **out);
 void chi_hub_free(struct chi_hub *hub);
 
 struct chi_client_desc {
-    struct chi_delivery_client as; /* its transport and first encoding */
+    struct chi_delivery_client as; /* its transport and first encoding, which has a dialect */
     struct chi_span default_room;  /* of its listener; empty: the hub's */
     struct chi_span address;       /* for log lines */
     bool welcome;                  /* its first reply is `welcome` (chathub.v1) */
+    /* What else its listener says: */
+    int32_t history;    /* the last N are for who comes anew there; negative: none; 0: not said */
+    bool presence;      /* the signals are for those, too, whose dialect asks for none */
+    bool private_posts; /* a post may be for one name alone */
 };
 
 /* A new client, unnamed. Its id is never 0 and never used again. 0, CHATHUB_EFULL,
@@ -55,6 +59,11 @@ struct chi_client_desc {
 int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc, uint64_t *id);
 /* The slot under which delivery and transports know it. */
 uint32_t chi_hub_client_slot(uint64_t id);
+/* Whether a name could be given: CHATHUB_ENAME, CHATHUB_ERESERVED, CHATHUB_ENOMEM. */
+int chi_hub_check_name(struct chi_hub *hub, struct chi_span name);
+/* It comes in as its dialect's entrance says, which is settled: once, before any request. `name`:
+ * what it connected with, or empty. */
+enum chi_next chi_hub_enter(struct chi_hub *hub, uint64_t id, struct chi_span name);
 /* The way it speaks from now on (its first frame told). */
 int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encoding encoding);
 /* Its connection ended (reason: a constant word for the log line). Its session may come back,

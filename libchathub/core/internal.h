@@ -8,6 +8,7 @@
 #include "core/slots.h"
 #include "util/buf.h"
 #include "util/list.h"
+#include "util/map.h"
 #include "util/timers.h"
 
 /* Characters of a public id: 12 bytes of the key's digest in base64url. */
@@ -36,27 +37,36 @@ static inline struct chi_span chi_name_key(const struct chi_name *name)
     return (struct chi_span){name->bytes + name->key_at, name->key_len};
 }
 
+/* What a listener says of its clients. */
+struct chi_home {
+    struct chi_name *room; /* their default room */
+    int32_t history;    /* the last N are for who comes anew there; negative: none; 0: not said */
+    bool presence;      /* the signals are for those, too, whose dialect asks for none */
+    bool private_posts; /* a post may be for one name alone */
+};
+
 /* A connection or in-process client. */
 struct chi_client {
     struct chi_slot slot;
     struct chi_session *session; /* NULL: it has none yet */
     const struct chi_transport *transport;
-    struct chi_job *job;         /* the request that waits, or NULL */
-    struct chi_reading *reading; /* the history page that it waits for, or NULL */
-    struct chi_room *observed;   /* listened to without being a member, or NULL */
-    struct chi_link todo;        /* in hub->todo */
-    uint32_t conn;               /* the transport's number */
-    uint32_t drafts;             /* its uncommitted posts … */
-    uint32_t draft_bytes;        /* … and their bytes */
-    uint16_t home;               /* its default room, in hub->homes */
-    uint16_t bad;                /* requests in a row that could not be understood */
-    int8_t fail;                 /* CHATHUB_E…: it has to be closed for that; 0: not */
-    uint8_t full;                /* delivery has too many replies for it */
-    uint8_t stopped;             /* its driver was told to wait */
-    uint8_t welcome;             /* its first reply is `welcome`, which is still owed */
-    uint8_t nameless;            /* its hello was refused: no guest is made of it */
-    uint8_t keyless;             /* its dialect does not tell it the session's key */
-    uint8_t spoke;               /* it sent something, or observes */
+    const struct chi_dialect *dialect; /* how it speaks now: its manners */
+    struct chi_job *job;               /* the request that waits, or NULL */
+    struct chi_reading *reading;       /* the history page that it waits for, or NULL */
+    struct chi_room *observed;         /* listened to without being a member, or NULL */
+    struct chi_link todo;              /* in hub->todo */
+    uint32_t conn;                     /* the transport's number */
+    uint32_t drafts;                   /* its uncommitted posts … */
+    uint32_t draft_bytes;              /* … and their bytes */
+    uint16_t home;                     /* its listener's, in hub->homes */
+    uint16_t bad;                      /* requests in a row that could not be understood */
+    int8_t fail;                       /* CHATHUB_E…: it has to be closed for that; 0: not */
+    uint8_t full;                      /* delivery has too many replies for it */
+    uint8_t stopped;                   /* its driver was told to wait */
+    uint8_t welcome;                   /* its first reply is `welcome`, which is still owed */
+    uint8_t nameless;                  /* its hello was refused: no guest is made of it */
+    uint8_t spoke;                     /* it sent something, or observes */
+    uint8_t hearing;                   /* it observes with signals */
 };
 
 /* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it
@@ -70,10 +80,12 @@ struct chi_session {
     char *status;               /* NULL: none */
     uint64_t serial;            /* the hub made its key of this number; 0: the client made it */
     struct chi_link lost;       /* in hub->lost, oldest first */
-    uint64_t lost_at;           /* when its connection was lost, ms */
-    uint32_t rooms;             /* memberships that have not ended */
-    uint8_t known;              /* its client knows the key: it may come back */
-    uint8_t ended;              /* no longer findable */
+    struct chi_link same; /* in a ring of all who have this name; alone where it is the only one */
+    uint64_t lost_at;     /* when its connection was lost, ms */
+    uint32_t rooms;       /* memberships that have not ended */
+    uint8_t named;        /* of those with this name it is the one in hub->by_name */
+    uint8_t known;        /* its client knows the key: it may come back */
+    uint8_t ended;        /* no longer findable */
 };
 
 /* A session's place in a room. */
@@ -87,6 +99,7 @@ struct chi_member {
     struct chi_name *told;   /* the name under which the room was told of it; NULL: it was not */
     uint64_t position;       /* where to go on, while it is not attached */
     uint32_t drafts;         /* its uncommitted posts here: its signals wait for them */
+    uint8_t held;            /* it came with a post: its coming is told when that is under way */
     uint8_t gone;            /* it left; lingers for `drafts` and `pending` */
     uint8_t attached;        /* delivery reads for it */
     uint8_t resumed;         /* the hello under way says where to go on */
@@ -155,7 +168,8 @@ struct chi_job {
     struct chi_client *client;
     const struct chi_request *request; /* owned once kept */
     struct chi_room *room;             /* held while it waits for it or for a page of it */
-    uint32_t stage;                    /* hello: rooms of `resume` that are done, + 1 */
+    uint32_t stage;                    /* hello: rooms of `resume` that are done, + 1;
+                                          post: 1: it named its client */
     uint32_t count;                    /* how many of the last entries are looked for */
     uint64_t from;                     /* where they begin, if found */
     uint64_t question;                 /* pending or answered; 0: none */
@@ -168,6 +182,8 @@ struct chi_job {
     uint8_t decided;                   /* … 0: nothing, else 1 + enum chathub_decision */
     uint8_t kept;                      /* it is on the heap */
     uint8_t observe;                   /* not a request: the client was silent */
+    uint8_t entered;                   /* its client came into a room by it, and is held there */
+    uint8_t naming;                    /* it gives its client a name, and has not succeeded */
 };
 
 /* A page of history under way. */
@@ -201,7 +217,7 @@ struct chi_hub {
     struct chi_delivery_up delivery_up;
     struct chi_slots clients, sessions, members, rooms;
     struct chi_index by_user; /* sessions that have not ended, by public id */
-    struct chi_index by_name; /* the same by name */
+    struct chi_index by_name; /* one of each name */
     struct chi_index by_room; /* rooms by name */
     struct chi_timers timers; /* answers, presence, typing */
     struct chi_link ready;    /* jobs to go on with */
@@ -211,15 +227,19 @@ struct chi_hub {
     struct chi_link readings; /* all */
     struct chi_link drafts;   /* all */
     struct chi_link lost;     /* sessions without connection, oldest first */
-    struct chi_name **homes;  /* default rooms of listeners; [0] is the hub's */
+    struct chi_home *homes;   /* of listeners; [0] is the hub's */
     uint32_t home_count;
-    struct chi_link todo; /* clients to be looked at in the turn */
-    uint32_t idle;        /* rooms to be unloaded in the turn if nobody needs them, + 1 */
+    struct chi_map *stood;       /* where names' last sessions stood (stood.c); NULL: nowhere yet */
+    struct chi_link stood_order; /* the same, the longest ago first */
+    struct chi_buf stood_key;    /* of the place that is looked for */
+    struct chi_link todo;        /* clients to be looked at in the turn */
+    uint32_t idle;               /* rooms to be unloaded in the turn if nobody needs them, + 1 */
     uint32_t lost_count;
     uint32_t asked;         /* questions so far */
     struct chi_job *asking; /* whose question is being asked */
     uint64_t draft_bytes;
     uint64_t draft_count;
+    uint64_t numbered;           /* replies made that carry a number */
     uint64_t serial;             /* session keys made */
     uint32_t guests;             /* guest names made */
     uint8_t secret[32];          /* session keys and guest names come from it */
@@ -282,7 +302,8 @@ struct chi_folded {
  * CHATHUB_ENOMEM. */
 int chi_core_fold(struct chi_hub *hub, enum chi_fold_kind kind, struct chi_span text,
                   struct chi_folded *out);
-/* Whether only the hub may give this name, by its key. */
+/* Whether only the hub may give this name, by its key. (Registered and authenticated names will be
+ * refused here, too.) */
 bool chi_core_reserved(struct chi_span key);
 /* A guest's name, never given before. */
 #define CHI_GUEST_LEN 12
@@ -307,9 +328,15 @@ void chi_core_work_todo(struct chi_hub *hub);
 /* Ends it as the hub's decision. `leaves`: its session ends too. */
 void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code,
                     struct chi_span reason, bool leaves);
-struct chi_name *chi_core_home(const struct chi_hub *hub, const struct chi_client *client);
-/* The number in hub->homes of a listener's default room (empty: the hub's). */
-int chi_core_home_of(struct chi_hub *hub, struct chi_span room, uint16_t *out);
+static inline const struct chi_home *chi_core_home(const struct chi_hub *hub,
+                                                   const struct chi_client *client)
+{
+    return &hub->homes[client->home];
+}
+/* The number in hub->homes of what a listener says; the room empty: the hub's. */
+int chi_core_home_of(struct chi_hub *hub, const struct chi_client_desc *desc, uint16_t *out);
+/* Whether it gets the signals of its rooms. */
+bool chi_core_hears(const struct chi_hub *hub, const struct chi_client *client);
 /* Of chi_delivery_up. */
 void chi_core_drained(void *hub, uint32_t client);
 void chi_core_failed(void *hub, uint32_t client, int code);
@@ -351,6 +378,7 @@ int chi_core_await_answer(struct chi_hub *hub, struct chi_job *job);
 /* ------------------------------------------------------------------------------------ session.c */
 
 struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN]);
+/* One of those who have the name; the others are in its ring. */
 struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key);
 /* A session for a client without one. `name` NULL: a guest's name is made; else its reference is
  * taken over on success. `user` NULL: a key is made. */
@@ -377,11 +405,14 @@ int chi_session_need(struct chi_hub *hub, struct chi_job *job);
 struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room);
 /* The member by the room's name as it came; NULL: none, or the name has another form. */
 struct chi_member *chi_core_member_named(const struct chi_session *session, struct chi_span shown);
-/* Takes the session in (or back in, if its place lingers); not attached. NULL: no memory. */
+/* Takes the session in (or back in, if its place lingers); not attached, and not told
+ * (chi_presence_touch). NULL: no memory. */
 struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,
                                        struct chi_room *room);
 /* Ends the client's observing: an observer that is in a room is none. */
 int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint64_t from);
+/* That it came may be told. */
+void chi_core_member_release(struct chi_hub *hub, struct chi_member *member);
 /* Delivery reads no more for it; it knows where to go on. `told`: delivery is to be told (the
  * client stays). */
 void chi_core_member_detach(struct chi_hub *hub, struct chi_member *member, bool told);
@@ -424,7 +455,12 @@ void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_
 /* ------------------------------------------------ hello.c, posting.c, history.c, who.c, signs.c */
 
 int chi_core_hello(struct chi_hub *hub, struct chi_job *job);
+/* Gives the client the name and session of its request, and welcomes it. 0, CHI_STEP_WAIT, or an
+ * error that left everything as it was. */
+int chi_core_become(struct chi_hub *hub, struct chi_job *job);
 int chi_core_post(struct chi_hub *hub, struct chi_job *job);
+/* Says it to those in the room who are called request->to, and to its sender. */
+int chi_core_post_privately(struct chi_hub *hub, struct chi_job *job, struct chi_member *member);
 void chi_core_committed(void *hub, const struct chi_log_result *results, size_t n);
 /* Whether the client's own drafts are at their bound. */
 bool chi_core_drafts_full(const struct chi_hub *hub, const struct chi_client *client);
@@ -441,8 +477,26 @@ void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool te
 /* The member that a request about a room is for, or CHATHUB_ENOTMEMBER and the like. */
 int chi_core_member_needed(struct chi_hub *hub, struct chi_job *job, struct chi_member **out);
 
+/* -------------------------------------------------------------------------------------- stood.c */
+
+/* Remembers where the member stands, who goes. */
+void chi_core_stood(struct chi_hub *hub, const struct chi_member *member);
+/* Where the last session of that name stood in a room; false: that is not known (any more). The
+ * epoch is valid until the next chi_core_stood. */
+bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
+                         const struct chi_room *room, struct chi_start *out);
+/* Somebody goes on there. */
+void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
+                         const struct chi_room *room);
+void chi_core_stood_free(struct chi_hub *hub);
+
 /* ----------------------------------------------------------------------------------- presence.c */
 
+/* Whether nothing is told of a member yet: its own posts come first. */
+static inline bool chi_presence_waits(const struct chi_member *member)
+{
+    return member->drafts || member->held;
+}
 /* What is true of a member changed (it came, went, has another name, or has no drafts any more). */
 void chi_presence_touch(struct chi_hub *hub, struct chi_member *member);
 /* Tells at once what waits and may be told now. */

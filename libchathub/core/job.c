@@ -142,10 +142,12 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
 static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
 {
     const struct chi_request *request = job->request;
+    bool unnamed = job->naming && job->client->dialect->must_name;
 
-    if (job->observe)
+    if (job->observe && job->client->dialect->entrance != CHI_ENTRANCE_OBSERVES)
         return;
-    if (job->stage) { /* a hello that was answered, and cannot go on: its client comes back */
+    if (job->observe ||
+        (job->stage && request->type == CHI_REQUEST_HELLO)) { /* cannot go on: it comes back */
         job->client->fail = (int8_t)code;
         chi_core_todo(hub, job->client);
         return;
@@ -158,6 +160,22 @@ static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
     if (code == CHATHUB_EAGAIN)
         error.retry_after = BUSY_MS;
     chi_core_error(hub, job->client, &error);
+    if (unnamed && !job->client->session && !job->client->fail) {
+        job->client->fail = (int8_t)code;
+        chi_core_todo(hub, job->client);
+    }
+}
+
+/* What its client came with is under way, or never will be. */
+static void release_members(struct chi_hub *hub, const struct chi_job *job)
+{
+    struct chi_session *session = job->client->session;
+
+    for (struct chi_member *member = session && job->entered ? session->members : NULL, *next;
+         member; member = next) {
+        next = member->next;
+        chi_core_member_release(hub, member);
+    }
 }
 
 static void finish(struct chi_hub *hub, struct chi_job *job, int r)
@@ -165,6 +183,7 @@ static void finish(struct chi_hub *hub, struct chi_job *job, int r)
     release_room(hub, job);
     if (r < 0)
         refuse(hub, job, r);
+    release_members(hub, job);
     hub->problem[0] = '\0';
     unlink_client(hub, job);
     chi_core_job_free(job);

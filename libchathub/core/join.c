@@ -13,12 +13,29 @@ struct begin {
     bool stay;          /* where it stands already */
 };
 
+/* How many entries somebody gets who comes anew and asked for nothing else. */
+static uint32_t standard_count(const struct chi_hub *hub, const struct chi_client *client)
+{
+    const struct chi_home *home = chi_core_home(hub, client);
+    if (home->history > 0)
+        return (uint32_t)home->history;
+    return home->history < 0 || client->dialect->no_history ? 0 : hub->parts.settings->join_history;
+}
+
+/* How many of the last anybody may ask for. */
+static uint32_t most(const struct chi_hub *hub, const struct chi_client *client)
+{
+    uint32_t page = hub->parts.settings->history_page, join = hub->parts.settings->join_history;
+    uint32_t listener = standard_count(hub, client);
+    uint32_t max = page > join ? page : join;
+    return listener > max ? listener : max;
+}
+
 static int last(struct chi_hub *hub, struct chi_job *job, struct chi_room *room, uint32_t count,
                 struct begin *begin)
 {
-    const struct chi_settings *settings = hub->parts.settings;
-    uint32_t max = settings->history_page > settings->join_history ? settings->history_page
-                                                                   : settings->join_history;
+    uint32_t max = most(hub, job->client);
+
     if (count == 0 || room->top == 0) {
         begin->from = room->top;
         return 0;
@@ -48,7 +65,27 @@ static int after(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
     }
     begin->lost = true;
     begin->lost_from = start->position;
-    return last(hub, job, room, hub->parts.settings->join_history, begin);
+    return last(hub, job, room, standard_count(hub, job->client), begin);
+}
+
+/* Where a name's last session stood, if its client cannot know; else among the last. */
+static int standard(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
+                    struct begin *begin)
+{
+    const struct chi_client *client = job->client;
+    uint32_t count = standard_count(hub, client);
+    struct begin latest = {0, 0, false, false};
+    struct chi_start stood;
+
+    if (!client->dialect->replays || !chi_core_stood_find(hub, client->session->name, room, &stood))
+        return last(hub, job, room, count, begin);
+    int r = after(hub, job, room, &stood, begin);
+    if (r || !client->dialect->also_last || begin->lost)
+        return r;
+    r = last(hub, job, room, count, &latest);
+    if (r == 0 && latest.from < begin->from)
+        begin->from = latest.from;
+    return r;
 }
 
 static int find_begin(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
@@ -58,7 +95,7 @@ static int find_begin(struct chi_hub *hub, struct chi_job *job, struct chi_room 
     switch (start->kind) {
     case CHI_START_DEFAULT:
         if (!member)
-            return last(hub, job, room, hub->parts.settings->join_history, begin);
+            return standard(hub, job, room, begin);
         begin->stay = true;
         return 0;
     case CHI_START_NOW:
@@ -98,6 +135,7 @@ void chi_core_joined(struct chi_hub *hub, struct chi_member *member, struct chi_
         .start = start,
         .count = chi_presence_count(room, member),
         .presence = room->number,
+        .time = chi_core_wall(hub),
     };
     if (chi_presence_names(hub, room) &&
         chi_presence_list(hub, room, member, &joined.present_count))
@@ -115,6 +153,7 @@ static void tell_gap(struct chi_hub *hub, const struct chi_member *member,
                        .epoch = hub->parts.log->epoch(hub->parts.log),
                        .from = begin->lost_from,
                        .to = begin->from,
+                       .time = chi_core_wall(hub),
                    });
 }
 
@@ -125,7 +164,8 @@ static void promote(struct chi_hub *hub, struct chi_member *member)
     uint32_t room = member->room->slot.number, number = client->slot.number;
 
     member->position = CHI_DELIVERY(hub, member_position, room, number);
-    CHI_DELIVERY(hub, member_signals, room, number);
+    if (!client->hearing && chi_core_hears(hub, client))
+        CHI_DELIVERY(hub, member_signals, room, number);
     member->attached = true;
     member->room->live++;
     chi_core_observe_end(hub, client);
@@ -150,17 +190,30 @@ static int place_cursor(struct chi_hub *hub, struct chi_member *member, bool is_
     return r;
 }
 
-static int enter(struct chi_hub *hub, struct chi_client *client, struct chi_room *room,
+/* That somebody came is told before it is there itself, unless it is to hear it; and behind the post
+ * that it came with. */
+static void tell_coming(struct chi_hub *hub, struct chi_job *job, struct chi_member *member,
+                        const struct chi_wish *wish)
+{
+    if (wish->implicit && job->client->dialect->told_itself)
+        member->held = job->entered = true;
+    chi_presence_touch(hub, member);
+}
+
+static int enter(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
                  const struct chi_wish *wish, const struct begin *begin)
 {
+    struct chi_client *client = job->client;
     struct chi_member *member = chi_core_member(client->session, room);
-    bool is_new = !member;
+    bool is_new = !member, told_itself = client->dialect->told_itself;
     uint64_t from = begin->from;
 
     if (is_new) {
         member = chi_core_member_add(hub, client->session, room);
         if (!member)
             return CHATHUB_ENOMEM;
+        if (!told_itself)
+            tell_coming(hub, job, member, wish);
     }
     if (wish->implicit && client->observed == room) {
         promote(hub, member);
@@ -173,9 +226,13 @@ static int enter(struct chi_hub *hub, struct chi_client *client, struct chi_room
         else if (place_cursor(hub, member, is_new, from) < 0)
             return CHATHUB_ENOMEM;
     }
+    if (is_new && client->dialect->replays)
+        chi_core_stood_drop(hub, client->session->name, room);
     chi_core_joined(hub, member, wish->ref, from);
     if (begin->lost)
         tell_gap(hub, member, begin);
+    if (is_new && told_itself)
+        tell_coming(hub, job, member, wish);
     if (is_new)
         chi_core_log(hub, CHATHUB_INFO, "joined", client,
                      (struct chi_field){"room", chi_name_shown(room->name)},
@@ -215,10 +272,11 @@ int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wis
         return r;
     const struct chi_member *member = chi_core_member(job->client->session, room);
     r = member ? 0 : may_enter(hub, job->client->session, room);
-    if (r == 0)
+    bool stays = wish->implicit && job->client->observed == room;
+    if (r == 0 && !stays)
         r = find_begin(hub, job, room, member, wish->start, &begin);
     if (r == 0)
-        r = enter(hub, job->client, room, wish, &begin);
+        r = enter(hub, job, room, wish, &begin);
     if (r <= 0) {
         job->found = false;
         chi_core_decided_done(job);
@@ -232,7 +290,11 @@ static void left(struct chi_hub *hub, struct chi_client *client, const struct ch
 {
     chi_core_reply(hub, client,
                    &(struct chi_reply){
-                       .type = CHI_REPLY_LEFT, .ref = ref, .room = chi_name_shown(room->name)});
+                       .type = CHI_REPLY_LEFT,
+                       .ref = ref,
+                       .room = chi_name_shown(room->name),
+                       .time = chi_core_wall(hub),
+                   });
     chi_core_log(hub, CHATHUB_INFO, "left", client,
                  (struct chi_field){"room", chi_name_shown(room->name)},
                  (struct chi_field){NULL, {NULL, 0}});
@@ -260,10 +322,13 @@ int chi_core_leave(struct chi_hub *hub, struct chi_job *job)
     return 0;
 }
 
-/* Errors are told to nobody: it said nothing. */
+/* Errors are told to nobody: it said nothing. Those who observe from the start are members but for
+ * their name: they hear signals, and what their listener has for those who come anew. */
 int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
 {
     struct chi_client *client = job->client;
+    int32_t history = chi_core_home(hub, client)->history;
+    struct begin begin = {0, 0, false, false};
     struct chi_folded name;
     struct chi_room *room = NULL;
     static const struct chi_span none = {"", 0};
@@ -281,12 +346,19 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
     }
     if (r)
         return r;
-    r = CHI_DELIVERY(hub, member_join, room->slot.number, client->slot.number, room->top, false);
+    bool hears = client->dialect->entrance == CHI_ENTRANCE_OBSERVES && chi_core_hears(hub, client);
+    r = last(hub, job, room, history > 0 ? (uint32_t)history : 0, &begin);
+    if (r == 0)
+        r = CHI_DELIVERY(hub, member_join, room->slot.number, client->slot.number, begin.from,
+                         hears);
+    if (r == CHI_STEP_WAIT)
+        return r;
     if (r < 0) {
         chi_core_room_idle(hub, room);
         return r;
     }
     client->observed = room;
+    client->hearing = hears;
     room->observers++;
     hub->counts.observers++;
     return 0;

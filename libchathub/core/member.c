@@ -88,7 +88,6 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
     room->present++;
     session->rooms++;
     hub->counts.members++;
-    chi_presence_touch(hub, member);
     return member;
 }
 
@@ -98,13 +97,21 @@ int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint6
 
     chi_core_observe_stop(hub, client);
     member->position = from;
-    int r =
-        CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from, true);
+    int r = CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from,
+                         chi_core_hears(hub, client));
     if (r < 0)
         return r;
     member->attached = true;
     member->room->live++;
     return 0;
+}
+
+void chi_core_member_release(struct chi_hub *hub, struct chi_member *member)
+{
+    if (!member->held)
+        return;
+    member->held = false;
+    chi_presence_touch(hub, member);
 }
 
 void chi_core_member_detach(struct chi_hub *hub, struct chi_member *member, bool told)
@@ -126,6 +133,7 @@ void chi_core_member_end(struct chi_hub *hub, struct chi_member *member, bool to
     chi_core_typing_end(hub, member, true);
     chi_core_member_detach(hub, member, told);
     member->gone = true;
+    member->held = false;
     member->room->present--;
     member->session->rooms--;
     hub->counts.members--;

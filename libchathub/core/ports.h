@@ -23,8 +23,35 @@ struct chi_decode_error {
     char message[200];   /* what is wrong and what to do; NUL-terminated */
 };
 
-/* A dialect writes and reads text; it has no state per client and no memory of its own but
- * `decoder`. */
+/* What the name in a post (request.name) means. */
+enum chi_post_name {
+    CHI_POST_NAME_NONE = 0, /* posts carry none */
+    CHI_POST_NAME_ONCE,  /* that of a client which has none yet: it enters the default room by it,
+                               and says the content there; later ones are passed over */
+    CHI_POST_NAME_WHOLE, /* the same, but such a post is nothing but the name */
+    CHI_POST_NAME_EACH,  /* each post is said under its own */
+};
+
+/* What becomes of a client before it said anything. */
+enum chi_entrance {
+    CHI_ENTRANCE_LISTENS = 0, /* it observes its default room after a while of silence */
+    CHI_ENTRANCE_SILENT,      /* nothing */
+    CHI_ENTRANCE_OBSERVES,    /* it observes its default room at once, its signals included */
+    CHI_ENTRANCE_JOINS,       /* it joins its default room, by the name that it connected with */
+};
+
+/* Which clients get the signals of their rooms. */
+enum chi_hearing {
+    CHI_HEARS_SIGNALS = 0,
+    CHI_HEARS_ENTRIES, /* none do */
+    CHI_HEARS_ASKED,   /* where their listener asks for it (presence=yes) */
+};
+
+/* Between the texts of several frames in one buffer; no text holds it. */
+#define CHI_FRAME_APART '\x1e'
+
+/* A dialect writes and reads text, and says what manners its clients have; it has no state per
+ * client and no memory of its own but `decoder`. */
 struct chi_dialect {
     const char *name;
     /* Reads one frame or line of valid UTF-8 into *out, whose spans stay valid until the next
@@ -34,10 +61,33 @@ struct chi_dialect {
                   struct chi_decode_error *error);
     /* Each appends the text of one frame to `out`, without framing, and nothing if the dialect
      * has no such frame. `room` is the display name of the entry's room. Failure shows in
-     * out->failed. */
+     * out->failed. Replies and signals may be several frames where `several` is set. */
     void (*encode_entry)(struct chi_buf *out, struct chi_span room, const struct chi_entry *entry);
     void (*encode_reply)(struct chi_buf *out, const struct chi_reply *reply);
     void (*encode_signal)(struct chi_buf *out, const struct chi_signal *signal);
+    /* For dialects whose clients name themselves in the query of their WebSocket's URL: the key of
+     * that parameter (its presence tells the dialect, too), and what reads its value, decoded (at
+     * NULL: it is missing). 0 and *name (a part of `value`); or the status of an HTTP refusal and
+     * *why, one static line. `demo`: names that nobody proved are good enough. NULL: they do not. */
+    const char *name_key;
+    int (*read_name)(struct chi_span value, bool demo, struct chi_span *name, const char **why);
+
+    /* Manners. */
+    enum chi_post_name post_name;
+    enum chi_entrance entrance;
+    enum chi_hearing hearing;
+    uint32_t max_message; /* bytes of one message, if the hub's bound is not lower; 0: the hub's */
+    int bad_close;     /* the code with which a client is closed that was not understood; 0: it is
+                         told, and closed only after too many */
+    bool several;      /* replies and signals may hold CHI_FRAME_APART */
+    bool greets;       /* `welcome` is said, without a name, before the client has one */
+    bool must_name;    /* a client that cannot be given its name is closed (1008) */
+    bool must_join;    /* posting does not join the default room */
+    bool shares_names; /* a name that is taken is accepted */
+    bool replays; /* its clients know no positions: a name goes on where its last session stood */
+    bool no_history;  /* who comes anew is sent none, unless its listener asks for it */
+    bool told_itself; /* that it came is told to itself, too, behind what it came with */
+    bool also_last;   /* who returns is sent the last entries too, known ones or not */
     /* `welcome` does not show the session's key: whoever speaks it cannot come back to a session
      * that was made here, and such a session ends with its connection. */
     bool hides_key;

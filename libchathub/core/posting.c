@@ -43,10 +43,41 @@ static int check_post(struct chi_hub *hub, const struct chi_request *post)
     return check_cid(settings, post->cid);
 }
 
+/* Into the default room: from now on, or where clients who are named by what they say first go on. */
+static int enter(struct chi_hub *hub, struct chi_job *job)
+{
+    bool comes = job->client->dialect->post_name != CHI_POST_NAME_NONE;
+    const struct chi_start start = {.kind = comes ? CHI_START_DEFAULT : CHI_START_NOW};
+    return chi_core_join(
+        hub, job,
+        &(struct chi_wish){.room = job->request->room, .start = &start, .implicit = true});
+}
+
+/* The name in a post, where it means something (enum chi_post_name). job->stage tells a step that
+ * runs again that it was this post which named its client. */
+static int name_poster(struct chi_hub *hub, struct chi_job *job)
+{
+    const struct chi_session *session = job->client->session;
+    enum chi_post_name means = job->client->dialect->post_name;
+    struct chi_span name = job->request->name;
+
+    if (means == CHI_POST_NAME_NONE || (session && means != CHI_POST_NAME_EACH))
+        return 0;
+    if (session && chi_span_equal(name, chi_name_shown(session->name)))
+        return 0;
+    if (!name.at) {
+        job->naming = true;
+        return CHATHUB_ENAMEREQUIRED;
+    }
+    int r = chi_core_become(hub, job);
+    if (r == 0 && !session)
+        job->stage = 1;
+    return r;
+}
+
 /* The member that posts; the default room is joined for it. */
 static int poster(struct chi_hub *hub, struct chi_job *job, struct chi_member **out)
 {
-    static const struct chi_start now = {.kind = CHI_START_NOW};
     struct chi_client *client = job->client;
     const struct chi_request *post = job->request;
 
@@ -57,10 +88,10 @@ static int poster(struct chi_hub *hub, struct chi_job *job, struct chi_member **
     r = chi_core_room_name(hub, client, post->room, &name);
     if (r < 0)
         return r;
-    if (!chi_span_equal(name.key, chi_name_key(chi_core_home(hub, client))))
+    if (client->dialect->must_join ||
+        !chi_span_equal(name.key, chi_name_key(chi_core_home(hub, client)->room)))
         return CHATHUB_ENOTMEMBER;
-    r = chi_core_join(hub, job,
-                      &(struct chi_wish){.room = post->room, .start = &now, .implicit = true});
+    r = enter(hub, job);
     return r ? r : chi_core_member_needed(hub, job, out);
 }
 
@@ -152,14 +183,23 @@ static int append(struct chi_hub *hub, struct chi_job *job, struct chi_member *m
 int chi_core_post(struct chi_hub *hub, struct chi_job *job)
 {
     struct chi_member *member;
+    bool whole = job->client->dialect->post_name == CHI_POST_NAME_WHOLE;
 
-    int r = check_post(hub, job->request);
+    int r = whole && (!job->client->session || job->stage) ? 0 : check_post(hub, job->request);
+    if (r == 0)
+        r = name_poster(hub, job);
+    if (r == 0 && whole && job->stage)
+        return enter(hub, job);
     if (r == 0)
         r = poster(hub, job, &member);
     if (r == 0)
         r = chi_core_decide(hub, job, CHATHUB_POST, (struct chi_span){NULL, 0},
                             chi_name_shown(member->room->name), job->request->content);
-    return r ? r : append(hub, job, member);
+    if (r)
+        return r;
+    if (job->request->to.len && chi_core_home(hub, job->client)->private_posts)
+        return chi_core_post_privately(hub, job, member);
+    return append(hub, job, member);
 }
 
 /* ------------------------------------------------------------------------- what the log answers */

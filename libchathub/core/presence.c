@@ -74,7 +74,7 @@ static void settle_pending(struct chi_hub *hub, struct chi_room *room)
     while (link != &room->pending) {
         struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
         link = link->next;
-        if (member->drafts)
+        if (chi_presence_waits(member))
             continue;
         chi_list_remove(&member->pending);
         room->told -= member->told != NULL;
@@ -99,7 +99,7 @@ static struct kinds count_kinds(const struct chi_room *room)
     struct kinds kinds = {0, 0, 0};
     for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
         struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
-        if (!member->drafts)
+        if (!chi_presence_waits(member))
             ++*kind_of(&kinds, member);
     }
     return kinds;
@@ -111,7 +111,7 @@ static void list_kinds(struct chi_hub *hub, struct chi_room *room, struct kinds 
     struct kinds at = {0, kinds.came, kinds.came + kinds.renamed};
     for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
         struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
-        if (member->drafts)
+        if (chi_presence_waits(member))
             continue;
         struct chi_present *one = &hub->present[(*kind_of(&at, member))++];
         *one = chi_presence_of(member);
@@ -130,6 +130,8 @@ static void tell_differences(struct chi_hub *hub, struct chi_room *room, struct 
         .room = chi_name_shown(room->name),
         .number = room->number,
         .count = room->told + kinds.came - kinds.went,
+        .time = chi_core_wall(hub),
+        .summed = room->present > hub->parts.settings->presence_all,
         .came = hub->present,
         .came_count = kinds.came,
         .renamed = hub->present + kinds.came,
@@ -150,6 +152,8 @@ static void whole(struct chi_hub *hub, const struct chi_room *room, struct chi_s
         .room = chi_name_shown(room->name),
         .number = room->number,
         .count = room->told,
+        .time = chi_core_wall(hub),
+        .summed = true,
     };
     signal->snapshot =
         chi_presence_names(hub, room) && chi_presence_list(hub, room, NULL, &signal->came_count);
@@ -182,7 +186,7 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
     chi_timers_clear(&hub->timers, &room->timer);
     if (!all)
         return;
-    if (!room->live) { /* nobody hears it */
+    if (!room->live && !room->observers) { /* nobody hears it */
         settle_pending(hub, room);
         return;
     }
@@ -231,7 +235,7 @@ void chi_presence_touch(struct chi_hub *hub, struct chi_member *member)
     }
     if (!chi_list_linked(&member->pending))
         chi_list_append(&room->pending, &member->pending);
-    if (!member->drafts)
+    if (!chi_presence_waits(member))
         stir(hub, room);
 }
 

@@ -29,20 +29,24 @@ enum chi_reply_type {
     CHI_REPLY_GAP,  /* entries after `from` up to `to` are not kept any more (made by the pump) */
     CHI_REPLY_BYE,  /* the hub will close this connection */
     CHI_REPLY_HELP, /* human lines: what can be typed */
+    CHI_REPLY_PRIVATE, /* somebody said this to this client alone */
 };
 
 /* One struct for all: each type uses the fields that its comment names. Everything is borrowed
  * for the call. */
 struct chi_reply {
     enum chi_reply_type type;
-    struct chi_span ref;     /* all: as in the request, raw JSON; empty: none */
-    struct chi_span room;    /* ack, error, joined, left, history, who, gap; empty: none */
-    struct chi_span epoch;   /* welcome, ack, joined, history, gap */
-    struct chi_span cid;     /* ack, error */
-    struct chi_span name;    /* welcome: the client's name, empty while unnamed */
-    struct chi_span user;    /* welcome: its public id */
+    struct chi_span ref;   /* all: as in the request, raw JSON; empty: none */
+    struct chi_span room;  /* all but welcome, pong, ok, bye and help; empty: none */
+    struct chi_span epoch; /* welcome, ack, joined, history, gap */
+    struct chi_span cid;   /* ack, error */
+    struct chi_span
+        name; /* welcome: the client's name, empty while unnamed; private: who says it */
+    struct chi_span user;    /* welcome, private: the public id of that name */
+    struct chi_span server;  /* welcome: the hub's name */
     struct chi_span session; /* welcome: the session's key */
-    struct chi_span message; /* error, bye, left: what it means and what to do; may be empty */
+    struct chi_span message; /* error, bye, left: what it means and what to do; may be empty;
+                                private: what is said */
     int code;      /* error: enum chathub_error; left: 0 (asked for) or the reason as an error */
     bool dup;      /* ack: a repeat of the post at `position` */
     bool observer; /* joined: listens only */
@@ -50,7 +54,8 @@ struct chi_reply {
     bool more;     /* history, who: there is more beyond this page */
     uint64_t position;    /* ack: of the entry; joined: the room's top; bye: 0 */
     uint64_t start;       /* joined: entries after this position follow */
-    uint64_t time;        /* ack: of the entry; welcome, pong: now; Unix ms */
+    uint64_t time;        /* ack: of the entry; else now (all but history, ok, help); Unix ms */
+    uint64_t number;      /* error, private: another one each time, over the whole hub */
     uint64_t from, to;    /* gap: lost are positions in (from, to] */
     uint64_t horizon;     /* welcome: ms for which a cid is remembered */
     uint64_t retry_after; /* error, bye: ms to wait before trying again; 0: not said */
@@ -77,7 +82,9 @@ struct chi_signal {
     bool on;              /* typing */
     bool snapshot;        /* presence: `came` is everybody, not a difference */
     bool counts_only;     /* presence: the room is too large for names */
+    bool summed;          /* presence: the room is so large that texts name few of those who came */
     struct chi_span room; /* room's name */
+    uint64_t time;        /* now, Unix ms */
     uint64_t number;      /* presence: 1, 2, 3 … per room; a member that sees a hole asks `who` */
     uint64_t count;       /* presence: how many are there now */
     struct chi_present who;         /* typing, status: whose */

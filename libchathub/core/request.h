@@ -11,7 +11,7 @@ enum chi_request_type {
     CHI_REQUEST_HELLO = 1, /* name, session, resume[] */
     CHI_REQUEST_JOIN,      /* room, start */
     CHI_REQUEST_LEAVE,     /* room */
-    CHI_REQUEST_POST,      /* room, content, cid, data */
+    CHI_REQUEST_POST,      /* room, content, cid, data, name, to */
     CHI_REQUEST_HISTORY,   /* room, before or after, limit */
     CHI_REQUEST_WHO,       /* room, limit, after_name */
     CHI_REQUEST_TYPING,    /* room, on */
@@ -48,21 +48,23 @@ struct chi_resume {
  * UTF-8. */
 struct chi_request {
     enum chi_request_type type;
-    bool on;                 /* typing: started or stopped */
-    bool has_before;         /* history: `before` was given */
-    bool has_after;          /* history: `after` was given */
-    uint32_t limit;          /* history, who: how many at most; 0: the default */
-    struct chi_span ref;     /* a JSON value, repeated in the reply as it came */
-    struct chi_span room;    /* absent: the listener's default room */
-    struct chi_span name;    /* hello: wished name; who: names after this one (by comparison key) */
-    struct chi_span session; /* hello: the session's key */
-    struct chi_span content; /* post, status */
-    struct chi_span cid;     /* post */
-    struct chi_span data;    /* post: JSON object on one line, as it came */
-    struct chi_start start;  /* join */
-    uint64_t before;         /* history: positions below it */
-    uint64_t after;          /* history: positions above it */
-    uint32_t resume_count;   /* hello */
+    bool on;              /* typing: started or stopped */
+    bool has_before;      /* history: `before` was given */
+    bool has_after;       /* history: `after` was given */
+    uint32_t limit;       /* history, who: how many at most; 0: the default */
+    struct chi_span ref;  /* a JSON value, repeated in the reply as it came */
+    struct chi_span room; /* absent: the listener's default room */
+    struct chi_span name; /* hello: wished name; post: see enum chi_post_name; who: names after
+                                this one (by comparison key) */
+    struct chi_span to;   /* post: whom alone it is for, where the listener has private messages */
+    struct chi_span session;                  /* hello: the session's key */
+    struct chi_span content;                  /* post, status */
+    struct chi_span cid;                      /* post */
+    struct chi_span data;                     /* post: JSON object on one line, as it came */
+    struct chi_start start;                   /* join */
+    uint64_t before;                          /* history: positions below it */
+    uint64_t after;                           /* history: positions above it */
+    uint32_t resume_count;                    /* hello */
     struct chi_resume resume[CHI_RESUME_MAX]; /* hello: rooms to go on in; resume_count are set */
 };
 

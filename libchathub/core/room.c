@@ -13,7 +13,7 @@ int chi_core_room_name(struct chi_hub *hub, const struct chi_client *client, str
 {
     if (text.at)
         return chi_core_fold(hub, CHI_FOLD_ROOM, text, out);
-    const struct chi_name *home = chi_core_home(hub, client);
+    const struct chi_name *home = chi_core_home(hub, client)->room;
     *out = (struct chi_folded){chi_name_shown(home), chi_name_key(home)};
     return 0;
 }

@@ -20,6 +20,37 @@ struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_sp
     return chi_slots_at(&hub->sessions, chi_index_find(&hub->by_name, key));
 }
 
+/* A name is found by one of those who have it; who comes later stands behind it in a ring, so that
+ * many of one name cost no more than many names. */
+static void name_put(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_session *first = chi_session_by_name(hub, chi_name_key(session->name));
+
+    session->named = !first;
+    if (first) {
+        chi_list_append(&first->same, &session->same);
+        return;
+    }
+    chi_list_init(&session->same);
+    chi_index_put(&hub->by_name, session->slot.number);
+}
+
+/* While it still has the name. The index keeps room for who takes its place. */
+static void name_remove(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_session *next = CHI_CONTAINER(session->same.next, struct chi_session, same);
+
+    chi_list_remove(&session->same);
+    if (!session->named)
+        return;
+    session->named = false;
+    chi_index_remove(&hub->by_name, session->slot.number);
+    if (next == session)
+        return;
+    next->named = true;
+    chi_index_put(&hub->by_name, next->slot.number);
+}
+
 static struct chi_name *guest_name(struct chi_hub *hub)
 {
     char text[CHI_GUEST_LEN + 1];
@@ -62,7 +93,7 @@ int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *
     client->nameless = false;
     give_identity(hub, session, user);
     chi_index_put(&hub->by_user, session->slot.number);
-    chi_index_put(&hub->by_name, session->slot.number);
+    name_put(hub, session);
     hub->counts.sessions++;
     *out = session;
     return 0;
@@ -74,9 +105,9 @@ int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct 
 
     if (chi_index_reserve(&hub->by_name) < 0)
         return CHATHUB_ENOMEM;
-    chi_index_remove(&hub->by_name, session->slot.number);
+    name_remove(hub, session);
     session->name = name;
-    chi_index_put(&hub->by_name, session->slot.number);
+    name_put(hub, session);
     chi_name_unref(old);
     for (struct chi_member *member = session->members, *next; member; member = next) {
         next = member->next;
@@ -120,7 +151,7 @@ static void end(struct chi_hub *hub, struct chi_session *session)
             chi_core_member_end(hub, member, false);
     }
     chi_index_remove(&hub->by_user, session->slot.number);
-    chi_index_remove(&hub->by_name, session->slot.number);
+    name_remove(hub, session);
     session->client = NULL;
     session->ended = true;
     hub->counts.sessions--;
@@ -133,7 +164,16 @@ static void detach_all(struct chi_hub *hub, struct chi_session *session)
     for (struct chi_member *member = session->members, *next; member; member = next) {
         next = member->next;
         chi_core_typing_end(hub, member, true);
+        chi_core_member_release(hub, member);
         chi_core_member_detach(hub, member, false);
+    }
+}
+
+static void remember(struct chi_hub *hub, const struct chi_session *session)
+{
+    for (const struct chi_member *member = session->members; member; member = member->next) {
+        if (!member->gone)
+            chi_core_stood(hub, member);
     }
 }
 
@@ -142,6 +182,8 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
     const struct chi_settings *settings = hub->parts.settings;
 
     detach_all(hub, session);
+    if (session->client->dialect->replays)
+        remember(hub, session);
     if (leaves || !session->known || !settings->return_time || !settings->max_sessions) {
         end(hub, session);
         return;
@@ -160,7 +202,7 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
 static void replace(struct chi_hub *hub, struct chi_client *old)
 {
     struct chi_span why = chi_span_of(chathub_strerror(CHATHUB_EREPLACED));
-    struct chi_reply bye = {.type = CHI_REPLY_BYE, .message = why};
+    struct chi_reply bye = {.type = CHI_REPLY_BYE, .message = why, .time = chi_core_wall(hub)};
 
     chi_core_reply(hub, old, &bye);
     chi_core_close(hub, old, CLOSE_REPLACED, why, false);
@@ -217,7 +259,7 @@ int chi_session_need(struct chi_hub *hub, struct chi_job *job)
         return r;
     chi_core_decided_done(job);
     if (client->welcome) {
-        session->known = !client->keyless;
+        session->known = !client->dialect->hides_key;
         chi_core_key(hub, session->serial, key);
         chi_core_welcome(hub, client, (struct chi_span){NULL, 0},
                          (struct chi_span){key, CHI_KEY_LEN}, false);

@@ -12,6 +12,7 @@ struct chi_settings {
     char *log;          /* "memory", or "sqlite:" and a file's path */
     char *default_room; /* where posts without a room go */
     char *rooms;        /* fixed rooms, separated by commas; or NULL */
+    char *dialect;      /* of WebSocket listeners that name none; NULL: each connection's own */
     bool create_rooms;  /* a first join creates a room; else only `rooms` exist */
 
     /* bounds on what clients can make grow */
@@ -20,6 +21,7 @@ struct chi_settings {
     uint32_t max_client_rooms; /* rooms that one session is in */
     uint32_t max_members;      /* members of one room */
     uint32_t max_sessions;     /* sessions kept for their return after a lost connection */
+    uint32_t replay_names;     /* places of names in rooms that are remembered */
     uint32_t max_message;      /* one frame or line as it comes in */
     uint32_t max_content;      /* content of a post */
     uint32_t max_data;         /* data of a post */
@@ -37,6 +39,7 @@ struct chi_settings {
     /* time */
     uint32_t authorize_timeout; /* an answer that comes later is "denied" */
     uint32_t return_time;       /* how long a lost session keeps its name and rooms */
+    uint32_t replay_time;       /* how long it is remembered where a name's last session stood */
     uint32_t typing_time;       /* typing stops by itself */
     uint32_t stop_time;         /* how long `stop` waits for what is under way */
 
@@ -85,7 +88,8 @@ struct chi_settings {
     uint64_t hub_partial_bytes;      /* incomplete incoming messages and unread input of all */
     uint32_t control_rate;           /* control frames of one client per second */
     char *origins; /* further allowed origins, separated by commas: scheme://host[:port]; or NULL */
-    bool insecure; /* listen beyond loopback though nobody is authenticated */
+    bool demo_names;  /* names that nobody proves are taken from tokens beyond loopback, too */
+    bool insecure;    /* listen beyond loopback though nobody is authenticated */
     bool ascii_names; /* names of ASCII only */
     uint32_t notsent; /* TCP_NOTSENT_LOWAT */
     uint32_t backlog; /* of listen(2) */

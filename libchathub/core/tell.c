@@ -34,6 +34,8 @@ int chi_core_unreadable(struct chi_hub *hub)
 void chi_core_error(struct chi_hub *hub, struct chi_client *client, struct chi_reply *error)
 {
     error->type = CHI_REPLY_ERROR;
+    error->time = chi_core_wall(hub);
+    error->number = ++hub->numbered;
     error->message = chi_span_of(hub->problem[0] ? hub->problem : chathub_strerror(error->code));
     chi_core_reply(hub, client, error);
     hub->problem[0] = '\0';
@@ -52,15 +54,18 @@ void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi
         .type = CHI_REPLY_WELCOME,
         .ref = ref,
         .epoch = log->epoch(log),
-        .name = chi_name_shown(session->name),
-        .user = chi_session_user(session),
         .session = key,
         .renamed = renamed,
         .time = chi_core_wall(hub),
         .horizon = log->horizon(log),
         .max_content = hub->parts.settings->max_content,
-        .default_room = chi_name_shown(chi_core_home(hub, client)),
+        .server = chi_span_of(hub->parts.settings->name),
+        .default_room = chi_name_shown(chi_core_home(hub, client)->room),
     };
+    if (session) {
+        welcome.name = chi_name_shown(session->name);
+        welcome.user = chi_session_user(session);
+    }
     client->welcome = false;
     chi_core_reply(hub, client, &welcome);
 }

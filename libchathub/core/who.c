@@ -145,6 +145,7 @@ static int answer(struct chi_hub *hub, struct chi_job *job, const struct chi_roo
         .room = chi_name_shown(room->name),
         .count = all,
         .presence = room->number,
+        .time = chi_core_wall(hub),
     };
     if (limit)
         who.present_count = select_lowest(room, self, after, heap, limit, &who.more);

@@ -189,8 +189,7 @@ static int reply(struct chi_delivery *d, uint32_t slot, const struct chi_reply *
     const struct chi_encoding *how = &d->encodings[client->encoding];
     size_t start = held->len;
     how->dialect->encode_reply(held, what);
-    if (held->len > start)
-        how->framing->frame(held, start);
+    chi_frame_texts(how, held, start);
     if (held->failed) {
         chi_buf_truncate(held, start);
         return CHATHUB_ENOMEM;

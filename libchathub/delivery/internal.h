@@ -203,6 +203,11 @@ static inline struct chi_place *chi_places(struct chi_receiver *client)
     return client->cap ? client->places.many : &client->places.one;
 }
 
+/* frames.c */
+
+/* Makes a frame, or several, of what the dialect of `how` wrote into `buf` from `start` on. */
+void chi_frame_texts(const struct chi_encoding *how, struct chi_buf *buf, size_t start);
+
 /* window.c */
 static inline struct chi_mark *chi_mark_at(const struct chi_segment *segment, uint32_t index)
 {

@@ -101,11 +101,11 @@ static uint64_t gather_gap(struct gather *g, struct chi_feed *room, struct chi_c
                             .room = room->name,
                             .epoch = d->log->epoch(d->log),
                             .from = from,
-                            .to = to};
+                            .to = to,
+                            .time = d->env.ops->wall(d->env.self)};
     size_t start = d->gaps.len;
     how->dialect->encode_reply(&d->gaps, &gap);
-    if (d->gaps.len > start)
-        how->framing->frame(&d->gaps, start);
+    chi_frame_texts(how, &d->gaps, start);
     struct piece *piece =
         d->gaps.failed ? NULL
                        : piece_add(g, PIECE_GAP, (struct chi_span){NULL, d->gaps.len - start});

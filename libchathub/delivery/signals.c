@@ -34,8 +34,7 @@ static void frame_signal(struct chi_delivery *d, uint32_t encoding, struct chi_b
 {
     size_t start = out->len;
     d->encodings[encoding].dialect->encode_signal(out, signal);
-    if (out->len > start)
-        d->encodings[encoding].framing->frame(out, start);
+    chi_frame_texts(&d->encodings[encoding], out, start);
 }
 
 static struct chi_note *note_new(struct chi_delivery *d, const struct chi_feed *room,

@@ -11,7 +11,20 @@ extern const struct chi_dialect chi_dialect_human;
 /* Binary records for in-process clients (local.h reads them); decodes as the native one. */
 extern const struct chi_dialect chi_dialect_local;
 
+/* Those of other chat servers, whose clients find themselves at home (docs/dialects.md). */
+extern const struct chi_dialect chi_dialect_chatservice;
+extern const struct chi_dialect chi_dialect_minichat;
+extern const struct chi_dialect chi_dialect_gochat;
+extern const struct chi_dialect chi_dialect_multiserver;
+extern const struct chi_dialect chi_dialect_realtime;
+
 /* By name, for options and ?dialect=; NULL if there is none. */
 const struct chi_dialect *chi_dialect_find(struct chi_span name);
+/* Their names, for messages: "native, human, …". */
+#define CHI_DIALECT_NAMES "native, human, chatservice, minichat, gochat, multiserver or realtime"
+/* Number `index` of those that a parameter of the query tells (name_key); NULL behind the last. */
+const struct chi_dialect *chi_dialect_by_key(size_t index);
+/* What the first frame of a connection tells that nothing else told. */
+const struct chi_dialect *chi_dialect_of_frame(struct chi_span text);
 
 #endif

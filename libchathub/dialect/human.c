@@ -6,6 +6,7 @@
 
 #include "chathub.h"
 #include "dialect/dialect.h"
+#include "dialect/texts.h"
 
 #define ADD(out, literal) chi_buf_add((out), "" literal, sizeof(literal) - 1)
 
@@ -16,25 +17,13 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
-static struct chi_span trim(struct chi_span text)
-{
-    while (text.len && (*text.at == ' ' || *text.at == '\t' || *text.at == '\r')) {
-        text.at++;
-        text.len--;
-    }
-    while (text.len && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t' ||
-                        text.at[text.len - 1] == '\r'))
-        text.len--;
-    return text;
-}
-
 /* Takes the first word off `*text`, which is trimmed before and after. */
 static struct chi_span take_word(struct chi_span *text)
 {
     struct chi_span word = {text->at, 0};
     while (word.len < text->len && word.at[word.len] != ' ' && word.at[word.len] != '\t')
         word.len++;
-    *text = trim((struct chi_span){text->at + word.len, text->len - word.len});
+    *text = chi_text_trim((struct chi_span){text->at + word.len, text->len - word.len});
     return word;
 }
 
@@ -106,7 +95,7 @@ static const struct {
 static int read_command(struct chi_span line, struct chi_request *out,
                         struct chi_decode_error *error)
 {
-    struct chi_span rest = trim(line);
+    struct chi_span rest = chi_text_trim(line);
     struct chi_span word = take_word(&rest);
     for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
         if (!chi_span_is(word, COMMANDS[i].word))
@@ -128,7 +117,7 @@ static int human_decode(struct chi_buf *scratch, struct chi_span text, struct ch
     memset(out, 0, offsetof(struct chi_request, resume));
     *error = (struct chi_decode_error){0};
     chi_buf_reset(scratch, SCRATCH_KEPT);
-    if (trim(text).len == 0)
+    if (chi_text_trim(text).len == 0)
         return 0;
     chi_buf_add(scratch, text.at, text.len);
     if (scratch->failed) {
@@ -152,72 +141,6 @@ static int human_decode(struct chi_buf *scratch, struct chi_span text, struct ch
 
 /* ------------------------------------------------------------------------------------- writing */
 
-/* Characters that would move a cursor, start an escape sequence, or turn the text around it. */
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x061c || (c >= 0x200e && c <= 0x200f) ||
-           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
-static void add_character(struct chi_buf *out, uint32_t c, const char *at, size_t len)
-{
-    char escaped[16];
-    if (c == '\t')
-        ADD(out, " ");
-    else if (c == '\n' || c == 0x2028 || c == 0x2029)
-        ADD(out, " \u23ce ");
-    else if (is_control(c))
-        chi_buf_add(out, escaped,
-                    (size_t)snprintf(escaped, sizeof(escaped), "\\u%04x", (unsigned)c));
-    else
-        chi_buf_add(out, at, len);
-}
-
-static void add_clean(struct chi_buf *out, struct chi_span text)
-{
-    if (!text.len)
-        return;
-    const char *at = text.at, *end = at + text.len;
-    while (at < end) {
-        const char *run = at;
-        while (at < end && *at >= ' ' && *at <= '~')
-            at++;
-        if (at > run)
-            chi_buf_add(out, run, (size_t)(at - run));
-        if (at == end)
-            break;
-        const char *begin = at;
-        uint32_t c = chi_utf8_next(&at, end);
-        if (c == '\r' && at < end && *at == '\n')
-            continue;
-        add_character(out, c, begin, (size_t)(at - begin));
-    }
-}
-
-/* A name of a user or room. One that could pass for more than a name (a sender with his text, the
- * end of a list) stands in quotes. */
-static void add_name(struct chi_buf *out, struct chi_span name)
-{
-    bool doubtful = false;
-    for (size_t i = 0; i < name.len; i++)
-        doubtful |= name.at[i] && strchr(":,[]()\"*!#", name.at[i]) != NULL;
-    if (!doubtful) {
-        add_clean(out, name);
-        return;
-    }
-    ADD(out, "\"");
-    for (size_t i = 0, run; i < name.len; i += run) {
-        const char *quote = memchr(name.at + i, '"', name.len - i);
-        run = quote ? (size_t)(quote - name.at) - i : name.len - i;
-        add_clean(out, (struct chi_span){name.at + i, run});
-        if (quote) {
-            ADD(out, "\\\"");
-            run++;
-        }
-    }
-    ADD(out, "\"");
-}
-
 /* Lines within one frame; the framing ends the last one. */
 static void next_line(struct chi_buf *out, size_t start)
 {
@@ -232,15 +155,15 @@ static void human_encode_entry(struct chi_buf *out, struct chi_span room,
         return;
     struct chi_entry_parts parts = chi_entry_read(entry);
     ADD(out, "[");
-    add_name(out, room);
+    chi_text_name(out, room);
     ADD(out, "] ");
     if (!parts.sender.len) {
         ADD(out, "(removed)");
         return;
     }
-    add_name(out, parts.sender);
+    chi_text_name(out, parts.sender);
     ADD(out, ": ");
-    add_clean(out, parts.content);
+    chi_text_line(out, parts.content);
 }
 
 static void add_names(struct chi_buf *out, const struct chi_present *list, uint32_t count)
@@ -248,10 +171,10 @@ static void add_names(struct chi_buf *out, const struct chi_present *list, uint3
     for (uint32_t i = 0; i < count && i < NAMES_MAX; i++) {
         if (i > 0)
             ADD(out, ", ");
-        add_name(out, list[i].name);
+        chi_text_name(out, list[i].name);
         if (list[i].status.len) {
             ADD(out, " (");
-            add_clean(out, list[i].status);
+            chi_text_line(out, list[i].status);
             ADD(out, ")");
         }
     }
@@ -266,7 +189,7 @@ static void add_names(struct chi_buf *out, const struct chi_present *list, uint3
 static void add_room_people(struct chi_buf *out, struct chi_span room, uint64_t count,
                             const struct chi_present *list, uint32_t listed)
 {
-    add_name(out, room);
+    chi_text_name(out, room);
     ADD(out, " (");
     chi_buf_add_u64(out, count);
     ADD(out, " here");
@@ -281,7 +204,7 @@ static void add_welcome(struct chi_buf *out, const struct chi_reply *reply)
 {
     if (reply->name.len) {
         chi_buf_add_text(out, reply->renamed ? "* you are now " : "* you are ");
-        add_name(out, reply->name);
+        chi_text_name(out, reply->name);
     } else {
         ADD(out, "* welcome; choose a name with /nick NAME");
     }
@@ -292,17 +215,17 @@ static void add_welcome(struct chi_buf *out, const struct chi_reply *reply)
 static void add_left(struct chi_buf *out, const struct chi_reply *reply)
 {
     ADD(out, "* you left ");
-    add_name(out, reply->room);
+    chi_text_name(out, reply->room);
     if (reply->message.len) {
         ADD(out, ": ");
-        add_clean(out, reply->message);
+        chi_text_line(out, reply->message);
     }
 }
 
 static void add_history(struct chi_buf *out, const struct chi_reply *reply)
 {
     chi_buf_add_text(out, reply->entry_count ? "* history of " : "* nothing is kept of ");
-    add_name(out, reply->room);
+    chi_text_name(out, reply->room);
     for (uint32_t i = 0; i < reply->entry_count; i++) {
         if (reply->entries[i]->type != CHI_ENTRY_CHAT)
             continue;
@@ -311,6 +234,16 @@ static void add_history(struct chi_buf *out, const struct chi_reply *reply)
     }
     if (reply->entry_count)
         ADD(out, "\n* end of history");
+}
+
+static void add_private(struct chi_buf *out, const struct chi_reply *reply)
+{
+    ADD(out, "[");
+    chi_text_name(out, reply->room);
+    ADD(out, "] (private) ");
+    chi_text_name(out, reply->name);
+    ADD(out, ": ");
+    chi_text_line(out, reply->message);
 }
 
 static void add_help(struct chi_buf *out)
@@ -330,8 +263,8 @@ static void add_help(struct chi_buf *out)
 static void add_message(struct chi_buf *out, const char *begin, const struct chi_reply *reply)
 {
     chi_buf_add_text(out, begin);
-    add_clean(out,
-              reply->message.len ? reply->message : chi_span_of(chathub_strerror(reply->code)));
+    chi_text_line(out,
+                  reply->message.len ? reply->message : chi_span_of(chathub_strerror(reply->code)));
 }
 
 static void human_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
@@ -362,7 +295,7 @@ static void human_encode_reply(struct chi_buf *out, const struct chi_reply *repl
         break;
     case CHI_REPLY_GAP:
         ADD(out, "* some messages of ");
-        add_name(out, reply->room);
+        chi_text_name(out, reply->room);
         ADD(out, " are no longer kept");
         break;
     case CHI_REPLY_BYE:
@@ -372,6 +305,9 @@ static void human_encode_reply(struct chi_buf *out, const struct chi_reply *repl
         break;
     case CHI_REPLY_HELP:
         add_help(out);
+        break;
+    case CHI_REPLY_PRIVATE:
+        add_private(out, reply);
         break;
     case CHI_REPLY_ACK: /* the entry itself comes too */
     case CHI_REPLY_OK:
@@ -397,9 +333,9 @@ static void add_renamed(struct chi_buf *out, size_t start, const struct chi_sign
     for (uint32_t i = 0; i < signal->renamed_count && i < NAMES_MAX; i++) {
         next_line(out, start);
         ADD(out, "* ");
-        add_name(out, signal->renamed[i].was);
+        chi_text_name(out, signal->renamed[i].was);
         ADD(out, " is now ");
-        add_name(out, signal->renamed[i].name);
+        chi_text_name(out, signal->renamed[i].name);
     }
 }
 
@@ -425,9 +361,9 @@ static void human_encode_signal(struct chi_buf *out, const struct chi_signal *si
     if (signal->type != CHI_SIGNAL_STATUS)
         return;
     ADD(out, "* ");
-    add_name(out, signal->who.name);
+    chi_text_name(out, signal->who.name);
     chi_buf_add_text(out, signal->who.status.len ? " is now: " : " has no status any more");
-    add_clean(out, signal->who.status);
+    chi_text_line(out, signal->who.status);
 }
 
 const struct chi_dialect chi_dialect_human = {

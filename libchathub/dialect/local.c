@@ -89,7 +89,7 @@ static uint32_t reply_event(enum chi_reply_type type)
         [CHI_REPLY_LEFT] = CHATHUB_EVENT_LEFT,       [CHI_REPLY_HISTORY] = CHATHUB_EVENT_HISTORY,
         [CHI_REPLY_WHO] = CHATHUB_EVENT_WHO,         [CHI_REPLY_PONG] = CHATHUB_EVENT_PONG,
         [CHI_REPLY_OK] = CHATHUB_EVENT_OK,           [CHI_REPLY_GAP] = CHATHUB_EVENT_GAP,
-        [CHI_REPLY_BYE] = CHATHUB_EVENT_BYE,
+        [CHI_REPLY_BYE] = CHATHUB_EVENT_BYE,         [CHI_REPLY_PRIVATE] = CHATHUB_EVENT_PRIVATE,
     };
     size_t index = (size_t)type;
     return index < sizeof(EVENTS) ? EVENTS[index] : 0;
@@ -107,7 +107,7 @@ static void local_encode_reply(struct chi_buf *out, const struct chi_reply *repl
     uint32_t type = reply_event(reply->type);
     if (!type)
         return;
-    bool gap = reply->type == CHI_REPLY_GAP;
+    bool gap = reply->type == CHI_REPLY_GAP, said = reply->type == CHI_REPLY_PRIVATE;
     struct record record = {
         .head = {.type = type,
                  .position = gap ? reply->to : reply->position,
@@ -119,9 +119,10 @@ static void local_encode_reply(struct chi_buf *out, const struct chi_reply *repl
         .text = {[ROOM] = reply->room,
                  [SENDER] = reply->name,
                  [SENDER_ID] = reply->user,
+                 [CONTENT] = said ? reply->message : (struct chi_span){0},
                  [CID] = reply->cid,
                  [SESSION] = reply->session,
-                 [MESSAGE] = message_of(reply),
+                 [MESSAGE] = said ? (struct chi_span){0} : message_of(reply),
                  [REF] = reply->ref},
     };
     size_t start = begin(out, &record);

@@ -207,6 +207,15 @@ static void add_bye(struct chi_buf *out, const struct chi_reply *reply)
         number_field(out, ",\"retry_after_ms\":", reply->retry_after);
 }
 
+static void add_private(struct chi_buf *out, const struct chi_reply *reply)
+{
+    text_field(out, ",\"room\":", reply->room);
+    text_field(out, ",\"sender\":", reply->name);
+    text_field(out, ",\"sender_id\":", reply->user);
+    text_field(out, ",\"content\":", reply->message);
+    time_field(out, reply->time);
+}
+
 /* By enum chi_reply_type. Help is for people at plain lines: it has no frame here. */
 static const struct {
     const char *begin;
@@ -223,6 +232,7 @@ static const struct {
     [CHI_REPLY_OK] = {"{\"type\":\"ok\"", add_ok},
     [CHI_REPLY_GAP] = {"{\"type\":\"gap\"", add_gap},
     [CHI_REPLY_BYE] = {"{\"type\":\"bye\"", add_bye},
+    [CHI_REPLY_PRIVATE] = {"{\"type\":\"private\"", add_private},
 };
 
 void chi_native_encode_reply(struct chi_buf *out, const struct chi_reply *reply)

@@ -265,6 +265,13 @@ CHATHUB_API int chathub_listener(const struct chathub *hub, uint32_t index, char
 CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char *type,
                               const void *bytes, size_t len);
 
+enum chathub_method {
+    CHATHUB_METHOD_GET = 0,
+    CHATHUB_METHOD_HEAD = 1,
+    CHATHUB_METHOD_POST = 2,
+    CHATHUB_METHOD_DELETE = 3
+};
+
 /* A request for a route. Texts end in NUL. */
 struct chathub_http {
     uint32_t size;       /* of this struct, set by the library */
@@ -272,12 +279,22 @@ struct chathub_http {
     const char *path;    /* as it was registered */
     const char *query;   /* what follows `?`, undecoded; "" if none */
     const char *address; /* of the peer */
+    int32_t method;      /* enum chathub_method */
+    uint32_t local;      /* 1: the peer is this machine, by a loopback address or a Unix socket */
+    const char *origin;  /* of the page that asks; "" if none is told, as programs do */
+    const char *host;    /* the Host header; "" only with HTTP/1.0 */
 };
 /* Answers the status (200 …); the body is set by chathub_http_body. */
 typedef int (*chathub_route_cb)(struct chathub *hub, const struct chathub_http *request, void *arg);
 /* Serves GET and HEAD at exactly `path` by a callback. CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb,
                               void *arg);
+/* The same for the methods in `methods` (bits 1 << method); HEAD comes with GET. Other methods are
+ * answered 405. Requests with a body, or with more than one Origin, never reach the callback. It
+ * says itself who may call: any page in a browser can send POST to any server, with the page's
+ * Origin, and a page whose host name leads here with that name as Host. */
+CHATHUB_API int chathub_route_methods(struct chathub *hub, const char *path, uint32_t methods,
+                                      chathub_route_cb cb, void *arg);
 /* Only inside a route's callback: its body (copied) and Content-Type. CHATHUB_EINVAL elsewhere,
  * CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_http_body(struct chathub *hub, const char *type, const void *bytes,
@@ -354,7 +371,8 @@ enum chathub_event_type {
     CHATHUB_EVENT_PONG,
     CHATHUB_EVENT_OK,
     CHATHUB_EVENT_BYE,   /* the hub will close the client: message */
-    CHATHUB_EVENT_CLOSED /* the last one of a client: code */
+    CHATHUB_EVENT_CLOSED, /* the last one of a client: code */
+    CHATHUB_EVENT_PRIVATE /* said to this client alone: room, sender, sender_id, content, time */
 };
 
 #define CHATHUB_DUP 1u /* ack: a repeat, answered with the first one's position */

@@ -12,6 +12,9 @@
 
 #define FORM "use ws://HOST:PORT/PATH, tcp://HOST:PORT, ws+unix:/PATH or tcp+unix:/PATH"
 
+/* Entries that a listener may promise to who comes anew. */
+#define HISTORY_MAX 10000
+
 /* What is being read, and where a fault is told. */
 struct reading {
     const char *url;
@@ -37,14 +40,6 @@ static bool copy(char *to, size_t size, const char *from, size_t len)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Undoes %XX in place; false if one is malformed or makes a NUL. */
 static bool unescape(char *text)
 {
@@ -55,7 +50,7 @@ static bool unescape(char *text)
             *to++ = *at;
             continue;
         }
-        int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
+        int high = chi_hex_digit(at[1]), low = high < 0 ? -1 : chi_hex_digit(at[2]);
         if (low < 0 || (high == 0 && low == 0))
             return false;
         *to++ = (char)(high * 16 + low);
@@ -81,6 +76,12 @@ static int set_path(const struct reading *r, const char *at, size_t len)
     return 0;
 }
 
+static int set_switch(const struct reading *r, struct chi_span value, bool *out, const char *form)
+{
+    *out = chi_span_is(value, "yes");
+    return *out || chi_span_is(value, "no") ? 0 : fault(r, form);
+}
+
 static int set_option(const struct reading *r, struct chi_span key, struct chi_span value)
 {
     if (chi_span_is(key, "room")) {
@@ -92,12 +93,27 @@ static int set_option(const struct reading *r, struct chi_span key, struct chi_s
     }
     if (chi_span_is(key, "dialect")) {
         r->out->dialect = chi_dialect_find(value);
-        return r->out->dialect ? 0
-                               : fault(r, "there is no dialect of this name; use native or human");
+        if (!r->out->dialect)
+            return fault(r, "there is no dialect of this name; use " CHI_DIALECT_NAMES);
+        return r->out->dialect->name_key && r->out->protocol == CHI_PROTOCOL_LINES
+                   ? fault(r, "this dialect needs a WebSocket, whose query tells names; use ws://")
+                   : 0;
     }
+    if (chi_span_is(key, "history")) {
+        uint64_t count;
+        if (!chi_parse_u64(value, 0, HISTORY_MAX, &count))
+            return fault(r, "history= needs a number from 0 to 10000");
+        r->out->history = count ? (int32_t)count : -1;
+        return 0;
+    }
+    if (chi_span_is(key, "presence"))
+        return set_switch(r, value, &r->out->presence, "presence= is yes or no");
+    if (chi_span_is(key, "private"))
+        return set_switch(r, value, &r->out->private_posts, "private= is yes or no");
     if (chi_span_is(key, "path") && r->out->is_unix && r->out->protocol == CHI_PROTOCOL_WEBSOCKET)
         return set_path(r, value.at, value.len);
-    return fault(r, "unknown part of the query; use room=NAME or dialect=NAME");
+    return fault(r, "unknown part of the query; there are room=, dialect=, history=, presence= and "
+                    "private=");
 }
 
 static int read_query(const struct reading *r, const char *at)

@@ -17,7 +17,10 @@ struct chi_address {
     uint16_t port;  /* 0: the system chooses */
     char path[128]; /* WebSocket: where upgrades are taken; "/ws" if not said */
     char room[256]; /* default room; "": the hub's */
-    const struct chi_dialect *dialect; /* the only one here; NULL: each connection chooses */
+    const struct chi_dialect *dialect; /* of who does not choose; NULL: none said */
+    int32_t history;    /* the last N are for who comes anew; negative: none; 0: not said */
+    bool presence;      /* signals are for those, too, whose dialect asks for none */
+    bool private_posts; /* a post may be for one name alone */
 };
 
 /* Reads a URL. 0, or CHATHUB_EADDRESS with one line in `problem` that says what is wrong and

@@ -331,17 +331,23 @@ static void log_connected(const struct chi_conn *conn, struct chi_encoding encod
 
 /* ------------------------------------------------------------------------------ opening, ending */
 
-int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome)
+int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome,
+                  struct chi_span name)
 {
+    const struct chi_address *listener = &chi_conn_listener(conn)->address;
     const struct chi_settings *settings = conn->net->parts.settings;
     char text[CHI_PEER_TEXT];
     struct chi_client_desc desc = {
         .as = {conn->websocket ? &conn->net->websockets : &conn->net->lines, conn->number,
                encoding},
-        .default_room = chi_span_of(chi_conn_listener(conn)->address.room),
+        .default_room = chi_span_of(listener->room),
         .address = chi_span_of(chi_peer_text(&conn->peer, text)),
         .welcome = welcome,
+        .history = listener->history,
+        .presence = listener->presence,
+        .private_posts = listener->private_posts,
     };
+    bool enters = conn->decided && encoding.dialect->entrance != CHI_ENTRANCE_LISTENS;
 
     conn->dialect = encoding.dialect;
     int error = chi_hub_client_open(conn->net->parts.hub, &desc, &conn->client);
@@ -349,11 +355,15 @@ int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welc
         conn->client = 0;
         return error;
     }
-    if (settings->observe_delay && !welcome)
+    if (enters)
+        chi_conn_phase(conn, CHI_PHASE_OPEN, 0);
+    else if (settings->observe_delay && !welcome)
         chi_conn_phase(conn, CHI_PHASE_SILENT, settings->observe_delay);
     else
         chi_conn_phase(conn, CHI_PHASE_FIRST, settings->first_request_time);
     log_connected(conn, encoding);
+    if (enters)
+        chi_conn_next(conn, chi_hub_enter(conn->net->parts.hub, conn->client, name));
     return 0;
 }
 
@@ -429,7 +439,7 @@ static void open_lines(struct chi_conn *conn)
     struct chi_out *out;
 
     conn->decided = dialect != NULL;
-    int error = chi_conn_open(conn, encoding, false);
+    int error = chi_conn_open(conn, encoding, false, (struct chi_span){NULL, 0});
     if (error == 0)
         return;
     const struct chi_field field = {"reason", chi_span_of(chathub_errname(error))};

@@ -35,7 +35,7 @@ static void frame_websocket(struct chi_buf *buf, size_t start)
 
 static void frame_lines(struct chi_buf *buf, size_t start)
 {
-    if (!buf->failed && buf->len > start)
+    if (!buf->failed && buf->len > start && buf->at[buf->len - 1] != '\n')
         chi_buf_add_char(buf, '\n');
 }
 

@@ -4,9 +4,6 @@
 #include <sha1.h>
 #include <string.h>
 
-#include "dialect/dialect.h"
-
-#define SUBPROTOCOL "chathub.v1"
 /* Section 1.3. */
 #define KEY_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define KEY_LEN  24
@@ -208,28 +205,6 @@ static bool may_upgrade(struct chi_conn *conn, const struct chi_head *head)
     return true;
 }
 
-/* How the client will speak: the listener's dialect, the subprotocol's, the query's, in this
- * order; NULL with a refusal sent, if that is none. *offered: whether chathub.v1 is agreed on. */
-static const struct chi_dialect *choose_dialect(struct chi_conn *conn, const struct chi_head *head,
-                                                bool *offered)
-{
-    struct chi_span asked = chi_head_query(head, "dialect");
-    const struct chi_dialect *dialect = chi_conn_listener(conn)->address.dialect;
-
-    *offered = chi_head_has_token(head, "Sec-WebSocket-Protocol", SUBPROTOCOL);
-    conn->decided = dialect || *offered || asked.len > 0;
-    if (!dialect && !*offered && asked.len > 0) {
-        dialect = chi_dialect_find(asked);
-        if (!dialect)
-            chi_http_refuse(conn, 400, "there is no dialect of this name", NULL);
-        return dialect;
-    }
-    if (!dialect)
-        return &chi_dialect_native;
-    *offered = *offered && dialect == &chi_dialect_native;
-    return dialect;
-}
-
 static struct chi_out *make_answer(const struct chi_head *head, bool subprotocol)
 {
     struct chi_out *out = chi_out_new();
@@ -244,7 +219,7 @@ static struct chi_out *make_answer(const struct chi_head *head, bool subprotocol
         "Sec-WebSocket-Accept: ");
     add_accept(&out->bytes, key);
     if (subprotocol)
-        chi_buf_add_text(&out->bytes, "\r\nSec-WebSocket-Protocol: " SUBPROTOCOL);
+        chi_buf_add_text(&out->bytes, "\r\nSec-WebSocket-Protocol: " CHI_SUBPROTOCOL);
     chi_buf_add_text(&out->bytes, "\r\n\r\n");
     if (!out->bytes.failed)
         return out;
@@ -252,19 +227,15 @@ static struct chi_out *make_answer(const struct chi_head *head, bool subprotocol
     return NULL;
 }
 
-void chi_handshake(struct chi_conn *conn, const struct chi_head *head)
+static void upgrade(struct chi_conn *conn, const struct chi_head *head,
+                    const struct chi_arrival *arrival)
 {
-    const struct chi_dialect *dialect;
-    struct chi_out *out;
-    bool offered;
+    struct chi_encoding encoding = {arrival->dialect, &chi_framing_websocket};
+    struct chi_out *out = make_answer(head, arrival->native);
 
-    if (!may_upgrade(conn, head) || !(dialect = choose_dialect(conn, head, &offered)))
-        return;
-    out = make_answer(head, offered);
     conn->websocket = true;
     int error =
-        out ? chi_conn_open(conn, (struct chi_encoding){dialect, &chi_framing_websocket}, offered)
-            : CHATHUB_ENOMEM;
+        out ? chi_conn_open(conn, encoding, arrival->native, arrival->name) : CHATHUB_ENOMEM;
     if (error) {
         chi_out_free(out);
         conn->websocket = false;
@@ -273,4 +244,13 @@ void chi_handshake(struct chi_conn *conn, const struct chi_head *head)
     }
     conn->out = out;
     chi_conn_push(conn);
+}
+
+void chi_handshake(struct chi_conn *conn, const struct chi_head *head)
+{
+    struct chi_arrival arrival = {0};
+
+    if (may_upgrade(conn, head) && chi_arrival_read(conn, head, &arrival))
+        upgrade(conn, head, &arrival);
+    chi_buf_fini(&arrival.memory);
 }

@@ -88,6 +88,22 @@ static void split_target(struct chi_head *head)
     head->query = (struct chi_span){mark + 1, head->target.len - head->path.len - 1};
 }
 
+static int method_of(uint8_t method)
+{
+    switch (method) {
+    case HTTP_GET:
+        return CHATHUB_METHOD_GET;
+    case HTTP_HEAD:
+        return CHATHUB_METHOD_HEAD;
+    case HTTP_POST:
+        return CHATHUB_METHOD_POST;
+    case HTTP_DELETE:
+        return CHATHUB_METHOD_DELETE;
+    default:
+        return -1;
+    }
+}
+
 /* Reads a head that has passed the guard. false: llhttp does not agree with it about what it is
  * or where it ends. */
 static bool read_head(struct chi_head *head, const char *bytes, size_t len)
@@ -105,8 +121,9 @@ static bool read_head(struct chi_head *head, const char *bytes, size_t len)
         return false;
     for (unsigned i = 0; i < head->count; i++)
         head->headers[i].value = chi_span_trim(head->headers[i].value);
-    head->get = parser.method == HTTP_GET;
-    head->head = parser.method == HTTP_HEAD;
+    head->method = method_of(parser.method);
+    head->get = head->method == CHATHUB_METHOD_GET;
+    head->head = head->method == CHATHUB_METHOD_HEAD;
     head->one_one = parser.http_minor == 1;
     split_target(head);
     return true;
@@ -191,7 +208,7 @@ struct chi_span chi_head_query(const struct chi_head *head, const char *key)
         len += mark != NULL;
         left = (struct chi_span){left.at + len, left.len - len};
     }
-    return left;
+    return (struct chi_span){NULL, 0};
 }
 
 /* ------------------------------------------------------------------------------------ answering */
@@ -211,10 +228,16 @@ static const char *status_text(int status)
         return "Method Not Allowed";
     case 408:
         return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 413:
+        return "Content Too Large";
     case 414:
         return "URI Too Long";
     case 426:
         return "Upgrade Required";
+    case 429:
+        return "Too Many Requests";
     case 431:
         return "Request Header Fields Too Large";
     case 500:
@@ -327,28 +350,60 @@ static bool type_fits(const char *type)
     return true;
 }
 
+/* What a route's callback is told. */
+struct asked {
+    struct chathub_http request;
+    char *texts[4]; /* owned: path, query, origin, host */
+    char peer[CHI_PEER_TEXT];
+};
+
+static void asked_fini(struct asked *asked)
+{
+    for (size_t i = 0; i < 4; i++)
+        free(asked->texts[i]);
+}
+
+/* false: there is no memory. Either way to be freed by asked_fini. */
+static bool asked_init(struct asked *asked, const struct chi_conn *conn,
+                       const struct chi_head *head)
+{
+    struct chi_span spans[4] = {head->path, head->query};
+    bool complete = true;
+
+    chi_head_find(head, "Origin", &spans[2]);
+    chi_head_find(head, "Host", &spans[3]);
+    for (size_t i = 0; i < 4; i++) {
+        asked->texts[i] = chi_span_dup(spans[i]);
+        complete = complete && asked->texts[i];
+    }
+    asked->request = (struct chathub_http){
+        .size = sizeof(asked->request),
+        .head = head->head,
+        .path = asked->texts[0],
+        .query = asked->texts[1],
+        .address = chi_peer_text(&conn->peer, asked->peer),
+        .method = head->method,
+        .local = chi_peer_is_local(&conn->peer),
+        .origin = asked->texts[2],
+        .host = asked->texts[3],
+    };
+    return complete;
+}
+
 static void call_route(struct chi_conn *conn, const struct chi_route *route,
                        const struct chi_head *head)
 {
     struct chi_net *net = conn->net;
     struct chi_http_body body = {0};
-    char peer[CHI_PEER_TEXT];
-    char *path = chi_span_dup(head->path),
-         *query = chi_span_dup(head->query.at ? head->query : CHI_SPAN(""));
-    struct chathub_http request = {.size = sizeof(request),
-                                   .head = head->head,
-                                   .path = path,
-                                   .query = query,
-                                   .address = chi_peer_text(&conn->peer, peer)};
+    struct asked asked;
     int status = 500;
 
-    if (path && query) {
+    if (asked_init(&asked, conn, head)) {
         chi_routes_set_current(net->parts.routes, &body);
-        status = route->cb(net->parts.owner, &request, route->arg);
+        status = route->cb(net->parts.owner, &asked.request, route->arg);
         chi_routes_set_current(net->parts.routes, NULL);
     }
-    free(path);
-    free(query);
+    asked_fini(&asked);
     struct answer answer = {.status = status,
                             .type = body.type ? body.type : "text/plain; charset=utf-8",
                             .body = {body.bytes, body.len},
@@ -365,35 +420,48 @@ static void call_route(struct chi_conn *conn, const struct chi_route *route,
     free(body.type);
 }
 
-/* Whether the request has, or may have, a body. */
-static bool has_body(const struct chi_head *head)
+/* The status that refuses a request which has, or may have, a body; 0: it has none. */
+static int body_fault(const struct chi_head *head)
 {
     struct chi_span value;
+    uint64_t size;
 
     if (chi_head_find(head, "Transfer-Encoding", &value) > 0)
-        return true;
+        return 400;
     unsigned n = chi_head_find(head, "Content-Length", &value);
-    return n > 1 || (n == 1 && !chi_span_is(value, "0"));
+    if (n == 0 || (n == 1 && chi_span_is(value, "0")))
+        return 0;
+    return n == 1 && chi_parse_u64(value, 1, UINT64_MAX, &size) ? 413 : 400;
 }
 
-static void serve_path(struct chi_conn *conn, const struct chi_head *head)
+/* Tells which methods there are instead. */
+static void refuse_method(struct chi_conn *conn, uint32_t methods)
 {
-    const struct chi_route *route =
-        chi_routes_find(conn->net->parts.routes, head->path.at, head->path.len);
-    bool here = chi_span_is(head->path, chi_conn_listener(conn)->address.path);
-    struct chi_span upgrade;
+    static const char *const words[] = {"GET", "HEAD", "POST", "DELETE"};
+    char allow[64] = "Allow: ", why[64] = "use ";
+    size_t allowed = strlen(allow), said = strlen(why);
 
-    if (here && chi_head_find(head, "Upgrade", &upgrade) > 0) {
-        chi_handshake(conn, head);
-    } else if (!route && !here) {
-        chi_http_refuse(conn, 404, "there is nothing here", NULL);
-    } else if (!head->get && !head->head) {
-        chi_http_refuse(conn, 405, "use GET or HEAD",
-                        here && !route ? "Allow: GET\r\n" : "Allow: GET, HEAD\r\n");
-    } else if (!route) {
-        chi_http_refuse(
-            conn, 426, "this is a WebSocket; connect with ws://",
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (!(methods & 1u << i))
+            continue;
+        methods &= ~(1u << i);
+        const char *comma = methods ? ", " : "", * or = methods ? " or " : "";
+        allowed +=
+            (size_t)snprintf(allow + allowed, sizeof(allow) - allowed, "%s%s", words[i], comma);
+        said += (size_t)snprintf(why + said, sizeof(why) - said, "%s%s", words[i], or);
+    }
+    snprintf(allow + allowed, sizeof(allow) - allowed, "\r\n");
+    chi_http_refuse(conn, 405, why, allow);
+}
+
+/* A request for a route that has its method. */
+static void serve_route(struct chi_conn *conn, const struct chi_route *route,
+                        const struct chi_head *head)
+{
+    int status = body_fault(head);
+
+    if (status) {
+        chi_http_refuse(conn, status, "a request may have no body here", NULL);
     } else if (route->cb) {
         call_route(conn, route, head);
     } else {
@@ -403,6 +471,41 @@ static void serve_path(struct chi_conn *conn, const struct chi_head *head)
                                 .head = head->head};
         respond(conn, &answer);
     }
+}
+
+/* A browser tells one Origin; what tells two, or an empty one, means to be read differently by
+ * different readers. */
+static bool origin_is_clear(const struct chi_head *head)
+{
+    struct chi_span origin;
+    unsigned n = chi_head_find(head, "Origin", &origin);
+
+    return n == 0 || (n == 1 && origin.len > 0);
+}
+
+static void serve_path(struct chi_conn *conn, const struct chi_head *head)
+{
+    const struct chi_route *route =
+        chi_routes_find(conn->net->parts.routes, head->path.at, head->path.len);
+    bool here = chi_span_is(head->path, chi_conn_listener(conn)->address.path);
+    uint32_t methods = (route ? route->methods : 0) | (here ? CHI_METHOD(GET) : 0);
+    uint32_t method = head->method < 0 ? 0 : 1u << head->method;
+    struct chi_span upgrade;
+
+    if (here && chi_head_find(head, "Upgrade", &upgrade) > 0)
+        chi_handshake(conn, head);
+    else if (!methods)
+        chi_http_refuse(conn, 404, "there is nothing here", NULL);
+    else if (!(methods & method) && !(here && head->head))
+        refuse_method(conn, methods);
+    else if (!origin_is_clear(head))
+        chi_http_refuse(conn, 400, "there may be one Origin header, which is not empty", NULL);
+    else if (route && (route->methods & method))
+        serve_route(conn, route, head);
+    else
+        chi_http_refuse(
+            conn, 426, "this is a WebSocket; connect with ws://",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
 }
 
 static void serve(struct chi_conn *conn, const struct chi_head *head)
@@ -417,7 +520,7 @@ static void serve(struct chi_conn *conn, const struct chi_head *head)
         chi_http_refuse(conn, 400, "the Host header has to be a host and perhaps a port", NULL);
     else if (head->path.at[0] != '/')
         chi_http_refuse(conn, 400, "the target has to begin with /", NULL);
-    else if ((head->get || head->head) && has_body(head))
+    else if ((head->get || head->head) && body_fault(head))
         chi_http_refuse(conn, 400, "a request may have no body here", NULL);
     else
         serve_path(conn, head);

@@ -207,9 +207,11 @@ void chi_listener_close_all(struct chi_net *net);
  * CHATHUB_ENOMEM,
  * CHATHUB_EIO: the descriptor stays the caller's. */
 int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer);
-/* Tells the hub that a client is there and enters the phase in which it is silent. 0 or the
- * hub's error. */
-int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome);
+/* Tells the hub that a client is there, and has it enter by the name that it connected with (may be
+ * empty), if its dialect is settled; else it is in the phase in which it is silent. 0 or the hub's
+ * error. */
+int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome,
+                  struct chi_span name);
 /* Ends it at once (from the loop only): the socket is closed, the hub told if it knows it.
  * `reason` is a constant. */
 void chi_conn_end(struct chi_conn *conn, const char *reason);

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "dialect/dialect.h"
+
 /* Between two log lines about descriptors that ran out. */
 #define LOG_AGAIN_MS 60000
 /* Tries to find one free port for both addresses of localhost. */
@@ -272,6 +274,9 @@ int chi_net_listen(struct chi_net *net, const struct chi_address *address, char 
     listener->address = *address;
     listener->fds[0] = listener->fds[1] = -1;
     listener->local = local;
+    if (!address->dialect && address->protocol == CHI_PROTOCOL_WEBSOCKET &&
+        net->parts.settings->dialect)
+        listener->address.dialect = chi_dialect_find(chi_span_of(net->parts.settings->dialect));
     int error = open_listener(&o, listener);
     if (error) {
         free(listener);

@@ -17,20 +17,28 @@
 /* Reads that a connection is given whose sending side broke: what came before still counts. */
 #define LAST_READS 8
 
-/* The one place that settles how a connection speaks, by the first thing that it says: a
- * WebSocket the hub's own protocol, a line the same if it begins as a JSON object, else as
- * people write. */
+/* The one place that settles how a connection speaks by the first thing that it says, where
+ * nothing did before: a JSON object shows whose it is; else a WebSocket speaks the hub's own
+ * protocol, and a line as people do. */
 static int settle_dialect(struct chi_conn *conn, struct chi_span text)
 {
-    struct chi_encoding encoding = {&chi_dialect_native, &chi_framing_lines};
+    struct chi_encoding encoding = {conn->dialect,
+                                    conn->websocket ? &chi_framing_websocket : &chi_framing_lines};
+    struct chi_hub *hub = conn->net->parts.hub;
 
     if (conn->decided || text.len == 0)
         return 0;
     conn->decided = true;
-    if (conn->websocket || text.at[0] != '{')
+    if (text.at[0] == '{' || conn->websocket)
+        encoding.dialect = chi_dialect_of_frame(text);
+    if (encoding.dialect == conn->dialect)
         return 0;
-    conn->dialect = &chi_dialect_native;
-    return chi_hub_client_encoding(conn->net->parts.hub, conn->client, encoding);
+    int error = chi_hub_client_encoding(hub, conn->client, encoding);
+    if (error)
+        return error;
+    conn->dialect = encoding.dialect;
+    chi_hub_enter(hub, conn->client, (struct chi_span){NULL, 0});
+    return 0;
 }
 
 bool chi_conn_next(struct chi_conn *conn, enum chi_next next)

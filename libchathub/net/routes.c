@@ -98,20 +98,24 @@ int chi_routes_asset(struct chi_routes *routes, const char *path, const char *ty
     }
     route->bytes = bytes;
     route->len = len;
+    route->methods = CHI_METHOD(GET) | CHI_METHOD(HEAD);
     return put(routes, path, route);
 }
 
-int chi_routes_callback(struct chi_routes *routes, const char *path, chathub_route_cb cb, void *arg)
+int chi_routes_callback(struct chi_routes *routes, const char *path, uint32_t methods,
+                        chathub_route_cb cb, void *arg)
 {
+    const uint32_t all = CHI_METHOD(GET) | CHI_METHOD(HEAD) | CHI_METHOD(POST) | CHI_METHOD(DELETE);
     struct chi_route *route;
 
-    if (!path_fits(path) || !cb)
+    if (!path_fits(path) || !cb || !methods || (methods & ~all))
         return CHATHUB_EINVAL;
     route = calloc(1, sizeof(*route));
     if (!route)
         return CHATHUB_ENOMEM;
     route->cb = cb;
     route->arg = arg;
+    route->methods = methods | (methods & CHI_METHOD(GET) ? CHI_METHOD(HEAD) : 0);
     return put(routes, path, route);
 }
 

@@ -6,12 +6,15 @@
 
 struct chi_routes;
 
+#define CHI_METHOD(word) (1u << CHATHUB_METHOD_##word)
+
 struct chi_route {
     char *type;          /* Content-Type of an asset, owned */
     const void *bytes;   /* an asset's bytes, the host's */
     size_t len;          /* their number */
     chathub_route_cb cb; /* NULL: an asset */
     void *arg;           /* the host's, for cb */
+    uint32_t methods;    /* what it has, as bits 1 << enum chathub_method; HEAD if GET */
 };
 
 /* secret: 16 random bytes for its map. */
@@ -19,8 +22,8 @@ int chi_routes_new(const uint8_t secret[16], struct chi_routes **out);
 void chi_routes_free(struct chi_routes *routes);
 int chi_routes_asset(struct chi_routes *routes, const char *path, const char *type,
                      const void *bytes, size_t len);
-int chi_routes_callback(struct chi_routes *routes, const char *path, chathub_route_cb cb,
-                        void *arg);
+int chi_routes_callback(struct chi_routes *routes, const char *path, uint32_t methods,
+                        chathub_route_cb cb, void *arg);
 /* NULL: there is none. Valid until the path is set again. */
 const struct chi_route *chi_routes_find(const struct chi_routes *routes, const char *path,
                                         size_t len);

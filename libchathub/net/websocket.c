@@ -177,10 +177,19 @@ static void on_control(struct chi_conn *conn, struct chi_frames *frames,
 
 /* ------------------------------------------------------------------------------------- messages */
 
+/* Of the hub's bound and the dialect's the lower one. */
+static uint32_t longest_message(const struct chi_conn *conn)
+{
+    uint32_t hub = conn->net->parts.settings->max_message, own = conn->dialect->max_message;
+
+    return own && own < hub ? own : hub;
+}
+
 /* Looks at a frame's head when its first bytes are there. false: the connection was failed. */
 static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
 {
     const struct chi_settings *settings = conn->net->parts.settings;
+    uint32_t max_message = longest_message(conn);
     const struct chi_input *input = conn->input;
     bool open = input && input->message;
     size_t have = open ? input->bytes.len : 0;
@@ -200,8 +209,7 @@ static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *fra
         why = open ? "a new message within a fragmented one" : "nothing to continue";
     else if (frame->opcode == CHI_OPCODE_BINARY)
         code = 1003, why = "binary messages are not understood here";
-    else if (frame->payload_length > settings->max_message ||
-             have + frame->payload_length > settings->max_message)
+    else if (frame->payload_length > max_message || have + frame->payload_length > max_message)
         code = 1009, why = "message too big";
     else if (open && input->fragments >= settings->max_fragments)
         code = 1008, why = "too many fragments";

@@ -203,3 +203,11 @@ char *chi_span_dup(struct chi_span text)
     copy[text.len] = '\0';
     return copy;
 }
+
+int chi_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}

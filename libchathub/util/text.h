@@ -44,4 +44,7 @@ bool chi_parse_u64(struct chi_span text, uint64_t min, uint64_t max, uint64_t *o
 /* Copies a span into a NUL-terminated string of its own; NULL if there is no memory. */
 char *chi_span_dup(struct chi_span text);
 
+/* Of a hexadecimal digit, in either case; -1 if it is none. */
+int chi_hex_digit(char c);
+
 #endif

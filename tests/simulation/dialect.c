@@ -95,6 +95,8 @@ static char reply_letter(enum chi_reply_type type)
         return 'B';
     case CHI_REPLY_HELP:
         return '?';
+    case CHI_REPLY_PRIVATE:
+        return 'V';
     }
     return '!';
 }

@@ -113,7 +113,7 @@ static void storm_client(struct storm *storm)
         if (world->rooms[0].open)
             up->snapshot(up->hub, 0);
         if (open)
-            chi_hub_client_encoding(world->hub, *id, (struct chi_encoding){NULL, NULL});
+            chi_hub_client_encoding(world->hub, *id, (struct chi_encoding){&plain_dialect, NULL});
         if (open && pick(4) == 0)
             up->failed(up->hub, chi_hub_client_slot(*id), CHATHUB_ENOMEM);
         break;

@@ -295,6 +295,9 @@ static int fake_reply(struct chi_delivery *d, uint32_t client, const struct chi_
     case CHI_REPLY_HELP:
         hear(client, "help\n");
         break;
+    case CHI_REPLY_PRIVATE:
+        hear(client, "private %.*s %.*s: %.*s\n", TEXT(r->room), TEXT(r->name), TEXT(r->message));
+        break;
     }
     return world->reply_result;
 }
@@ -684,11 +687,14 @@ static void world_free(void)
     world = NULL;
 }
 
+/* A dialect without manners of its own; nothing is encoded in this world. */
+static const struct chi_dialect plain_dialect = {.name = "plain"};
+
 static uint64_t opened(bool welcome)
 {
     uint64_t id = 0;
     uint32_t conn = world->conns++;
-    struct chi_client_desc desc = {.as = {.transport = &world->transport, .conn = conn},
+    struct chi_client_desc desc = {.as = {&world->transport, conn, {&plain_dialect, NULL}},
                                    .welcome = welcome};
     if (chi_hub_client_open(world->hub, &desc, &id) < 0)
         return 0;

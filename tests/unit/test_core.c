@@ -776,7 +776,7 @@ START_TEST(fixed_rooms_stay_and_the_default_room_of_a_listener_is_its_own)
     world->settings.create_rooms = false;
     ck_assert_int_eq(world_start(), 0);
     ck_assert_uint_eq(counts().rooms, 2);
-    struct chi_client_desc desc = {.as = {.transport = &world->transport},
+    struct chi_client_desc desc = {.as = {&world->transport, 0, {&plain_dialect, NULL}},
                                    .default_room = CHI_SPAN("milk")};
     uint64_t id;
     ck_assert_int_eq(chi_hub_client_open(world->hub, &desc, &id), 0);

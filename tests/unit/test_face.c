@@ -2,10 +2,16 @@
 #include "unit.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -541,6 +547,245 @@ START_TEST(statistics_fill_what_the_caller_knows)
 }
 END_TEST
 
+/* ---- routes, asked with raw bytes */
+
+/* What a route's callback was told last. */
+struct told {
+    int calls;
+    int32_t method;
+    uint32_t head, local;
+    char path[64], query[64], address[64], origin[64], host[64];
+};
+
+static int on_route(struct chathub *hub, const struct chathub_http *request, void *arg)
+{
+    struct told *told = arg;
+    ck_assert_uint_ge(request->size, sizeof(*request));
+    *told = (struct told){
+        told->calls + 1, request->method, request->head, request->local, {0}, {0}, {0}, {0}, {0}};
+    snprintf(told->path, sizeof(told->path), "%s", request->path);
+    snprintf(told->query, sizeof(told->query), "%s", request->query);
+    snprintf(told->address, sizeof(told->address), "%s", request->address);
+    snprintf(told->origin, sizeof(told->origin), "%s", request->origin);
+    snprintf(told->host, sizeof(told->host), "%s", request->host);
+    ck_assert_int_eq(chathub_http_body(hub, "text/plain", "done", 4), 0);
+    return 200;
+}
+
+#define METHOD(word) (1u << CHATHUB_METHOD_##word)
+
+/* A hub that listens at `url` and has one route of each kind. */
+static struct chathub *hub_with_routes(const char *url, struct told *told)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_listen(hub, url), 0);
+    ck_assert_int_eq(chathub_route(hub, "/get", on_route, told), 0);
+    ck_assert_int_eq(
+        chathub_route_methods(hub, "/do", METHOD(POST) | METHOD(DELETE), on_route, told), 0);
+    ck_assert_int_eq(chathub_route_methods(hub, "/all", METHOD(GET) | METHOD(POST), on_route, told),
+                     0);
+    ck_assert_int_eq(chathub_route_methods(hub, "/ws", METHOD(POST), on_route, told), 0);
+    ck_assert_int_eq(chathub_asset(hub, "/page", "text/html", "page", 4), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    return hub;
+}
+
+static int connect_to(const struct chathub *hub)
+{
+    char url[256];
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    ck_assert_int_gt(chathub_listener(hub, 0, url, sizeof(url)), 0);
+    bool is_unix = strncmp(url, "ws+unix:", 8) == 0;
+    if (is_unix)
+        snprintf(un.sun_path, sizeof(un.sun_path), "%.*s", (int)strcspn(url + 8, "?"), url + 8);
+    else
+        at.sin_port = htons((uint16_t)strtoul(strrchr(url, ':') + 1, NULL, 10));
+    int fd = socket(is_unix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(is_unix ? connect(fd, (const struct sockaddr *)&un, sizeof(un))
+                             : connect(fd, (const struct sockaddr *)&at, sizeof(at)),
+                     0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* Everything that comes for these bytes, sent in pieces, up to the end of the connection. */
+static const char *answer_to(struct chathub *hub, const char *bytes, size_t piece)
+{
+    static char out[8192];
+    size_t len = 0, left = strlen(bytes);
+    ssize_t n = -1;
+    int fd = connect_to(hub);
+    while (left > 0) {
+        size_t some = left < piece ? left : piece;
+        if (send(fd, bytes, some, MSG_NOSIGNAL) < 0)
+            break; /* it was refused before its end */
+        bytes += some;
+        left -= some;
+        chathub_step(hub, 0);
+    }
+    while ((n = recv(fd, out + len, sizeof(out) - 1 - len, 0)) != 0) {
+        ck_assert(n > 0 || errno == EAGAIN);
+        len += n > 0 ? (size_t)n : 0;
+        if (n < 0)
+            ck_assert_int_eq(chathub_step(hub, 10), 1);
+    }
+    out[len] = '\0';
+    close(fd);
+    return out;
+}
+
+static const struct {
+    const char *head, *status;
+    int calls;        /* of the route */
+    const char *tail; /* what the answer holds besides; NULL: whatever */
+} asked[] = {
+    {"POST /do HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "\r\n\r\ndone"},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "200 OK", 1, "done"},
+    {"DELETE /do HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "done"},
+    {"DELETE /do HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "200 OK", 1, "done"},
+    {"POST /do HTTP/1.0\r\n\r\n", "200 OK", 1, "done"},
+    {"POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "done"},
+    {"GET /all HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "done"},
+    {"HEAD /all HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "Content-Length: 4\r\n"},
+    {"HEAD /get HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1, "Content-Length: 4\r\n"},
+    /* methods that are not there are told with those that are */
+    {"GET /do HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0, "Allow: POST, DELETE\r\n"},
+    {"HEAD /do HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0,
+     "Allow: POST, DELETE\r\n"},
+    {"PUT /do HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0,
+     "\r\n\r\nuse POST or DELETE\n"},
+    {"DELETE /all HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0,
+     "Allow: GET, HEAD, POST\r\n"},
+    {"POST /get HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0, "Allow: GET, HEAD\r\n"},
+    {"POST /page HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0, "Allow: GET, HEAD\r\n"},
+    {"DELETE /ws HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", 0, "Allow: GET, POST\r\n"},
+    {"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required", 0, NULL},
+    {"HEAD /ws HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required", 0, NULL},
+    {"POST /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", "405 Method Not Allowed", 0,
+     "Allow: GET\r\n"},
+    {"POST /do/ HTTP/1.1\r\nHost: x\r\n\r\n", "404 Not Found", 0, NULL},
+    /* bodies */
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "413 Content Too Large", 0,
+     "a request may have no body here\n"},
+    {"DELETE /do HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n", "413 Content Too Large", 0,
+     "a request may have no body here\n"},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+     "413 Content Too Large", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n",
+     "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+     "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 00\r\n\r\n", "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 0, 0\r\n\r\n", "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: +0\r\n\r\n", "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n", "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "400 Bad Request", 0, NULL},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n", "400 Bad Request", 0,
+     NULL},
+    {"DELETE /do HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+     "0\r\n\r\n",
+     "400 Bad Request", 0, NULL},
+    /* nothing behind a request is one */
+    {"POST /do HTTP/1.1\r\nHost: x\r\n\r\nPOST /do HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 1,
+     "\r\n\r\ndone"},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
+     "DELETE /do HTTP/1.1\r\nHost: x\r\n\r\n",
+     "413 Content Too Large", 0, NULL},
+    {"PUT /do HTTP/1.1\r\nHost: x\r\n\r\nPOST /do HTTP/1.1\r\nHost: x\r\n\r\n",
+     "405 Method Not Allowed", 0, NULL},
+    /* origins */
+    {"POST /do HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nOrigin: http://a\r\n\r\n",
+     "400 Bad Request", 0, "there may be one Origin header"},
+    {"GET /get HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\norigin: http://b\r\n\r\n",
+     "400 Bad Request", 0, "there may be one Origin header"},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nOrigin:\r\n\r\n", "400 Bad Request", 0,
+     "there may be one Origin header"},
+    {"POST /do HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n", "200 OK", 1, "done"},
+};
+#define ASKED (sizeof(asked) / sizeof(asked[0]))
+
+static int count_answers(const char *text)
+{
+    int n = 0;
+    for (; (text = strstr(text, "HTTP/1.1 ")); text++)
+        n++;
+    return n;
+}
+
+START_TEST(a_route_has_its_methods_and_takes_no_body)
+{
+    struct told told = {0};
+    struct chathub *hub = hub_with_routes("ws://127.0.0.1:0/ws", &told);
+    for (size_t piece = 1; piece <= 4096; piece *= 4096) {
+        told.calls = 0;
+        const char *answer = answer_to(hub, asked[_i].head, piece);
+        ck_assert_msg(strncmp(answer + 9, asked[_i].status, strlen(asked[_i].status)) == 0 &&
+                          (!asked[_i].tail || strstr(answer, asked[_i].tail)),
+                      "%s\n%s", asked[_i].head, answer);
+        ck_assert_int_eq(count_answers(answer), 1);
+        ck_assert_int_eq(told.calls, asked[_i].calls);
+        ck_assert_ptr_nonnull(strstr(answer, "\r\nConnection: close\r\n"));
+    }
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(a_route_is_told_who_asks_and_for_what)
+{
+    struct told told = {0};
+    struct chathub *hub = hub_with_routes("ws://127.0.0.1:0/ws", &told);
+    answer_to(hub,
+              "POST /all?port=1&a=%20b HTTP/1.1\r\nOrigin: http://a.example:8\r\nHost: \tb:9 "
+              "\r\n\r\n",
+              4096);
+    ck_assert_int_eq(told.method, CHATHUB_METHOD_POST);
+    ck_assert_str_eq(told.path, "/all");
+    ck_assert_str_eq(told.query, "port=1&a=%20b");
+    ck_assert_str_eq(told.origin, "http://a.example:8");
+    ck_assert_str_eq(told.host, "b:9");
+    ck_assert_int_eq(strncmp(told.address, "127.0.0.1:", 10), 0);
+    ck_assert_uint_eq(told.local, 1);
+    answer_to(hub, "HEAD /all HTTP/1.0\r\n\r\n", 4096);
+    ck_assert_int_eq(told.method, CHATHUB_METHOD_HEAD);
+    ck_assert_uint_eq(told.head, 1);
+    ck_assert_str_eq(told.query, "");
+    ck_assert_str_eq(told.origin, "");
+    ck_assert_str_eq(told.host, "");
+    answer_to(hub, "DELETE /do HTTP/1.1\r\nHost: x\r\n\r\n", 4096);
+    ck_assert_int_eq(told.method, CHATHUB_METHOD_DELETE);
+    ck_assert_uint_eq(told.head, 0);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(who_comes_by_a_unix_socket_is_of_this_machine)
+{
+    struct told told = {0};
+    char url[64];
+    snprintf(url, sizeof(url), "ws+unix:/tmp/chathub-face-%ld", (long)getpid());
+    struct chathub *hub = hub_with_routes(url, &told);
+    answer_to(hub, "POST /do HTTP/1.1\r\nHost: x\r\n\r\n", 4096);
+    ck_assert_str_eq(told.address, "unix");
+    ck_assert_uint_eq(told.local, 1);
+    chathub_free(hub);
+}
+END_TEST
+
+START_TEST(routes_that_cannot_be_are_refused)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_route_methods(hub, "/a", 0, on_route, NULL), CHATHUB_EINVAL);
+    ck_assert_int_eq(chathub_route_methods(hub, "/a", 1u << 4, on_route, NULL), CHATHUB_EINVAL);
+    ck_assert_int_eq(chathub_route_methods(hub, "a", METHOD(POST), on_route, NULL), CHATHUB_EINVAL);
+    ck_assert_int_eq(chathub_route_methods(hub, "/a", METHOD(POST), NULL, NULL), CHATHUB_EINVAL);
+    ck_assert_str_ne(chathub_problem(hub), "");
+    chathub_free(hub);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("face");
@@ -569,6 +814,10 @@ int main(void)
     tcase_add_test(tc, starting_and_stopping_again_and_again_leaves_nothing);
     tcase_add_test(tc, another_thread_can_wake_it);
     tcase_add_test(tc, statistics_fill_what_the_caller_knows);
+    tcase_add_loop_test(tc, a_route_has_its_methods_and_takes_no_body, 0, (int)ASKED);
+    tcase_add_test(tc, a_route_is_told_who_asks_and_for_what);
+    tcase_add_test(tc, who_comes_by_a_unix_socket_is_of_this_machine);
+    tcase_add_test(tc, routes_that_cannot_be_are_refused);
     suite_add_tcase(suite, tc);
     return unit_run(suite);
 }

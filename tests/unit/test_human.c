@@ -166,6 +166,11 @@ START_TEST(replies_are_lines)
           "* some messages of general are no longer kept");
     reply((struct chi_reply){.type = CHI_REPLY_BYE, .message = CHI_SPAN("back soon")},
           "* goodbye: back soon");
+    reply((struct chi_reply){.type = CHI_REPLY_PRIVATE,
+                             .room = CHI_SPAN("general"),
+                             .name = CHI_SPAN("al: ice"),
+                             .message = CHI_SPAN("one\ntwo\x1b")},
+          "[general] (private) \"al: ice\": one \u23ce two\\u001b");
     reply((struct chi_reply){.type = CHI_REPLY_ACK, .room = CHI_SPAN("general")}, "");
     reply((struct chi_reply){.type = CHI_REPLY_OK}, "");
 }

@@ -205,17 +205,22 @@ START_TEST(routes_are_exact_and_replaced)
     ck_assert_int_eq(chi_routes_new(secret, &routes), 0);
     ck_assert_int_eq(chi_routes_asset(routes, "/", "text/html", "a", 1), 0);
     ck_assert_int_eq(chi_routes_asset(routes, "/", "text/plain", "bc", 2), 0);
-    ck_assert_int_eq(chi_routes_callback(routes, "/x", answer, NULL), 0);
+    ck_assert_int_eq(chi_routes_callback(routes, "/x", CHI_METHOD(GET), answer, NULL), 0);
     ck_assert_str_eq(chi_routes_find(routes, "/", 1)->type, "text/plain");
     ck_assert_uint_eq(chi_routes_find(routes, "/", 1)->len, 2);
     ck_assert(chi_routes_find(routes, "/xyz", 2)->cb == answer);
     ck_assert_ptr_null(chi_routes_find(routes, "/xyz", 3));
+    ck_assert_uint_eq(chi_routes_find(routes, "/x", 2)->methods,
+                      CHI_METHOD(GET) | CHI_METHOD(HEAD));
+    ck_assert_int_eq(chi_routes_callback(routes, "/x", CHI_METHOD(POST), answer, NULL), 0);
+    ck_assert_uint_eq(chi_routes_find(routes, "/x", 2)->methods, CHI_METHOD(POST));
     ck_assert_int_eq(chi_routes_asset(routes, "x", "text/html", "", 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chi_routes_asset(routes, "/?a", "text/html", "", 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chi_routes_asset(routes, "/a b", "text/html", "", 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chi_routes_asset(routes, "/a", "a\r\nX: y", "", 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chi_routes_asset(routes, "/a", "", "", 0), CHATHUB_EINVAL);
-    ck_assert_int_eq(chi_routes_callback(routes, "/a", NULL, NULL), CHATHUB_EINVAL);
+    ck_assert_int_eq(chi_routes_callback(routes, "/a", CHI_METHOD(GET), NULL, NULL),
+                     CHATHUB_EINVAL);
     chi_routes_free(routes);
     chi_routes_free(NULL);
 }

@@ -1,0 +1,59 @@
+/* What is said to some alone: to those in a room who have a name, and back to who says it. It is in
+ * no log: who is not there does not get it. */
+#include "core/internal.h"
+
+struct whisper {
+    struct chi_reply reply;
+    const struct chi_room *room;
+    uint32_t heard, busy;
+};
+
+static void whisper(struct chi_hub *hub, struct whisper *w, struct chi_session *session)
+{
+    struct chi_client *client = session->client;
+
+    if (!client || !chi_core_member(session, w->room))
+        return;
+    if (client->full) {
+        w->busy++;
+        return;
+    }
+    chi_core_reply(hub, client, &w->reply);
+    w->heard++;
+}
+
+int chi_core_post_privately(struct chi_hub *hub, struct chi_job *job, struct chi_member *member)
+{
+    struct chi_session *own = member->session;
+    struct chi_folded to;
+    struct whisper w = {
+        .room = member->room,
+        .reply = {.type = CHI_REPLY_PRIVATE,
+                  .room = chi_name_shown(member->room->name),
+                  .name = chi_name_shown(own->name),
+                  .user = chi_session_user(own),
+                  .message = job->request->content,
+                  .number = ++hub->numbered,
+                  .time = chi_core_wall(hub)},
+    };
+    int r = chi_core_fold(hub, CHI_FOLD_NAME, job->request->to, &to);
+    struct chi_session *first = r == 0 ? chi_session_by_name(hub, to.key) : NULL;
+    if (r == CHATHUB_ENOMEM)
+        return r;
+    if (first) {
+        struct chi_link *link = &first->same;
+        do {
+            struct chi_session *session = CHI_CONTAINER(link, struct chi_session, same);
+            link = link->next;
+            if (session != own)
+                whisper(hub, &w, session);
+        } while (link != &first->same);
+    }
+    if (!w.heard)
+        return w.busy ? CHATHUB_EAGAIN
+                      : chi_core_problem(hub, CHATHUB_ENOENT,
+                                         "nobody else of that name is in the room; what begins "
+                                         "with @NAME is for NAME alone");
+    whisper(hub, &w, own);
+    return 0;
+}

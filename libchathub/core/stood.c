@@ -1,0 +1,128 @@
+/* Where the last sessions of names stood, for clients that know no positions: when somebody of that
+ * name comes into the room again, it goes on there.
+ *
+ * Bounded in number and time; what cannot be remembered for want of memory is not: its name then
+ * comes anew. */
+#include "core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct place {
+    struct chi_link link;      /* in hub->stood_order */
+    uint64_t position;         /* up to which it was sent … */
+    char epoch[CHI_EPOCH_LEN]; /* … under this epoch */
+    uint64_t at;               /* when it was remembered, ms */
+    size_t len;                /* of the key in the map: … */
+    char key[];                /* … the name's, a NUL, the room's */
+};
+
+static bool make_key(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room)
+{
+    struct chi_span one = chi_name_key(name), two = chi_name_key(room->name);
+    struct chi_buf *key = &hub->stood_key;
+
+    chi_buf_reset(key, 1024);
+    chi_buf_add(key, one.at, one.len);
+    chi_buf_add_char(key, '\0');
+    chi_buf_add(key, two.at, two.len);
+    return !key->failed;
+}
+
+static void forget(struct chi_hub *hub, struct place *place)
+{
+    chi_map_remove(hub->stood, place->key, place->len);
+    chi_list_remove(&place->link);
+    free(place);
+}
+
+static void forget_old(struct chi_hub *hub)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+
+    while (!chi_list_empty(&hub->stood_order)) {
+        struct place *first = CHI_CONTAINER(hub->stood_order.next, struct place, link);
+        if (chi_map_count(hub->stood) <= settings->replay_names &&
+            chi_core_now(hub) - first->at < settings->replay_time)
+            return;
+        forget(hub, first);
+    }
+}
+
+static struct place *find(struct chi_hub *hub, const struct chi_name *name,
+                          const struct chi_room *room)
+{
+    if (!hub->stood || !make_key(hub, name, room))
+        return NULL;
+    return chi_map_get(hub->stood, hub->stood_key.at, hub->stood_key.len);
+}
+
+/* A place for the key in hub->stood_key; NULL: no memory. */
+static struct place *make(struct chi_hub *hub)
+{
+    const struct chi_buf *key = &hub->stood_key;
+    uint8_t secret[16];
+
+    if (!hub->stood) {
+        hub->parts.env.ops->random(hub->parts.env.self, secret, sizeof secret);
+        hub->stood = chi_map_new(secret);
+    }
+    struct place *place = hub->stood ? malloc(sizeof *place + key->len) : NULL;
+    if (!place)
+        return NULL;
+    *place = (struct place){.len = key->len};
+    memcpy(place->key, key->at, key->len);
+    if (chi_map_put(hub->stood, key->at, key->len, place) == 0)
+        return place;
+    free(place);
+    return NULL;
+}
+
+void chi_core_stood(struct chi_hub *hub, const struct chi_member *member)
+{
+    struct chi_span epoch = hub->parts.log->epoch(hub->parts.log);
+    struct place *place = find(hub, member->session->name, member->room);
+
+    if (!hub->parts.settings->replay_names || epoch.len != CHI_EPOCH_LEN ||
+        !make_key(hub, member->session->name, member->room))
+        return;
+    if (!place)
+        place = make(hub);
+    if (!place)
+        return;
+    place->position = member->position;
+    place->at = chi_core_now(hub);
+    memcpy(place->epoch, epoch.at, CHI_EPOCH_LEN);
+    chi_list_remove(&place->link);
+    chi_list_append(&hub->stood_order, &place->link);
+    forget_old(hub);
+}
+
+bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
+                         const struct chi_room *room, struct chi_start *out)
+{
+    forget_old(hub);
+    const struct place *place = find(hub, name, room);
+    if (!place)
+        return false;
+    *out = (struct chi_start){.kind = CHI_START_AFTER,
+                              .position = place->position,
+                              .epoch = {place->epoch, CHI_EPOCH_LEN}};
+    return true;
+}
+
+void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
+                         const struct chi_room *room)
+{
+    struct place *place = find(hub, name, room);
+    if (place)
+        forget(hub, place);
+}
+
+void chi_core_stood_free(struct chi_hub *hub)
+{
+    while (!chi_list_empty(&hub->stood_order))
+        forget(hub, CHI_CONTAINER(hub->stood_order.next, struct place, link));
+    chi_map_free(hub->stood);
+    chi_buf_fini(&hub->stood_key);
+}
