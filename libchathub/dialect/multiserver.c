@@ -50,13 +50,16 @@ static int multiserver_decode(struct chi_buf *scratch, struct chi_span text,
 
 /* ------------------------------------------------------------------------------------- writing */
 
-/* The one name that chi_text_name leaves alone, and that would make a system line of a message. */
+/* As it is, unless it could pass for a name and what that says, or make a line of the system of a
+ * message. */
 static void add_name(struct chi_buf *out, struct chi_span name)
 {
-    if (chi_span_is(name, MARK))
-        ADD(out, "\"" MARK "\"");
+    bool doubtful = name.len && (name.at[0] == '"' || memchr(name.at, ':', name.len));
+
+    if (doubtful || chi_span_is(name, MARK))
+        chi_text_quoted(out, name);
     else
-        chi_text_name(out, name);
+        chi_text_line(out, name);
 }
 
 static void multiserver_encode_entry(struct chi_buf *out, struct chi_span room,
@@ -104,8 +107,9 @@ static void multiserver_encode_reply(struct chi_buf *out, const struct chi_reply
     if (reply->type == CHI_REPLY_WELCOME) {
         add_welcome(out, reply);
     } else if (reply->type == CHI_REPLY_PRIVATE) {
+        ADD(out, MARK ":(private) ");
         add_name(out, reply->name);
-        ADD(out, " (private): ");
+        ADD(out, ": ");
         chi_text_line(out, reply->message);
     } else {
         add_told(out, reply);

@@ -73,10 +73,14 @@ void chi_text_name(struct chi_buf *out, struct chi_span name)
     bool doubtful = false;
     for (size_t i = 0; i < name.len; i++)
         doubtful |= name.at[i] && strchr(":,[]()\"*!#", name.at[i]) != NULL;
-    if (!doubtful) {
+    if (doubtful)
+        chi_text_quoted(out, name);
+    else
         chi_text_line(out, name);
-        return;
-    }
+}
+
+void chi_text_quoted(struct chi_buf *out, struct chi_span name)
+{
     ADD(out, "\"");
     for (size_t i = 0, run; i < name.len; i += run) {
         const char *quote = memchr(name.at + i, '"', name.len - i);

@@ -11,6 +11,8 @@ void chi_text_line(struct chi_buf *out, struct chi_span text);
 /* A name of a user or room on such a line. One that could pass for more than a name (a sender with
  * his text, the end of a list) stands in quotes. */
 void chi_text_name(struct chi_buf *out, struct chi_span name);
+/* In quotes, whatever it is. */
+void chi_text_quoted(struct chi_buf *out, struct chi_span name);
 /* Without the blanks (space, tab, CR) around it. */
 struct chi_span chi_text_trim(struct chi_span text);
 

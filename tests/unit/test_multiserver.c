@@ -79,8 +79,8 @@ START_TEST(no_name_makes_a_message_another)
     says(CHI_SPAN("SYSTEM_MSG"), CHI_SPAN("x"), "\"SYSTEM_MSG\": x");
     says(CHI_SPAN("SYSTEM_MSG:x"), CHI_SPAN("y"), "\"SYSTEM_MSG:x\": y");
     says(CHI_SPAN("bob: hi"), CHI_SPAN("y"), "\"bob: hi\": y");
-    says(CHI_SPAN("bob (private)"), CHI_SPAN("y"), "\"bob (private)\": y");
-    says(CHI_SPAN("a\"b"), CHI_SPAN("y"), "\"a\\\"b\": y");
+    says(CHI_SPAN("\"a\""), CHI_SPAN("y"), "\"\\\"a\\\"\": y");
+    says(CHI_SPAN("a \"b\" (c)"), CHI_SPAN("y"), "a \"b\" (c): y");
     says(CHI_SPAN("a\nb\u202e"), CHI_SPAN("y"), "a \u23ce b\\u202e: y");
 }
 END_TEST
@@ -129,7 +129,7 @@ START_TEST(what_is_private_is_a_message_that_says_so)
     reply((struct chi_reply){.type = CHI_REPLY_PRIVATE,
                              .name = CHI_SPAN("bob"),
                              .message = CHI_SPAN("psst\nbob: hi")},
-          "bob (private): psst \u23ce bob: hi");
+          "SYSTEM_MSG:(private) bob: psst \u23ce bob: hi");
 }
 END_TEST
 
