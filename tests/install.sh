@@ -5,6 +5,8 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-d
     uthash-dev libmd-dev libyaml-dev)
 test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
     strace chromium)
+# Any npm will do for the tests' own packages.
+command -v npm >/dev/null || test_packages+=(nodejs npm)
 ci_packages=(clang-format clang-tidy cppcheck)
 
 is_installed() {
