@@ -3,7 +3,7 @@
 
 struct sums {
     uint64_t members, present, rooms_of_sessions, sessions, lost, observers, drafts, client_drafts;
-    uint64_t draft_bytes, holds, named;
+    uint64_t draft_bytes, holds, named, listeners;
 };
 
 #define CHECK(holds, fault)                                                                        \
@@ -34,7 +34,10 @@ static const char *check_clients(const struct chi_hub *hub, struct sums *sums)
         CHECK(!client->stopped || client->job || client->full || hub->stopping ||
                   chi_core_drafts_full(hub, client) || chi_list_linked(&client->todo),
               "a client is not read from, and nothing will change that");
+        CHECK(!client->hearing || client->observed,
+              "a client hears a room that it does not observe");
         sums->observers += client->observed != NULL;
+        sums->listeners += client->hearing;
         sums->client_drafts += client->drafts;
     }
     return NULL;
@@ -137,7 +140,7 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
 
 static const char *check_rooms(const struct chi_hub *hub, struct sums *sums)
 {
-    uint64_t observers = 0, drafts = 0;
+    uint64_t observers = 0, listeners = 0, drafts = 0;
 
     for (uint32_t i = 0; i < hub->rooms.made; i++) {
         const struct chi_room *room = chi_slots_at(&hub->rooms, i);
@@ -146,11 +149,13 @@ static const char *check_rooms(const struct chi_hub *hub, struct sums *sums)
         const char *fault = check_room(hub, room);
         CHECK(!fault, fault);
         observers += room->observers;
+        listeners += room->listeners;
         drafts += room->drafts;
         sums->holds += room->holds;
     }
     CHECK(observers == sums->observers && observers == hub->counts.observers,
           "the count of observers is wrong");
+    CHECK(listeners == sums->listeners, "the count of observers that hear signals is wrong");
     CHECK(drafts == sums->drafts && drafts == hub->draft_count, "the count of drafts is wrong");
     CHECK(hub->rooms.used == hub->by_room.count, "the index of rooms holds something else");
     return NULL;

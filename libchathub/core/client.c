@@ -128,15 +128,51 @@ int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc,
     return 0;
 }
 
+/* It is not silent after all, or may not observe. */
+static void drop_observing(struct chi_hub *hub, struct chi_client *client)
+{
+    if (!client->job || !client->job->observe)
+        return;
+    chi_core_job_drop(hub, client->job);
+    if (client->stopped)
+        chi_core_todo(hub, client);
+}
+
+/* What observed, or is about to, under another dialect. */
+static void suit_observing(struct chi_hub *hub, struct chi_client *client)
+{
+    enum chi_entrance entrance = client->dialect->entrance;
+
+    if (entrance == CHI_ENTRANCE_SILENT) {
+        drop_observing(hub, client);
+        chi_core_observe_stop(hub, client);
+    }
+    if (entrance == CHI_ENTRANCE_OBSERVES && client->observed && !client->hearing &&
+        chi_core_hears(hub, client)) {
+        CHI_DELIVERY(hub, member_signals, client->observed->slot.number, client->slot.number);
+        chi_core_hearing(client, true);
+    }
+}
+
 int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encoding encoding)
 {
     struct chi_client *client = chi_core_client(hub, id);
     if (!client)
         return CHATHUB_EGONE;
     client->dialect = encoding.dialect;
-    if (encoding.dialect->entrance == CHI_ENTRANCE_SILENT)
-        chi_core_observe_stop(hub, client);
+    suit_observing(hub, client);
     return CHI_DELIVERY(hub, client_encoding, client->slot.number, encoding);
+}
+
+void chi_core_hearing(struct chi_client *client, bool hears)
+{
+    if (hears == client->hearing)
+        return;
+    client->hearing = hears;
+    if (hears)
+        client->observed->listeners++;
+    else
+        client->observed->listeners--;
 }
 
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client)
@@ -144,8 +180,8 @@ void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client)
     struct chi_room *room = client->observed;
     if (!room)
         return;
+    chi_core_hearing(client, false);
     client->observed = NULL;
-    client->hearing = false;
     room->observers--;
     hub->counts.observers--;
     chi_core_room_idle(hub, room);
@@ -311,8 +347,7 @@ enum chi_next chi_hub_request(struct chi_hub *hub, uint64_t id, const struct chi
         return CHI_NEXT_GONE;
     client->bad = 0;
     client->spoke = true;
-    if (client->job && client->job->observe) /* it is not silent after all */
-        chi_core_job_drop(hub, client->job);
+    drop_observing(hub, client);
     if (unwelcome(hub, client, request))
         return next_of(hub, client);
     struct chi_job job = {.hub = hub, .client = client, .request = request};
@@ -326,8 +361,8 @@ void chi_hub_observe(struct chi_hub *hub, uint64_t id)
     static const struct chi_request silence = {.type = CHI_REQUEST_JOIN};
     struct chi_client *client = chi_core_client(hub, id);
 
-    if (!client || hub->stopping || client->job || client->session || client->observed ||
-        client->dialect->entrance == CHI_ENTRANCE_SILENT)
+    if (!client || client->fail || hub->stopping || client->job || client->session ||
+        client->observed || client->dialect->entrance == CHI_ENTRANCE_SILENT)
         return;
     client->spoke = true;
     struct chi_job job = {.hub = hub, .client = client, .request = &silence, .observe = true};
@@ -361,7 +396,8 @@ enum chi_next chi_hub_enter(struct chi_hub *hub, uint64_t id, struct chi_span na
         chi_hub_observe(hub, id);
     if (name.len)
         return chi_hub_request(hub, id, entry_of(&request, client->dialect->entrance, name));
-    return next_of(hub, client);
+    client = chi_core_client(hub, id); /* the host may have ended it, asked for its decision */
+    return client ? next_of(hub, client) : CHI_NEXT_GONE;
 }
 
 /* What was not understood ends clients of some dialects at once, who do not read errors. */

@@ -35,7 +35,7 @@ static int check_name(struct chi_hub *hub, const struct chi_client *client,
 {
     const struct chi_session *owner = chi_session_by_name(hub, name->key);
 
-    if (owner && owner == session)
+    if (session && chi_span_equal(chi_name_key(session->name), name->key))
         return 0;
     if (chi_core_reserved(name->key))
         return CHATHUB_ERESERVED;

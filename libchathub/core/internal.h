@@ -130,15 +130,16 @@ struct chi_room {
     uint32_t told;            /* members that the room was told of */
     uint32_t live;            /* members attached */
     uint32_t observers;
-    uint32_t drafts;   /* uncommitted posts */
-    uint32_t holds;    /* jobs and readings that need it */
-    uint32_t idle;     /* next room in hub->idle + 1; 0: last one */
-    uint8_t state;     /* enum chi_room_state */
-    uint8_t fixed;     /* of settings->rooms: never unloaded */
-    uint8_t queued;    /* it is in hub->idle */
-    uint8_t nameless;  /* only counts were told last: differences would mean nothing */
-    uint8_t announced; /* a presence signal was sent: told_at holds */
-    uint8_t typing;    /* number of typers */
+    uint32_t listeners; /* observers that hear signals */
+    uint32_t drafts;    /* uncommitted posts */
+    uint32_t holds;     /* jobs and readings that need it */
+    uint32_t idle;      /* next room in hub->idle + 1; 0: last one */
+    uint8_t state;      /* enum chi_room_state */
+    uint8_t fixed;      /* of settings->rooms: never unloaded */
+    uint8_t queued;     /* it is in hub->idle */
+    uint8_t nameless;   /* only counts were told last: differences would mean nothing */
+    uint8_t announced;  /* a presence signal was sent: told_at holds */
+    uint8_t typing;     /* number of typers */
 };
 
 struct chi_typer {
@@ -340,6 +341,8 @@ bool chi_core_hears(const struct chi_hub *hub, const struct chi_client *client);
 /* Of chi_delivery_up. */
 void chi_core_drained(void *hub, uint32_t client);
 void chi_core_failed(void *hub, uint32_t client, int code);
+/* Whether an observer hears the room's signals. */
+void chi_core_hearing(struct chi_client *client, bool hears);
 /* It observes no more: delivery knows already, or (stop) is told. */
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client);
 void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client);

@@ -139,20 +139,42 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
     return 0;
 }
 
+/* Its client cannot go on, and comes back. */
+static void fail_client(struct chi_hub *hub, struct chi_client *client, int code)
+{
+    if (client->fail)
+        return;
+    client->fail = (int8_t)code;
+    chi_core_todo(hub, client);
+}
+
+/* Who was silent is told nothing, but for those who are to observe from the start: they are told, or
+ * come again if it was the log's fault. */
+static bool refuse_silent(struct chi_hub *hub, const struct chi_job *job, int code)
+{
+    if (!job->observe)
+        return false;
+    if (job->client->dialect->entrance != CHI_ENTRANCE_OBSERVES)
+        return true;
+    if (code != CHATHUB_ENOMEM && code != CHATHUB_ELOG && code != CHATHUB_EAGAIN)
+        return false;
+    fail_client(hub, job->client, code);
+    return true;
+}
+
 static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
 {
     const struct chi_request *request = job->request;
+    bool hello = request->type == CHI_REQUEST_HELLO;
     bool unnamed = job->naming && job->client->dialect->must_name;
 
-    if (job->observe && job->client->dialect->entrance != CHI_ENTRANCE_OBSERVES)
+    if (refuse_silent(hub, job, code))
         return;
-    if (job->observe ||
-        (job->stage && request->type == CHI_REQUEST_HELLO)) { /* cannot go on: it comes back */
-        job->client->fail = (int8_t)code;
-        chi_core_todo(hub, job->client);
+    if (job->stage && hello) {
+        fail_client(hub, job->client, code);
         return;
     }
-    if (request->type == CHI_REQUEST_HELLO && !job->client->session)
+    if (hello && !job->client->session)
         job->client->nameless = true;
     struct chi_reply error = {.code = code, .ref = request->ref, .room = request->room};
     if (request->type == CHI_REQUEST_POST)
@@ -160,10 +182,8 @@ static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
     if (code == CHATHUB_EAGAIN)
         error.retry_after = BUSY_MS;
     chi_core_error(hub, job->client, &error);
-    if (unnamed && !job->client->session && !job->client->fail) {
-        job->client->fail = (int8_t)code;
-        chi_core_todo(hub, job->client);
-    }
+    if (unnamed && !job->client->session)
+        fail_client(hub, job->client, code);
 }
 
 /* What its client came with is under way, or never will be. */
@@ -180,6 +200,9 @@ static void release_members(struct chi_hub *hub, const struct chi_job *job)
 
 static void finish(struct chi_hub *hub, struct chi_job *job, int r)
 {
+    struct chi_client *client = job->client;
+    bool observes = r < 0 && !job->observe && client->dialect->entrance == CHI_ENTRANCE_OBSERVES;
+
     release_room(hub, job);
     if (r < 0)
         refuse(hub, job, r);
@@ -187,6 +210,8 @@ static void finish(struct chi_hub *hub, struct chi_job *job, int r)
     hub->problem[0] = '\0';
     unlink_client(hub, job);
     chi_core_job_free(job);
+    if (observes) /* its request may have come before it did */
+        chi_hub_observe(hub, chi_core_client_id(client));
 }
 
 int chi_core_run(struct chi_hub *hub, struct chi_job *job)

@@ -318,6 +318,11 @@ int chi_core_leave(struct chi_hub *hub, struct chi_job *job)
     if (r)
         return r;
     left(hub, client, member->room, job->request->ref);
+    if (client->dialect->replays && member->attached) {
+        member->position =
+            CHI_DELIVERY(hub, member_position, member->room->slot.number, client->slot.number);
+        chi_core_stood(hub, member);
+    }
     chi_core_member_end(hub, member, true);
     return 0;
 }
@@ -358,7 +363,7 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
         return r;
     }
     client->observed = room;
-    client->hearing = hears;
+    chi_core_hearing(client, hears);
     room->observers++;
     hub->counts.observers++;
     return 0;

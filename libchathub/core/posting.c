@@ -53,6 +53,18 @@ static int enter(struct chi_hub *hub, struct chi_job *job)
         &(struct chi_wish){.room = job->request->room, .start = &start, .implicit = true});
 }
 
+static bool is_called(struct chi_hub *hub, const struct chi_session *session, struct chi_span name)
+{
+    struct chi_folded folded;
+
+    if (chi_span_equal(name, chi_name_shown(session->name)))
+        return true;
+    bool same = name.at && chi_core_fold(hub, CHI_FOLD_NAME, name, &folded) == 0 &&
+                chi_span_equal(folded.shown, chi_name_shown(session->name));
+    hub->problem[0] = '\0';
+    return same;
+}
+
 /* The name in a post, where it means something (enum chi_post_name). job->stage tells a step that
  * runs again that it was this post which named its client. */
 static int name_poster(struct chi_hub *hub, struct chi_job *job)
@@ -61,16 +73,16 @@ static int name_poster(struct chi_hub *hub, struct chi_job *job)
     enum chi_post_name means = job->client->dialect->post_name;
     struct chi_span name = job->request->name;
 
-    if (means == CHI_POST_NAME_NONE || (session && means != CHI_POST_NAME_EACH))
+    if (means == CHI_POST_NAME_NONE || job->stage || (session && means != CHI_POST_NAME_EACH))
         return 0;
-    if (session && chi_span_equal(name, chi_name_shown(session->name)))
+    if (session && is_called(hub, session, name))
         return 0;
     if (!name.at) {
         job->naming = true;
         return CHATHUB_ENAMEREQUIRED;
     }
     int r = chi_core_become(hub, job);
-    if (r == 0 && !session)
+    if (r == 0)
         job->stage = 1;
     return r;
 }

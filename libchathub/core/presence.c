@@ -14,10 +14,11 @@
 static uint64_t window(const struct chi_hub *hub, const struct chi_room *room)
 {
     const struct chi_settings *settings = hub->parts.settings;
-    if (room->present <= settings->presence_all)
+    uint32_t hear = room->present + room->listeners;
+    if (hear <= settings->presence_all)
         return settings->presence_all_ms;
-    return room->present <= settings->presence_names ? settings->presence_names_ms
-                                                     : settings->presence_count_ms;
+    return hear <= settings->presence_names ? settings->presence_names_ms
+                                            : settings->presence_count_ms;
 }
 
 bool chi_presence_room_for(struct chi_hub *hub, size_t count)
@@ -131,7 +132,7 @@ static void tell_differences(struct chi_hub *hub, struct chi_room *room, struct 
         .number = room->number,
         .count = room->told + kinds.came - kinds.went,
         .time = chi_core_wall(hub),
-        .summed = room->present > hub->parts.settings->presence_all,
+        .summed = room->present + room->listeners > hub->parts.settings->presence_all,
         .came = hub->present,
         .came_count = kinds.came,
         .renamed = hub->present + kinds.came,
@@ -186,7 +187,7 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
     chi_timers_clear(&hub->timers, &room->timer);
     if (!all)
         return;
-    if (!room->live && !room->observers) { /* nobody hears it */
+    if (!room->live && !room->listeners) { /* nobody hears it */
         settle_pending(hub, room);
         return;
     }
@@ -213,7 +214,7 @@ static void stir(struct chi_hub *hub, struct chi_room *room)
 {
     uint64_t due = room->announced ? room->told_at + window(hub, room) : 0;
 
-    if (room->live && due > chi_core_now(hub)) {
+    if ((room->live || room->listeners) && due > chi_core_now(hub)) {
         if (room->timer.place)
             return;
         if (chi_timers_set(&hub->timers, &room->timer, due) == 0) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXTS 9
+#define TEXTS 10
 
 static void texts_of(struct chi_request *request, struct chi_span *texts[TEXTS])
 {
@@ -17,12 +17,13 @@ static void texts_of(struct chi_request *request, struct chi_span *texts[TEXTS])
     texts[6] = &request->data;
     texts[7] = &request->start.epoch;
     texts[8] = &request->to;
+    texts[9] = &request->id;
 }
 
 static size_t size_of_texts(const struct chi_request *r)
 {
     size_t len = r->ref.len + r->room.len + r->name.len + r->session.len + r->content.len +
-                 r->cid.len + r->data.len + r->start.epoch.len + r->to.len;
+                 r->cid.len + r->data.len + r->start.epoch.len + r->to.len + r->id.len;
     for (uint32_t i = 0; i < r->resume_count; i++)
         len += r->resume[i].room.len + r->resume[i].start.epoch.len;
     return len;

@@ -56,6 +56,7 @@ struct chi_request {
     struct chi_span room; /* absent: the listener's default room */
     struct chi_span name; /* hello: wished name; post: see enum chi_post_name; who: names after
                                 this one (by comparison key) */
+    struct chi_span id;   /* who: with `name`: of those called so, public ids after this one, too */
     struct chi_span to;   /* post: whom alone it is for, where the listener has private messages */
     struct chi_span session;                  /* hello: the session's key */
     struct chi_span content;                  /* post, status */

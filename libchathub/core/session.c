@@ -99,21 +99,29 @@ int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *
     return 0;
 }
 
-int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct chi_name *name)
+static void touch_members(struct chi_hub *hub, const struct chi_session *session)
 {
-    struct chi_name *old = session->name;
-
-    if (chi_index_reserve(&hub->by_name) < 0)
-        return CHATHUB_ENOMEM;
-    name_remove(hub, session);
-    session->name = name;
-    name_put(hub, session);
-    chi_name_unref(old);
     for (struct chi_member *member = session->members, *next; member; member = next) {
         next = member->next;
         if (!member->gone)
             chi_presence_touch(hub, member);
     }
+}
+
+int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct chi_name *name)
+{
+    struct chi_name *old = session->name;
+    bool moves = !chi_span_equal(chi_name_key(old), chi_name_key(name));
+
+    if (moves && chi_index_reserve(&hub->by_name) < 0)
+        return CHATHUB_ENOMEM;
+    if (moves)
+        name_remove(hub, session);
+    session->name = name;
+    if (moves)
+        name_put(hub, session);
+    chi_name_unref(old);
+    touch_members(hub, session);
     return 0;
 }
 

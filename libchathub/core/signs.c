@@ -26,7 +26,7 @@ static void tell(struct chi_hub *hub, const struct chi_member *member, enum chi_
         .key = key_of(member->session),
         .time = chi_core_wall(hub),
     };
-    if (member->told && (room->live || room->observers) && chi_presence_names(hub, room))
+    if (member->told && (room->live || room->listeners) && chi_presence_names(hub, room))
         CHI_DELIVERY(hub, signal, room->slot.number, &signal);
 }
 

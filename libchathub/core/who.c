@@ -1,4 +1,5 @@
-/* Pages of who is in a room, in the order of the names' comparison keys. */
+/* Pages of who is in a room, in the order of the names' comparison keys, and of the public ids of
+ * those who are called the same. */
 #include "core/internal.h"
 
 #include <stdlib.h>
@@ -47,16 +48,30 @@ static int room_of(struct chi_hub *hub, struct chi_job *job, struct chi_room **r
     return r;
 }
 
-static struct chi_span key_of(const struct chi_member *member)
+/* A place in the order; an id at NULL: behind all of that name. */
+struct rank {
+    struct chi_span key, id;
+};
+
+static struct rank rank_of(const struct chi_member *member)
 {
-    return chi_name_key(member->told ? member->told : member->session->name);
+    return (struct rank){chi_name_key(member->told ? member->told : member->session->name),
+                         chi_session_user(member->session)};
 }
 
-static int compare(struct chi_span a, struct chi_span b)
+static int compare_texts(struct chi_span a, struct chi_span b)
 {
     size_t shorter = a.len < b.len ? a.len : b.len;
     int order = shorter ? memcmp(a.at, b.at, shorter) : 0;
     return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare(struct rank a, struct rank b)
+{
+    int order = compare_texts(a.key, b.key);
+    if (order || !a.id.at || !b.id.at)
+        return order ? order : (a.id.at == NULL) - (b.id.at == NULL);
+    return compare_texts(a.id, b.id);
 }
 
 static void sift_down(struct chi_member **heap, uint32_t count)
@@ -65,7 +80,7 @@ static void sift_down(struct chi_member **heap, uint32_t count)
     for (;;) {
         uint32_t most = at, left = 2 * at + 1;
         for (uint32_t child = left; child < count && child < left + 2; child++) {
-            if (compare(key_of(heap[child]), key_of(heap[most])) > 0)
+            if (compare(rank_of(heap[child]), rank_of(heap[most])) > 0)
                 most = child;
         }
         if (most == at)
@@ -79,7 +94,7 @@ static void sift_down(struct chi_member **heap, uint32_t count)
 
 static void sift_up(struct chi_member **heap, uint32_t at)
 {
-    while (at && compare(key_of(heap[at]), key_of(heap[(at - 1) / 2])) > 0) {
+    while (at && compare(rank_of(heap[at]), rank_of(heap[(at - 1) / 2])) > 0) {
         struct chi_member *moved = heap[at];
         heap[at] = heap[(at - 1) / 2];
         heap[(at - 1) / 2] = moved;
@@ -87,9 +102,9 @@ static void sift_up(struct chi_member **heap, uint32_t at)
     }
 }
 
-/* The `limit` members with the lowest keys above `after`, in a heap with the highest at its top. */
+/* The `limit` members with the lowest ranks above `after`, in a heap with the highest at its top. */
 static uint32_t select_lowest(const struct chi_room *room, const struct chi_member *self,
-                              struct chi_span after, struct chi_member **heap, uint32_t limit,
+                              const struct rank *after, struct chi_member **heap, uint32_t limit,
                               bool *more)
 {
     uint32_t count = 0;
@@ -99,7 +114,7 @@ static uint32_t select_lowest(const struct chi_room *room, const struct chi_memb
         struct chi_member *member = CHI_CONTAINER(link, struct chi_member, in_room);
         if (!member->told && member != self)
             continue;
-        if (after.at && compare(key_of(member), after) <= 0)
+        if (after->key.at && compare(rank_of(member), *after) <= 0)
             continue;
         if (count < limit) {
             heap[count] = member;
@@ -107,7 +122,7 @@ static uint32_t select_lowest(const struct chi_room *room, const struct chi_memb
             continue;
         }
         *more = true;
-        if (compare(key_of(member), key_of(heap[0])) < 0) {
+        if (compare(rank_of(member), rank_of(heap[0])) < 0) {
             heap[0] = member;
             sift_down(heap, count);
         }
@@ -125,7 +140,7 @@ static void list_in_order(struct chi_hub *hub, struct chi_member **heap, uint32_
 }
 
 static int answer(struct chi_hub *hub, struct chi_job *job, const struct chi_room *room,
-                  const struct chi_member *self, struct chi_span after)
+                  const struct chi_member *self, const struct rank *after)
 {
     uint32_t page = hub->parts.settings->who_page, limit = job->request->limit;
     uint32_t all = chi_presence_count(room, self);
@@ -165,5 +180,5 @@ int chi_core_who(struct chi_hub *hub, struct chi_job *job)
     int r = room_of(hub, job, &room, &self);
     if (r == 0 && job->request->name.at)
         r = chi_core_fold(hub, CHI_FOLD_NAME, job->request->name, &after);
-    return r ? r : answer(hub, job, room, self, after.key);
+    return r ? r : answer(hub, job, room, self, &(struct rank){after.key, job->request->id});
 }

@@ -1,7 +1,8 @@
 /* The dialects that a connection may ask for by name, or shows by what it says first. */
 #include "dialect/dialect.h"
 
-#include <jansson.h>
+#include "chathub.h"
+#include "dialect/reading.h"
 
 static const struct chi_dialect *const DIALECTS[] = {
     &chi_dialect_native, &chi_dialect_human,       &chi_dialect_chatservice, &chi_dialect_minichat,
@@ -27,7 +28,8 @@ const struct chi_dialect *chi_dialect_by_key(size_t index)
     return NULL;
 }
 
-const struct chi_dialect *chi_dialect_of_frame(struct chi_span text)
+int chi_dialect_of_frame(struct chi_buf *scratch, struct chi_span text,
+                         const struct chi_dialect **out)
 {
     static const struct {
         const char *key;
@@ -37,15 +39,15 @@ const struct chi_dialect *chi_dialect_of_frame(struct chi_span text)
         {"username", &chi_dialect_gochat},
         {"sender", &chi_dialect_realtime},
     };
-    const struct chi_dialect *found = &chi_dialect_native;
+    struct chi_decode_error error;
+    struct chi_reading in = {.text = text, .scratch = scratch, .error = &error};
 
-    json_t *object = json_loadb(text.at, text.len, JSON_DECODE_INT_AS_REAL, NULL);
-    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
-        if (json_object_get(object, signs[i].key)) {
-            found = signs[i].dialect;
-            break;
-        }
+    *out = &chi_dialect_native;
+    int got = chi_reading_begin(&in, "");
+    for (size_t i = sizeof(signs) / sizeof(signs[0]); i > 0 && got > 0; i--) {
+        if (json_object_get(in.object, signs[i - 1].key))
+            *out = signs[i - 1].dialect;
     }
-    json_decref(object);
-    return found;
+    json_decref(in.object);
+    return got == CHATHUB_ENOMEM ? got : 0;
 }

@@ -24,7 +24,9 @@ const struct chi_dialect *chi_dialect_find(struct chi_span name);
 #define CHI_DIALECT_NAMES "native, human, chatservice, minichat, gochat, multiserver or realtime"
 /* Number `index` of those that a parameter of the query tells (name_key); NULL behind the last. */
 const struct chi_dialect *chi_dialect_by_key(size_t index);
-/* What the first frame of a connection tells that nothing else told. */
-const struct chi_dialect *chi_dialect_of_frame(struct chi_span text);
+/* What the first frame of a connection tells that nothing else told; `scratch` as for a decoder. 0, or
+ * CHATHUB_ENOMEM. */
+int chi_dialect_of_frame(struct chi_buf *scratch, struct chi_span text,
+                         const struct chi_dialect **out);
 
 #endif

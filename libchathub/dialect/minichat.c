@@ -117,7 +117,7 @@ static void add_people(struct chi_buf *text, const struct chi_reply *reply)
     for (uint32_t i = 0; i < reply->present_count; i++) {
         if (i > 0)
             ADD(text, ", ");
-        chi_buf_add(text, reply->present[i].name.at, reply->present[i].name.len);
+        chi_text_who(text, reply->present[i].name);
     }
 }
 
@@ -198,6 +198,7 @@ const struct chi_dialect chi_dialect_minichat = {
     .must_name = true,
     .shares_names = true,
     .replays = true,
+    .also_last = true,
     .told_itself = true,
     .hides_key = true,
 };

@@ -50,16 +50,13 @@ static int multiserver_decode(struct chi_buf *scratch, struct chi_span text,
 
 /* ------------------------------------------------------------------------------------- writing */
 
-/* As it is, unless it could pass for a name and what that says, or make a line of the system of a
- * message. */
+/* The one name besides that would make a line of the system of a message. */
 static void add_name(struct chi_buf *out, struct chi_span name)
 {
-    bool doubtful = name.len && (name.at[0] == '"' || memchr(name.at, ':', name.len));
-
-    if (doubtful || chi_span_is(name, MARK))
+    if (chi_span_is(name, MARK))
         chi_text_quoted(out, name);
     else
-        chi_text_line(out, name);
+        chi_text_who(out, name);
 }
 
 static void multiserver_encode_entry(struct chi_buf *out, struct chi_span room,
@@ -127,7 +124,7 @@ static void say(struct chi_buf *out, const struct chi_signal *signal, struct chi
 static void multiserver_encode_signal(struct chi_buf *out, const struct chi_signal *signal)
 {
     struct chi_news news = {
-        .came = " has joined the chat", .went = " has left the chat", .add = add_name, .say = say};
+        .came = " has joined the chat", .went = " has left the chat", .say = say};
     if (signal->summed && signal->came_count > 1)
         news.came = " have joined the chat";
     if (signal->summed && signal->went_count > 1)

@@ -96,19 +96,24 @@ void chi_text_quoted(struct chi_buf *out, struct chi_span name)
 
 /* ----------------------------------------------------------------------------- coming and going */
 
-static void add_raw(struct chi_buf *out, struct chi_span name)
+void chi_text_who(struct chi_buf *out, struct chi_span name)
 {
-    chi_buf_add(out, name.at, name.len);
+    bool doubtful = name.len && (name.at[0] == '"' || memchr(name.at, ':', name.len) ||
+                                 memchr(name.at, ',', name.len));
+
+    if (doubtful)
+        chi_text_quoted(out, name);
+    else
+        chi_text_line(out, name);
 }
 
-void chi_text_people(struct chi_buf *out, const struct chi_present *list, uint32_t count,
-                     void (*add)(struct chi_buf *out, struct chi_span name))
+void chi_text_people(struct chi_buf *out, const struct chi_present *list, uint32_t count)
 {
     uint32_t named = count > NAMED_ALL ? NAMED_FIRST : count;
     for (uint32_t i = 0; i < named; i++) {
         if (i > 0)
             chi_buf_add_text(out, i + 1 == count ? " and " : ", ");
-        (add ? add : add_raw)(out, list[i].name);
+        chi_text_who(out, list[i].name);
     }
     if (named < count) {
         ADD(out, " and ");
@@ -144,7 +149,7 @@ static void tell_people(struct telling *telling, const struct chi_present *list,
 {
     uint32_t step = telling->signal->summed ? count : 1;
     for (uint32_t i = 0; i < count; i += step) {
-        chi_text_people(&telling->text, list + i, step, telling->news->add);
+        chi_text_people(&telling->text, list + i, step);
         chi_buf_add_text(&telling->text, verb);
         say(telling);
     }
@@ -152,13 +157,18 @@ static void tell_people(struct telling *telling, const struct chi_present *list,
 
 static void tell_renamed(struct telling *telling)
 {
-    void (*add)(struct chi_buf *, struct chi_span) =
-        telling->news->add ? telling->news->add : add_raw;
     const struct chi_present *list = telling->signal->renamed;
-    for (uint32_t i = 0; i < telling->signal->renamed_count; i++) {
-        add(&telling->text, list[i].was);
+    uint32_t count = telling->signal->renamed_count;
+    uint32_t named = telling->signal->summed && count > NAMED_ALL ? NAMED_FIRST : count;
+    for (uint32_t i = 0; i < named; i++) {
+        chi_text_who(&telling->text, list[i].was);
         ADD(&telling->text, " is now ");
-        add(&telling->text, list[i].name);
+        chi_text_who(&telling->text, list[i].name);
+        say(telling);
+    }
+    if (named < count) {
+        chi_buf_add_u64(&telling->text, count - named);
+        ADD(&telling->text, " others have another name now");
         say(telling);
     }
 }
@@ -170,7 +180,7 @@ static void tell_everybody(struct telling *telling)
     ADD(&telling->text, " here");
     if (signal->came_count) {
         ADD(&telling->text, ": ");
-        chi_text_people(&telling->text, signal->came, signal->came_count, telling->news->add);
+        chi_text_people(&telling->text, signal->came, signal->came_count);
     }
     say(telling);
 }

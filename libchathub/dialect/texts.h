@@ -16,15 +16,15 @@ void chi_text_quoted(struct chi_buf *out, struct chi_span name);
 /* Without the blanks (space, tab, CR) around it. */
 struct chi_span chi_text_trim(struct chi_span text);
 
-/* "alice", "alice and bob", "alice, bob and carol", "alice, bob and 310 others": raw names (`add`
- * NULL), or as `add` writes them. */
-void chi_text_people(struct chi_buf *out, const struct chi_present *list, uint32_t count,
-                     void (*add)(struct chi_buf *out, struct chi_span name));
+/* Somebody's name within a text of the system: as it is, unless it could pass for more than a name;
+ * then in quotes. */
+void chi_text_who(struct chi_buf *out, struct chi_span name);
+/* "alice", "alice and bob", "alice, bob and 310 others". */
+void chi_text_people(struct chi_buf *out, const struct chi_present *list, uint32_t count);
 
 /* How a dialect tells coming and going. */
 struct chi_news {
-    const char *came, *went;                                /* " joined the chat" … */
-    void (*add)(struct chi_buf *out, struct chi_span name); /* NULL: names are written raw */
+    const char *came, *went; /* " joined the chat" … */
     /* Appends one frame that says `text`, which is raw UTF-8. */
     void (*say)(struct chi_buf *out, const struct chi_signal *signal, struct chi_span text);
 };

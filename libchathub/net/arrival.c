@@ -30,8 +30,8 @@ static const struct chi_dialect *choose_dialect(struct chi_conn *conn, const str
     return &chi_dialect_native;
 }
 
-/* Undoes the encoding of a form's value (+ and %XX) into `out`. false: it is not one, or not of
- * UTF-8. */
+/* Undoes the encoding of a form's value (+ and %XX) into `out`, which stays empty, at NULL, where there
+ * is nothing. false: it is not one, or not of UTF-8. */
 static bool decode_value(struct chi_span raw, struct chi_buf *out)
 {
     for (size_t i = 0; i < raw.len; i++) {
@@ -50,7 +50,7 @@ static bool decode_value(struct chi_span raw, struct chi_buf *out)
 }
 
 /* Refuses what cannot be a name here; tokens fail with one word for every reason. */
-static void refuse_name(struct chi_conn *conn, int error, int status, const char *why)
+static bool refuse_name(struct chi_conn *conn, int error, int status, const char *why)
 {
     if (error == CHATHUB_ENOMEM)
         chi_http_refuse(conn, 503, chathub_strerror(error), NULL);
@@ -58,6 +58,7 @@ static void refuse_name(struct chi_conn *conn, int error, int status, const char
         chi_http_refuse(conn, status == 401 ? 403 : status, chathub_strerror(error), NULL);
     else
         chi_http_refuse(conn, status, status == 401 ? why : chathub_strerror(error), NULL);
+    return false;
 }
 
 /* The name that the client connects with, if its dialect has one in the query. false: refused. */
@@ -69,21 +70,21 @@ static bool read_name(struct chi_conn *conn, const struct chi_head *head, struct
 
     if (!dialect->name_key)
         return true;
-    struct chi_span raw = chi_head_query(head, dialect->name_key), value = {NULL, 0};
-    if (raw.at)
-        value = decode_value(raw, &out->memory) ? (struct chi_span){out->memory.at, out->memory.len}
-                                                : (struct chi_span){"", 0};
+    struct chi_span raw = chi_head_query(head, dialect->name_key), none = {"", 0};
+    bool valid = decode_value(raw, &out->memory);
+    struct chi_span value = valid ? (struct chi_span){out->memory.at, out->memory.len} : none;
     int status = dialect->read_name(value, demo, &out->name, &why);
-    if (status) {
+    int error = out->memory.failed ? CHATHUB_ENOMEM : 0;
+    if (status && !error) {
         chi_http_refuse(conn, status, why, NULL);
         return false;
     }
-    int error = chi_hub_check_name(conn->net->parts.hub, out->name);
+    if (!error)
+        error = chi_hub_check_name(conn->net->parts.hub, out->name);
     if (!error)
         return true;
-    status = dialect->read_name((struct chi_span){"", 0}, demo, &out->name, &why);
-    refuse_name(conn, error, status, why);
-    return false;
+    status = dialect->read_name(none, demo, &out->name, &why);
+    return refuse_name(conn, error, status, why);
 }
 
 bool chi_arrival_read(struct chi_conn *conn, const struct chi_head *head, struct chi_arrival *out)

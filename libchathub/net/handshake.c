@@ -234,16 +234,18 @@ static void upgrade(struct chi_conn *conn, const struct chi_head *head,
     struct chi_out *out = make_answer(head, arrival->native);
 
     conn->websocket = true;
+    conn->out = out; /* whatever the hub has to say goes behind it */
     int error =
         out ? chi_conn_open(conn, encoding, arrival->native, arrival->name) : CHATHUB_ENOMEM;
     if (error) {
+        conn->out = NULL;
         chi_out_free(out);
         conn->websocket = false;
         chi_http_refuse(conn, 503, chathub_strerror(error), "Retry-After: 5\r\n");
         return;
     }
-    conn->out = out;
-    chi_conn_push(conn);
+    if (conn->out)
+        chi_conn_push(conn);
 }
 
 void chi_handshake(struct chi_conn *conn, const struct chi_head *head)

@@ -125,6 +125,7 @@ struct chi_conn {
     bool shut : 1;           /* our side is shut down */
     bool counted : 1;        /* in net->mute */
     bool watched : 1;        /* in the epoll set */
+    bool lined : 1;          /* a first line came */
 };
 
 /* What sends look at, dense. */

@@ -41,7 +41,9 @@ static bool on_line(struct chi_conn *conn, struct chi_span line)
         refuse_long(conn);
         return false;
     }
-    if (!conn->decided && looks_like_http(line)) {
+    bool first = !conn->lined;
+    conn->lined = true;
+    if (first && looks_like_http(line)) {
         complain(conn, CHATHUB_EREQUEST, "this port speaks lines, not HTTP");
         chi_conn_fail(conn, 1002, "HTTP on a port for lines");
         return false;

@@ -22,23 +22,18 @@
  * protocol, and a line as people do. */
 static int settle_dialect(struct chi_conn *conn, struct chi_span text)
 {
+    struct chi_net *net = conn->net;
     struct chi_encoding encoding = {conn->dialect,
                                     conn->websocket ? &chi_framing_websocket : &chi_framing_lines};
-    struct chi_hub *hub = conn->net->parts.hub;
+    int error = 0;
 
-    if (conn->decided || text.len == 0)
-        return 0;
     conn->decided = true;
     if (text.at[0] == '{' || conn->websocket)
-        encoding.dialect = chi_dialect_of_frame(text);
-    if (encoding.dialect == conn->dialect)
-        return 0;
-    int error = chi_hub_client_encoding(hub, conn->client, encoding);
-    if (error)
+        error = chi_dialect_of_frame(&net->scratch, text, &encoding.dialect);
+    if (error || encoding.dialect == conn->dialect)
         return error;
     conn->dialect = encoding.dialect;
-    chi_hub_enter(hub, conn->client, (struct chi_span){NULL, 0});
-    return 0;
+    return chi_hub_client_encoding(net->parts.hub, conn->client, encoding);
 }
 
 bool chi_conn_next(struct chi_conn *conn, enum chi_next next)
@@ -47,24 +42,31 @@ bool chi_conn_next(struct chi_conn *conn, enum chi_next next)
     return next == CHI_NEXT_READ;
 }
 
+static enum chi_next hand_over(struct chi_conn *conn, int got)
+{
+    struct chi_net *net = conn->net;
+
+    if (conn->phase < CHI_PHASE_OPEN)
+        chi_conn_phase(conn, CHI_PHASE_OPEN, 0);
+    return got > 0 ? chi_hub_request(net->parts.hub, conn->client, &net->request)
+                   : chi_hub_bad_request(net->parts.hub, conn->client, &net->error);
+}
+
 bool chi_conn_message(struct chi_conn *conn, struct chi_span text)
 {
     struct chi_net *net = conn->net;
-    enum chi_next next = CHI_NEXT_READ;
+    bool first = !conn->decided && text.len > 0;
 
-    if (settle_dialect(conn, text) != 0) {
+    if (first && settle_dialect(conn, text) != 0) {
         chi_conn_fail(conn, 1011, "out of memory");
         return false;
     }
     int got = conn->dialect->decode(&net->scratch, text, &net->request, &net->error);
     if (got == 0)
         return true;
-    if (conn->phase < CHI_PHASE_OPEN)
-        chi_conn_phase(conn, CHI_PHASE_OPEN, 0);
-    if (got > 0)
-        next = chi_hub_request(net->parts.hub, conn->client, &net->request);
-    else
-        next = chi_hub_bad_request(net->parts.hub, conn->client, &net->error);
+    enum chi_next next = hand_over(conn, got);
+    if (first && conn->dialect->entrance == CHI_ENTRANCE_OBSERVES)
+        chi_hub_observe(net->parts.hub, conn->client); /* unless it is in the room by now */
     return chi_conn_next(conn, next);
 }
 

@@ -364,7 +364,7 @@ def test_an_import_is_refused_beside_a_server(start_logged, run_chatd, log_path)
     ("{", "line 3: not a JSON object"),
     (line(1, type="entry"), "line 3: \"type\""),
     (line(1, room="\x07"), "line 3: \"room\""),
-    (line(1, content="x" * 20000), "line 3: \"content\" has 20000 bytes"),
+    (line(1, content="x" * 40000), "line 3: \"content\" has 40000 bytes"),
     (line(1, timestamp="soon"), "line 3: \"timestamp\""),
     (line(1, sender=""), "line 3: \"sender\""),
     ("\udcff", "line 3: it is not UTF-8"),

@@ -285,7 +285,7 @@ START_TEST(manners_are_those_of_the_system)
     ck_assert_int_eq(dialect->bad_close, 1007);
     ck_assert(dialect->several && dialect->must_name && dialect->shares_names);
     ck_assert(dialect->replays && dialect->hides_key);
-    ck_assert(!dialect->no_history && !dialect->must_join && !dialect->also_last);
+    ck_assert(!dialect->no_history && !dialect->must_join && dialect->also_last);
 }
 END_TEST
 

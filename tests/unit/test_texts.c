@@ -52,15 +52,15 @@ END_TEST
 
 START_TEST(many_people_are_summed_up)
 {
-    chi_text_people(&out, PEOPLE, 1, NULL);
+    chi_text_people(&out, PEOPLE, 1);
     shows("alice");
-    chi_text_people(&out, PEOPLE, 2, NULL);
-    shows("alice and b:ob");
-    chi_text_people(&out, PEOPLE, 3, NULL);
-    shows("alice, b:ob and carol");
-    chi_text_people(&out, PEOPLE, 4, NULL);
-    shows("alice, b:ob and 2 others");
-    chi_text_people(&out, PEOPLE, 5, chi_text_name);
+    chi_text_people(&out, PEOPLE, 2);
+    shows("alice and \"b:ob\"");
+    chi_text_people(&out, PEOPLE, 3);
+    shows("alice, \"b:ob\" and carol");
+    chi_text_people(&out, PEOPLE, 4);
+    shows("alice, \"b:ob\" and 2 others");
+    chi_text_people(&out, PEOPLE, 5);
     shows("alice, \"b:ob\" and 3 others");
 }
 END_TEST
@@ -76,12 +76,13 @@ static void say(struct chi_buf *to, const struct chi_signal *signal, struct chi_
     chi_buf_add_char(to, '>');
 }
 
+static const struct chi_news NEWS = {.came = " came", .went = " went", .say = say};
+
 static void news(struct chi_signal signal, const char *text)
 {
-    static const struct chi_news PLAIN = {.came = " came", .went = " went", .say = say};
     signal.type = signal.type ? signal.type : CHI_SIGNAL_PRESENCE;
     signal.time = 7;
-    chi_text_news(&out, &signal, &PLAIN);
+    chi_text_news(&out, &signal, &NEWS);
     shows(text);
 }
 
@@ -94,7 +95,7 @@ START_TEST(each_who_comes_or_goes_has_a_frame)
                              .went_count = 2,
                              .renamed = PEOPLE,
                              .renamed_count = 1},
-         "<7 alice came>\x1e<7 b:ob came>\x1e<7 carol went>\x1e<7 dave went>\x1e<7 al is now "
+         "<7 alice came>\x1e<7 \"b:ob\" came>\x1e<7 carol went>\x1e<7 dave went>\x1e<7 al is now "
          "alice>");
     news((struct chi_signal){.count = 3}, "");
 }
@@ -105,15 +106,17 @@ START_TEST(in_a_large_room_all_who_come_have_one_frame)
     news(
         (struct chi_signal){
             .summed = true, .came = PEOPLE, .came_count = 5, .went = PEOPLE, .went_count = 2},
-        "<7 alice, b:ob and 3 others came>\x1e<7 alice and b:ob went>");
+        "<7 alice, \"b:ob\" and 3 others came>\x1e<7 alice and \"b:ob\" went>");
     news((struct chi_signal){.summed = true, .went = PEOPLE, .went_count = 1}, "<7 alice went>");
+    news((struct chi_signal){.summed = true, .renamed = PEOPLE, .renamed_count = 5},
+         "<7 al is now alice>\x1e<7  is now \"b:ob\">\x1e<7 3 others have another name now>");
 }
 END_TEST
 
 START_TEST(a_snapshot_is_one_frame_and_a_count_none)
 {
     news((struct chi_signal){.snapshot = true, .count = 5, .came = PEOPLE, .came_count = 5},
-         "<7 5 here: alice, b:ob and 3 others>");
+         "<7 5 here: alice, \"b:ob\" and 3 others>");
     news((struct chi_signal){.snapshot = true}, "<7 0 here>");
     news((struct chi_signal){.counts_only = true, .count = 5000}, "");
     news((struct chi_signal){.counts_only = true, .snapshot = true, .count = 5000}, "");
@@ -131,15 +134,13 @@ END_TEST
 
 START_TEST(news_stand_behind_what_was_there)
 {
-    static const struct chi_news QUOTED = {
-        .came = " came", .went = " went", .add = chi_text_name, .say = say};
     struct chi_signal signal = {.type = CHI_SIGNAL_PRESENCE,
                                 .came = PEOPLE + 1,
                                 .came_count = 1,
                                 .renamed = PEOPLE,
                                 .renamed_count = 1};
     chi_buf_add_text(&out, "before");
-    chi_text_news(&out, &signal, &QUOTED);
+    chi_text_news(&out, &signal, &NEWS);
     shows("before<0 \"b:ob\" came>\x1e<0 al is now alice>");
 }
 END_TEST
