@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KIND "sqlite:"
+#define KIND   "sqlite:"
+#define FOLDER "chatd-data/"
 
 const char *chatd_datafile_path(const char *log)
 {
@@ -45,9 +46,11 @@ static void socket_of(const char *url, char *out, size_t size)
         *dot = '\0';
 }
 
-static void place_of(const struct chatd_settings *settings, char *out, size_t size)
+/* url: where it listens; NULL: where the option listen says. */
+static void place_of(const struct chatd_settings *settings, const char *url, char *out, size_t size)
 {
-    const char *url;
+    if (url && port_of(url, out, size))
+        return;
     for (size_t i = 0; (url = chatd_settings_listen(settings, i)) != NULL; i++) {
         if (port_of(url, out, size))
             return;
@@ -68,18 +71,61 @@ static void make_plain(char *text)
     }
 }
 
+bool chatd_datafile_is_folder(const char *log)
+{
+    return chatd_datafile_path(log) && log[strlen(log) - 1] == '/';
+}
+
+/* sqlite:FOLDER/NAME-PORT.db; `folder` is cut to its bytes. NULL: no memory. */
+static char *name_file(const struct chatd_settings *settings, const char *folder, size_t len,
+                       const char *name, const char *url)
+{
+    char plain[80], place[128];
+    snprintf(plain, sizeof(plain), "%s", name);
+    place_of(settings, url, place, sizeof(place));
+    make_plain(plain);
+    make_plain(place);
+    size_t size = len + sizeof(KIND) + sizeof(plain) + sizeof(place);
+    char *text = malloc(size);
+    if (text)
+        snprintf(text, size, KIND "%.*s%s-%s.db", (int)len, folder, plain, place);
+    return text;
+}
+
+char *chatd_datafile_log(const struct chatd_settings *settings, const char *name, const char *url)
+{
+    const struct chatd_setting *log = chatd_settings_find(settings, "log");
+    const char *text = chatd_setting_text(log), *path = chatd_datafile_path(text);
+    if (!chatd_datafile_is_folder(text))
+        return strdup(text);
+    return name_file(settings, path, strlen(path), name, url);
+}
+
+char *chatd_datafile_beside(const struct chatd_settings *settings, const char *name,
+                            const char *url)
+{
+    const struct chatd_setting *log = chatd_settings_find(settings, "log");
+    const char *text = chatd_setting_text(log), *path = chatd_datafile_path(text);
+    if (!path)
+        return strdup(text);
+    const char *slash = strrchr(path, '/');
+    return name_file(settings, path, slash ? (size_t)(slash + 1 - path) : 0, name, url);
+}
+
 int chatd_datafile_default(struct chatd_settings *settings, struct chatd_problem *problem)
 {
     struct chatd_setting *log = chatd_settings_find(settings, "log");
-    char name[80], place[128], text[256];
     if (!log || log->count || !chathub_has("sqlite"))
         return 0;
-    snprintf(name, sizeof(name), "%s", chatd_settings_text(settings, "name"));
-    place_of(settings, place, sizeof(place));
-    make_plain(name);
-    make_plain(place);
-    snprintf(text, sizeof(text), KIND "chatd-data/%s-%s.db", name, place);
-    return chatd_settings_give(log, CHATD_DEFAULT, text, "--log", problem);
+    char *text = chatd_settings_by_servers(settings)
+                     ? strdup(KIND FOLDER)
+                     : name_file(settings, FOLDER, strlen(FOLDER),
+                                 chatd_settings_text(settings, "name"), NULL);
+    if (!text)
+        return chatd_problem(problem, CHATD_EXIT_OTHER, "out of memory");
+    int result = chatd_settings_give(log, CHATD_DEFAULT, text, "--log", problem);
+    free(text);
+    return result;
 }
 
 /* --------------------------------------------------------------------------------- handing over */

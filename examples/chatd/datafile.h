@@ -11,11 +11,23 @@
 
 /* Sets the option `log` where nobody did: sqlite:chatd-data/NAME-PORT.db, with the hub's name and
  * the port of the first TCP listener (without one, the first socket's file name), so that servers
- * started in one folder do not meet. Without SQLite it stays as it is. 0, or -1 with *problem. */
+ * started in one folder do not meet; with --servers or --custom the folder sqlite:chatd-data/.
+ * Without SQLite it stays as it is. 0, or -1 with *problem. */
 int chatd_datafile_default(struct chatd_settings *settings, struct chatd_problem *problem);
 
-/* The file's path in a value of the option `log`; NULL: it is not in a file. */
+/* The path in a value of the option `log`; NULL: it is not in a file. */
 const char *chatd_datafile_path(const char *log);
+/* Whether that is a folder (sqlite:FOLDER/), in which each server has its own file. */
+bool chatd_datafile_is_folder(const char *log);
+
+/* The option `log` of the server of this name that listens at `url` (NULL: where the option listen
+ * says): as the settings have it, a folder as sqlite:FOLDER/NAME-PORT.db. free() it; NULL: no
+ * memory. */
+char *chatd_datafile_log(const struct chatd_settings *settings, const char *name, const char *url);
+/* The same for a server that is made while others run: where these have their files, too, if one of
+ * them was told a file for itself alone. */
+char *chatd_datafile_beside(const struct chatd_settings *settings, const char *name,
+                            const char *url);
 
 /* A log's file that is going to be opened as root and used as somebody else. */
 struct chatd_datafile {

@@ -71,7 +71,7 @@ static void print_common(const struct chatd_settings *settings)
                 print_brief(&settings->all[i].about);
         }
     }
-    printf("Without --listen: ws://localhost:8080/ws (and a page) and tcp://localhost:7000.\n"
+    printf("Without --listen/--servers: ws://localhost:8080/ws (page), tcp://localhost:7000.\n"
            "%s"
            "chatd --help all lists every option, chatd --help OPTION explains one.\n",
            chathub_has("sqlite") ? "Without --log: a file in chatd-data/; --backup, --check-log, "

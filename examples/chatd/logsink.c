@@ -179,7 +179,9 @@ static void timestamp(char *out, size_t size)
     snprintf(out + len, size - len, ".%03dZ", (int)(now.tv_nsec / 1000000));
 }
 
-static void make_line(struct line *line, bool json, const struct chathub_record *record)
+/* server: which one it is about, or NULL. */
+static void make_line(struct line *line, bool json, const struct chathub_record *record,
+                      const char *server)
 {
     char time[40];
     const char *level = level_words[record->level & 3];
@@ -188,6 +190,8 @@ static void make_line(struct line *line, bool json, const struct chathub_record 
     put_field(line, json, "time", time, strlen(time));
     put_field(line, json, "level", level, strlen(level));
     put_field(line, json, "event", record->event, strlen(record->event));
+    if (server)
+        put_field(line, json, "server", server, strlen(server));
     for (size_t i = 0; i < record->count; i++) {
         const struct chathub_field *field = &record->fields[i];
         put_field(line, json, field->key, field->value ? field->value : "", field->len);
@@ -220,18 +224,17 @@ static void tell_dropped(struct logsink *sink)
     snprintf(count, sizeof(count), "%llu", (unsigned long long)sink->dropped);
     struct chathub_field field = {"lines", count, strlen(count)};
     struct chathub_record record = {sizeof(record), CHATHUB_WARNING, "log_dropped", &field, 1};
-    make_line(&line, sink->json, &record);
+    make_line(&line, sink->json, &record, NULL);
     if (ring_add(sink, &line))
         sink->dropped = 0;
 }
 
-void logsink_record(const struct chathub_record *record, void *arg)
+void logsink_record(struct logsink *sink, const struct chathub_record *record, const char *server)
 {
-    struct logsink *sink = arg;
     struct line line;
     if (record->level < sink->level)
         return;
-    make_line(&line, sink->json, record);
+    make_line(&line, sink->json, record, server);
     uv_mutex_lock(&sink->mutex);
     tell_dropped(sink);
     if (sink->dropped || !ring_add(sink, &line))
@@ -240,18 +243,32 @@ void logsink_record(const struct chathub_record *record, void *arg)
     uv_mutex_unlock(&sink->mutex);
 }
 
-void logsink_say(struct logsink *sink, int level, const char *event, ...)
+static void say(struct logsink *sink, const char *server, int level, const char *event,
+                va_list args)
 {
     struct chathub_field fields[8];
     struct chathub_record record = {sizeof(record), level, event, fields, 0};
-    va_list args;
-    va_start(args, event);
     for (const char *key; record.count < 8 && (key = va_arg(args, const char *));) {
         const char *value = va_arg(args, const char *);
         fields[record.count++] = (struct chathub_field){key, value, strlen(value)};
     }
+    logsink_record(sink, &record, server);
+}
+
+void logsink_say(struct logsink *sink, int level, const char *event, ...)
+{
+    va_list args;
+    va_start(args, event);
+    say(sink, NULL, level, event, args);
     va_end(args);
-    logsink_record(&record, sink);
+}
+
+void logsink_say_of(struct logsink *sink, const char *server, int level, const char *event, ...)
+{
+    va_list args;
+    va_start(args, event);
+    say(sink, server, level, event, args);
+    va_end(args);
 }
 
 /* ----------------------------------------------------------------------------------- the thread */

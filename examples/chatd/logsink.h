@@ -36,11 +36,13 @@ bool logsink_hand_over(const struct logsink *sink, const char *path, uid_t uid, 
 /* Records of less than `level` (enum chathub_level) are left out from now on. */
 void logsink_set(struct logsink *sink, int level, bool json);
 
-/* A chathub_log_cb whose `arg` is the sink. */
-void logsink_record(const struct chathub_record *record, void *sink);
+/* A hub's record; `server` tells which hub's, NULL: nobody has to be told. */
+void logsink_record(struct logsink *sink, const struct chathub_record *record, const char *server);
 
 /* A line of chatd's own; each field is a key and a text, the last key NULL. */
 void logsink_say(struct logsink *sink, int level, const char *event, ...);
+/* The same about one server. */
+void logsink_say_of(struct logsink *sink, const char *server, int level, const char *event, ...);
 
 /* Waits until everything is written, but not longer than a second; then ends it. NULL is
  * allowed. */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "datafile.h"
-#include "server.h"
+#include "plan.h"
 #include "user.h"
 
 /* Progress is told after so long, and then so often. */
@@ -288,13 +288,33 @@ static int conclude(const struct chatd_settings *settings, const struct logtool 
     return -1;
 }
 
+/* A hub with the one log that is meant: of several servers' logs it has to be named. NULL with
+ * *problem. */
+static struct chathub *hub_of(const struct chatd_settings *settings, const char *option,
+                              struct chatd_problem *problem)
+{
+    struct chatd_plan plan;
+    struct chathub *hub = NULL;
+    int result = chatd_plan_make(settings, &plan, problem);
+    if (result == 0 && plan.count > 1 &&
+        chatd_datafile_is_folder(chatd_settings_text(settings, "log")))
+        chatd_problem(problem, CHATD_EXIT_USAGE,
+                      "--%s: each of the %zu servers has a log of its own; say which one is meant, "
+                      "as in --log %s",
+                      option, plan.count, plan.places[0].log);
+    else if (result == 0)
+        hub = chatd_place_try(settings, &plan.places[0], problem);
+    chatd_plan_free(&plan);
+    return hub;
+}
+
 static int run(const struct chatd_settings *settings, int which, struct chatd_problem *problem)
 {
     struct logtool tool = {.option = tools[which].option,
                            .text = chatd_settings_text(settings, tools[which].option),
                            .terminal = isatty(STDERR_FILENO),
                            .next_ms = now_ms() + TELL_AFTER_MS};
-    tool.hub = chatd_try(settings, problem);
+    tool.hub = hub_of(settings, tool.option, problem);
     if (!tool.hub)
         return -1;
     char *log = chatd_hub_text(tool.hub, "log");

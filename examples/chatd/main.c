@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "logtool.h"
+#include "plan.h"
 #include "server.h"
 
 extern char **environ;
@@ -27,7 +28,12 @@ static void prepare_process(void)
 /* --check-config and --print-config. */
 static int show(const struct chatd_settings *settings, struct chatd_problem *problem)
 {
-    struct chathub *hub = chatd_try(settings, problem);
+    struct chatd_plan plan;
+    struct chathub *hub = NULL;
+    if (chatd_plan_make(settings, &plan, problem) == 0 &&
+        chatd_plan_check(settings, &plan, problem) == 0)
+        hub = chatd_place_try(settings, &plan.places[0], problem);
+    chatd_plan_free(&plan);
     if (!hub)
         return -1;
     int result = 0;

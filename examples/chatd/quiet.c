@@ -1,23 +1,14 @@
 #include "quiet.h"
 
-#include <chathub.h>
 #include <malloc.h>
 
 /* Between two looks: nothing posted, delivered, opened or closed for so long is quiet. */
 #define LOOK_MS 5000
 
-static uint64_t doings(const struct chathub *hub)
-{
-    struct chathub_stats stats = {.size = sizeof(stats)};
-    if (chathub_stats(hub, &stats) < 0)
-        return 0;
-    return stats.posts + stats.deliveries + stats.writes + (stats.connections << 32);
-}
-
 static void on_look(uv_timer_t *timer)
 {
     struct quiet *quiet = timer->data;
-    uint64_t now = doings(quiet->hub);
+    uint64_t now = quiet->doings(quiet->arg);
     bool still = now == quiet->seen;
     quiet->seen = now;
     if (still && !quiet->done)
@@ -25,9 +16,10 @@ static void on_look(uv_timer_t *timer)
     quiet->done = still;
 }
 
-void quiet_start(struct quiet *quiet, uv_loop_t *loop, struct chathub *hub)
+void quiet_start(struct quiet *quiet, uv_loop_t *loop, uint64_t (*doings)(void *arg), void *arg)
 {
-    quiet->hub = hub;
+    quiet->doings = doings;
+    quiet->arg = arg;
     uv_timer_init(loop, &quiet->timer);
     quiet->timer.data = quiet;
     uv_timer_start(&quiet->timer, on_look, LOOK_MS, LOOK_MS);
@@ -36,6 +28,6 @@ void quiet_start(struct quiet *quiet, uv_loop_t *loop, struct chathub *hub)
 void quiet_stop(struct quiet *quiet)
 {
     uv_handle_t *handle = (uv_handle_t *)&quiet->timer;
-    if (quiet->hub && !uv_is_closing(handle))
+    if (quiet->doings && !uv_is_closing(handle))
         uv_close(handle, NULL);
 }

@@ -7,17 +7,16 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct chathub;
-
 struct quiet {
-    uv_timer_t timer;    /* on the loop from start to stop */
-    struct chathub *hub; /* whose doings are watched */
-    uint64_t seen;       /* sum of what it had done at the last look */
-    bool done;           /* memory was given back since */
+    uv_timer_t timer;              /* on the loop from start to stop */
+    uint64_t (*doings)(void *arg); /* a sum of what was done, which else stands still */
+    void *arg;                     /* for doings */
+    uint64_t seen;                 /* the sum at the last look */
+    bool done;                     /* memory was given back since */
 };
 
 /* `quiet` stays where it is until the loop has closed its handle. */
-void quiet_start(struct quiet *quiet, uv_loop_t *loop, struct chathub *hub);
+void quiet_start(struct quiet *quiet, uv_loop_t *loop, uint64_t (*doings)(void *arg), void *arg);
 void quiet_stop(struct quiet *quiet); /* may be called again */
 
 #endif

@@ -1,4 +1,4 @@
-/* chatd at work: a hub on a loop, its log lines, and the signals that end or reload it. */
+/* chatd at work: hubs on a loop, their log lines, and the signals that end or reload them. */
 #ifndef CHATD_SERVER_H
 #define CHATD_SERVER_H
 
@@ -14,9 +14,5 @@ struct chatd_call {
 /* Serves until a signal ends it. 0, or -1 with *problem. Takes the settings over. */
 int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
                 struct chatd_problem *problem);
-
-/* Whether a hub takes all these settings, without starting it. Answers the hub (free it), or
- * NULL with *problem. */
-struct chathub *chatd_try(const struct chatd_settings *settings, struct chatd_problem *problem);
 
 #endif

@@ -15,6 +15,15 @@
 
 /* The first are read from a file, too. */
 static const struct chathub_option own_options[] = {
+    OWN(TEXT, "servers", "",
+        "Servers that share nothing, in place of listen: NAME=PORT or NAME=HOST:PORT, separated by "
+        "commas. Each has its rooms, its log, the page, and its WebSocket at /ws.",
+        0, 0),
+    OWN(TEXT, "custom", "",
+        "A port from 1024 to 65535: one server, called custom-PORT, at ws://localhost:PORT/ws.", 0,
+        0),
+    OWN(NUMBER, "max-servers", "16",
+        "Servers at once, those included that are made while chatd runs.", 0, 1),
     OWN(TEXT, "www", "",
         "A folder of files to serve instead of the built-in page; read once, at the start.", 1, 0),
     OWN(TEXT, "log-file", "",
@@ -43,7 +52,7 @@ static const struct chathub_option own_options[] = {
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
 };
 #define OWN_COUNT   (sizeof(own_options) / sizeof(own_options[0]))
-#define OWN_IN_FILE 5
+#define OWN_IN_FILE 8
 
 /* Where chatd listens if nobody says otherwise; the library has no listener of its own accord. */
 static const char *const standard_listen[] = {"ws://localhost:8080/ws", "tcp://localhost:7000"};
@@ -134,6 +143,11 @@ const char *chatd_settings_text(const struct chatd_settings *settings, const cha
 bool chatd_settings_on(const struct chatd_settings *settings, const char *name)
 {
     return strcmp(chatd_settings_text(settings, name), "yes") == 0;
+}
+
+bool chatd_settings_by_servers(const struct chatd_settings *settings)
+{
+    return *chatd_settings_text(settings, "servers") || *chatd_settings_text(settings, "custom");
 }
 
 const char *chatd_settings_listen(const struct chatd_settings *settings, size_t index)
@@ -454,20 +468,36 @@ int chatd_hub_problem(const struct chatd_settings *settings, const struct chathu
                          standard ? " (this is where it is by default; --log says otherwise)" : "");
 }
 
+static int apply_setting(const struct chatd_setting *setting, struct chathub *hub,
+                         struct chatd_problem *problem)
+{
+    for (size_t i = 0; i < setting->count; i++) {
+        const struct chatd_value *value = &setting->values[i];
+        if (chathub_set(hub, setting->about.name, value->text) < 0)
+            return chatd_problem(problem, CHATD_EXIT_USAGE, "%s: %s", value->where,
+                                 without_name(chathub_problem(hub), setting->about.name));
+    }
+    return 0;
+}
+
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,
                          struct chatd_problem *problem)
 {
     for (size_t i = 0; i < settings->count; i++) {
         const struct chatd_setting *setting = &settings->all[i];
-        for (size_t j = 0; j < setting->count && !setting->own; j++) {
-            const struct chatd_value *value = &setting->values[j];
-            if (chathub_set(hub, setting->about.name, value->text) < 0)
-                return chatd_problem(problem, CHATD_EXIT_USAGE, "%s: %s", value->where,
-                                     without_name(chathub_problem(hub), setting->about.name));
-        }
+        if (!setting->own && setting->about.type != CHATHUB_OPTION_LIST &&
+            apply_setting(setting, hub, problem) < 0)
+            return -1;
     }
-    if (chatd_settings_find(settings, "listen")->count)
-        return 0;
+    return 0;
+}
+
+int chatd_settings_apply_listen(const struct chatd_settings *settings, struct chathub *hub,
+                                struct chatd_problem *problem)
+{
+    const struct chatd_setting *listen = chatd_settings_find(settings, "listen");
+    if (listen->count)
+        return apply_setting(listen, hub, problem);
     for (size_t i = 0; chatd_settings_listen(settings, i); i++) {
         if (chathub_listen(hub, chatd_settings_listen(settings, i)) < 0)
             return chatd_problem(problem, CHATD_EXIT_OTHER, "%s", chathub_problem(hub));
@@ -514,9 +544,18 @@ char *chatd_hub_text(const struct chathub *hub, const char *name)
     return text;
 }
 
+/* What --servers and --custom say by themselves: beside them it would be a mistake. */
+static bool is_said_by_servers(const struct chatd_settings *settings, const char *name)
+{
+    return chatd_settings_by_servers(settings) &&
+           (strcmp(name, "listen") == 0 || strcmp(name, "name") == 0);
+}
+
 static int print_setting(const struct chatd_settings *settings, const struct chatd_setting *setting,
                          const struct chathub *hub)
 {
+    if (is_said_by_servers(settings, setting->about.name))
+        return 0;
     if (setting->about.type == CHATHUB_OPTION_LIST) {
         printf("%s:\n", setting->about.name);
         for (size_t i = 0; chatd_settings_listen(settings, i); i++) {
@@ -525,7 +564,8 @@ static int print_setting(const struct chatd_settings *settings, const struct cha
         }
         return 0;
     }
-    if (setting->own) {
+    /* A log that is a folder stays one: each server has its own file there. */
+    if (setting->own || strcmp(setting->about.name, "log") == 0) {
         print_value(setting, chatd_setting_text(setting));
         return 0;
     }

@@ -52,10 +52,12 @@ void chatd_settings_free(struct chatd_settings *settings); /* NULL is allowed */
 int chatd_settings_load(struct chatd_settings *settings, int argc, char *const *argv,
                         char *const *environment, struct chatd_problem *problem);
 
-/* Sets every option that was given on a hub, and chatd's two listeners where none was. 0, or -1
- * with *problem. */
+/* Sets every option that was given on a hub, but where it listens. 0, or -1 with *problem. */
 int chatd_settings_apply(const struct chatd_settings *settings, struct chathub *hub,
                          struct chatd_problem *problem);
+/* The listeners that were given, or chatd's two where none was. 0, or -1 with *problem. */
+int chatd_settings_apply_listen(const struct chatd_settings *settings, struct chathub *hub,
+                                struct chatd_problem *problem);
 
 /* Fills *problem with what the hub says about its last call, which answered `error`, and with where
  * the option was given that it is about. Answers -1. */
@@ -69,6 +71,9 @@ const char *chatd_setting_text(const struct chatd_setting *setting);
 /* The same for one of chatd's own, which exists. */
 const char *chatd_settings_text(const struct chatd_settings *settings, const char *name);
 bool chatd_settings_on(const struct chatd_settings *settings, const char *name);
+
+/* Whether --servers or --custom say which servers there are, instead of --listen and --name. */
+bool chatd_settings_by_servers(const struct chatd_settings *settings);
 
 /* The URLs to listen at: number `index`, or NULL behind the last. */
 const char *chatd_settings_listen(const struct chatd_settings *settings, size_t index);

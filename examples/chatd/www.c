@@ -120,76 +120,10 @@ void chatd_www_free(struct chatd_www *www)
     free(www);
 }
 
-/* ------------------------------------------------------------------------------- /server.json */
-
-#define PLACES      "/server.json"
-#define PLACES_SIZE 16384
-#define PLACE_SIZE  512 /* room for one, its comma, and the end */
-
-/* A JSON text; a listener's path holds no spaces, controls or `%`, but may hold quotes. */
-static size_t put_json(char *out, size_t size, const char *text, size_t len)
-{
-    size_t used = 0;
-    if (size < 2 * len + 3)
-        return 0;
-    out[used++] = '"';
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '"' || text[i] == '\\')
-            out[used++] = '\\';
-        out[used++] = text[i];
-    }
-    out[used++] = '"';
-    return used;
-}
-
-/* One listener as {"port":N,"path":"/…"}, on a Unix socket without the port; 0 if it has no
- * WebSocket, or no room. */
-static size_t put_place(char *out, size_t size, const char *url)
-{
-    bool is_unix = strncmp(url, "ws+unix:", 8) == 0;
-    if (!is_unix && strncmp(url, "ws://", 5) != 0)
-        return 0;
-    const char *path = is_unix ? strstr(url, "?path=") : strchr(url + 5, '/');
-    if (!path || size < 64)
-        return 0;
-    const char *port = path;
-    while (!is_unix && port[-1] != ':')
-        port--;
-    path += is_unix ? 6 : 0;
-    int head = is_unix ? snprintf(out, size, "{\"path\":")
-                       : snprintf(out, size, "{\"port\":%.*s,\"path\":", (int)(path - port), port);
-    size_t used = (size_t)head;
-    size_t json = put_json(out + used, size - used - 1, path, strcspn(path, "?"));
-    out[used + json] = '}';
-    return json ? used + json + 1 : 0;
-}
-
-/* Tells pages where the WebSockets are, so that they need not know what chatd was told. */
-static int answer_places(struct chathub *hub, const struct chathub_http *request, void *arg)
-{
-    char url[512], out[PLACES_SIZE];
-    size_t len = (size_t)snprintf(out, sizeof(out), "{\"sockets\":[");
-    bool first = true;
-    (void)request;
-    (void)arg;
-    for (uint32_t i = 0;
-         len + PLACE_SIZE < sizeof(out) && chathub_listener(hub, i, url, sizeof(url)) >= 0; i++) {
-        size_t more = put_place(out + len + !first, PLACE_SIZE - 8, url);
-        if (more && !first)
-            out[len++] = ',';
-        first = first && !more;
-        len += more;
-    }
-    len += (size_t)snprintf(out + len, sizeof(out) - len, "]}\n");
-    return chathub_http_body(hub, "application/json", out, len) < 0 ? 500 : 200;
-}
+/* -------------------------------------------------------------------------------------- serving */
 
 int chatd_www_serve(const struct chatd_www *www, struct chathub *hub, struct chatd_problem *problem)
 {
-    /* First: a folder's own file of this name takes its place. */
-    if (chathub_route(hub, PLACES, answer_places, NULL) < 0)
-        return chatd_problem(problem, CHATD_EXIT_OTHER, PLACES " cannot be served: %s",
-                             chathub_problem(hub));
     for (size_t i = 0; i < www->count; i++) {
         const struct file *file = &www->files[i];
         if (chathub_asset(hub, file->path, type_of(file->path), file->bytes, file->len) < 0)

@@ -11,8 +11,8 @@ from test_page import SAID, STATE, enter, say
 
 PAGE = 50  # messages that the page asks for at a time
 SHOWN = 500  # lines that it keeps while its end is read
-# What the messages say: an entry as [its text, its classes].
-LINES = ("[...document.querySelectorAll('#messages li:not(#earlier)')].map(line =>"
+# What the messages say: an entry as [its text, its classes]. Who comes and goes is told between them, and left out here.
+LINES = ("[...document.querySelectorAll('#messages li:not(#earlier, .came)')].map(line =>"
          " [(line.querySelector('.text') || line).textContent, line.className])")
 BEGINNING = "document.querySelector('#earlier').textContent === 'The beginning of the room.'"
 SETTLED = "sessionStorage.getItem('chat.outbox') === '[]'"
@@ -132,7 +132,7 @@ async def test_a_new_message_does_not_move_who_reads_older_ones(browser, chatd):
 
 async def test_a_page_that_is_long_open_stays_small_and_finds_again_what_it_let_go(browser, chatd):
     alice = await enter(browser, chatd, "alice")
-    await (await fill(chatd, SHOWN + 70)).close()
+    bob = await fill(chatd, SHOWN + 70)  # who is told to have come, first, which is let go too
     await alice.until(f"{SAID}.includes('line {SHOWN + 69}.')")
     assert await alice.value("document.querySelector('#messages').children.length") == SHOWN
     assert await texts(alice) == numbered(71, SHOWN + 70)  # one line is the button's
@@ -140,6 +140,7 @@ async def test_a_page_that_is_long_open_stays_small_and_finds_again_what_it_let_
     await alice.value(SCROLL_UP)
     await alice.until(BEGINNING)
     assert await texts(alice) == numbered(0, SHOWN + 70)
+    await bob.close()
 
 
 async def test_nobody_is_read_the_history_aloud(browser, chatd):

@@ -249,7 +249,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const struct chi_dialect *dialect = SPEAKERS[(uint8_t)(data[0] - '0') % READER_COUNT].dialect;
     struct chi_span text = {(const char *)data + 1, size - 1};
-    REQUIRE(chi_dialect_of_frame(text));
+    const struct chi_dialect *of_frame = NULL;
+    REQUIRE(chi_dialect_of_frame(&scratch, text, &of_frame) == 0 && of_frame);
     if (dialect->read_name) {
         try_name(dialect, text);
         try_name(dialect, (struct chi_span){0});

@@ -1,14 +1,15 @@
 'use strict';
-// Runs the page's app.js in node, with just as much of a browser as it uses: page_driver.js APP.JS HTTP-URL
+// Runs the page's scripts in node, with just as much of a browser as they use: page_driver.js INDEX.HTML HTTP-URL
 // Commands come as JSON lines on standard input; what a person would see is written as a JSON line after each change.
 // Anything that would make markup of text is missing on purpose.
 const fs = require('fs');
+const path = require('path');
 const readline = require('readline');
 const vm = require('vm');
 const { webcrypto } = require('crypto');
 const WebSocket = require('ws');
 
-const [script, address] = process.argv.slice(2);
+const [page, address] = process.argv.slice(2);
 let dirty = false;
 
 function touch() {
@@ -62,6 +63,7 @@ class Element {
     this.parent = null;
     touch();
   }
+  get previousElementSibling() { return this.parent?.children[this.parent.place(this) - 1]; }
   get node() { return this.identity || (this.identity = Symbol('node')); }
   get protocol() { return URL.canParse(this.href) ? new URL(this.href).protocol : ':'; }
   dispatch(kind, event) { this[`on${kind}`]({ preventDefault() {}, ...event }); }
@@ -72,7 +74,8 @@ class Element {
 }
 
 const byId = new Map();
-const html = fs.readFileSync(script.replace('app.js', 'index.html'), 'utf8');
+const html = fs.readFileSync(page, 'utf8');
+const scripts = [...html.matchAll(/<script src="\/(\w+\.js)"/g)].map(([, file]) => path.join(path.dirname(page), file));
 for (const [, tag, id] of html.matchAll(/<(\w+) id="(\w+)"/g)) byId.set(id, new Element(tag));
 for (const [, id] of html.matchAll(/id="(\w+)"[^>]*\shidden/g)) byId.get(id).hidden = true;
 const $ = (id) => byId.get(id);
@@ -85,12 +88,18 @@ function links(element) {
 // The button of the last line that failed.
 const button = (list) => list.children.findLast((line) => line.classes.has('failed')).lastElementChild.lastElementChild;
 
+// What a line says, without its sender and time.
+const said = (line) => (line.children.find((child) => child.classes?.has('text')) || line).textContent;
+
 function seen() {
+  const came = $('messages').children.filter((line) => line.classes.has('came'));
   return {
     state: $('state').textContent,
-    messages: $('messages').children.filter((line) => line.id !== 'earlier').map((line) => ({
+    came: came.map((line) => line.textContent),
+    lines: $('messages').children.filter((line) => line.id !== 'earlier').map(said),
+    messages: $('messages').children.filter((line) => line.id !== 'earlier' && !came.includes(line)).map((line) => ({
       text: line.textContent,
-      said: (line.children.find((child) => child.classes?.has('text')) || line).textContent,
+      said: said(line),
       classes: [...line.classes],
       links: links(line),
     })),
@@ -104,6 +113,7 @@ function seen() {
     notice: $('notice').textContent,
     asking: !$('enter').hidden,
     chatting: !$('chat').hidden,
+    servers: $('servers').hidden ? [] : $('known').children.map((one) => one.textContent),
     again: !$('again').hidden,
     session: storage.session.values['chat.session'],
     outbox: storage.session.values['chat.outbox'] ?? '',
@@ -140,7 +150,7 @@ class Sight {
 }
 
 function load() {
-  vm.runInNewContext(fs.readFileSync(script, 'utf8'), {
+  const browser = vm.createContext({
     document: {
       getElementById: $,
       createElement: (tag) => new Element(tag),
@@ -153,11 +163,13 @@ function load() {
     WebSocket: PageSocket,
     BroadcastChannel: quietTabs,
     IntersectionObserver: Sight,
+    ResizeObserver: class { observe() {} },
     crypto: webcrypto,
     addEventListener() {},
     fetch: (path, options) => fetch(new URL(path, address), options),
     AbortSignal, URL, TextEncoder, btoa, setTimeout, clearTimeout, setInterval, console, JSON, Date, Math,
   });
+  for (const script of scripts) vm.runInContext(fs.readFileSync(script, 'utf8'), browser, { filename: script });
 }
 
 const commands = {

@@ -30,6 +30,7 @@ def get(chatd, path, method="GET"):
     ("/index.html", "index.html", "text/html; charset=utf-8"),
     ("/style.css", "style.css", "text/css; charset=utf-8"),
     ("/app.js", "app.js", "text/javascript; charset=utf-8"),
+    ("/servers.js", "servers.js", "text/javascript; charset=utf-8"),
 ])
 def test_it_is_served_from_memory_with_strict_headers(chatd, path, file, kind):
     answer, body = get(chatd, path)
@@ -48,14 +49,15 @@ def test_it_is_served_from_memory_with_strict_headers(chatd, path, file, kind):
 
 def test_it_is_small_and_asks_nobody_else():
     files = sorted(PAGE.iterdir())
-    assert [file.name for file in files] == ["app.js", "index.html", "style.css"]
-    assert sum(file.stat().st_size for file in files) <= 24 * 1024
+    assert [file.name for file in files] == ["app.js", "index.html", "servers.js", "style.css"]
+    assert sum(file.stat().st_size for file in files) <= 31 * 1024
     for file in files:
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//|url\(|@import|import\(", file.read_text())
 
 
 def test_it_lives_under_its_policy():
-    html, script = (PAGE / "index.html").read_text(), (PAGE / "app.js").read_text()
+    html = (PAGE / "index.html").read_text()
+    script = (PAGE / "app.js").read_text() + (PAGE / "servers.js").read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*src=)[^>]*>", html)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|\.style\b", script)
 
@@ -63,17 +65,17 @@ def test_it_lives_under_its_policy():
 def test_people_with_screen_readers_can_use_it():
     html = (PAGE / "index.html").read_text()
     labelled = set(re.findall(r'<label for="(\w+)"', html))
-    for field in re.findall(r"<(?:input|textarea) id=\"(\w+)\"", html):
-        assert field in labelled
+    for field, more in re.findall(r"<(?:input|textarea) id=\"(\w+)\"([^>]*)", html):
+        assert field in labelled or 'aria-label="' in more
     assert 'role="log" aria-live="polite"' in html and 'role="status"' in html and 'lang="en"' in html
 
 
 class Page:
-    """app.js in node, with its DOM as a list of what can be seen."""
+    """The scripts in node, with their DOM as a list of what can be seen."""
 
     def __init__(self, chatd, session=None, name=None, outbox=None):
         self.process = subprocess.Popen(
-            ["node", str(ROOT / "tests/integration/page_driver.js"), str(PAGE / "app.js"), chatd.http()],
+            ["node", str(ROOT / "tests/integration/page_driver.js"), str(PAGE / "index.html"), chatd.http()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "NODE_PATH": "/usr/share/nodejs"})
         self.lines = Lines(self.process.stdout)
         kept = {"chat.session": session, "chat.outbox": outbox}
@@ -128,7 +130,7 @@ async def test_it_asks_for_a_name_and_joins(chatd, page):
     alice.do("enter", name="alice")
     view = alice.see(lambda view: view["people"])
     assert view["people"] == ["alice (you)"] and view["state"] == "Connected as alice" and view["name"] == "alice"
-    assert len(view["session"]) == 32
+    assert re.fullmatch(r"[0-9-]{22,64}", view["session"])
     bob = await chatd.client("bob")
     assert alice.see(lambda view: len(view["people"]) == 2)["here"] == "Here: 2"
     await bob.post("hello <b>alice</b>")
@@ -268,7 +270,7 @@ async def test_it_finds_the_websocket_wherever_it_is(start_chatd, page):
     answer, body = get(chatd, "/server.json")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     wanted = zip(ports, ("/first", "/second", '/a"b'))
-    assert json.loads(body) == {"sockets": [{"port": port, "path": path} for port, path in wanted]}
+    assert json.loads(body)["sockets"] == [{"port": port, "path": path} for port, path in wanted]
     alice = page(at=chatd, name="alice")
     alice.see(lambda view: view["state"] == "Connected as alice")
     chatd.urls = [second]
@@ -625,3 +627,47 @@ async def test_the_outbox_is_bounded(page):
         alice.do("say", text=f"post {number}.")
     view = await alice.sees(lambda view: "Too many messages wait" in view["notice"])
     assert len(view["messages"]) == 100 and view["box"] == "post 100."
+
+
+def people(*names):
+    return [{"sender": name, "sender_id": f"of {name}"} for name in names]
+
+
+async def test_who_comes_and_goes_is_told_and_many_are_summed_up(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in(members=people("alice", "before"), count=2)
+    told = []
+
+    async def tells(number, *lines, **fields):
+        await hub.send("presence", number=number, count=9, **fields)
+        told.extend(lines)
+        view = await alice.sees(lambda view: view["came"] == told)
+        assert not view["messages"]
+
+    await tells(2, "bob joined", joined=[{"sender": "alice", "sender_id": "A"}, *people("bob")])
+    told.pop()
+    await tells(3, "bob and carol joined", joined=people("carol"))
+    await tells(4, "bob left", left=people("bob"))
+    await tells(5, "dan, erin and bob joined", joined=people("dan", "erin", "bob"))
+    await tells(5, joined=people("nobody"))  # it was told before
+    await tells(6)
+    await tells(7, "x, y and 310 others left", left=people("x", "y", *(f"{number}" for number in range(310))))
+    told.pop()
+    await tells(8, "x, y and 311 others left", left=people("z"))
+    await tells(9, snapshot=True, members=people("alice", "bob"))
+    await tells(10, "alice joined", joined=people("alice"))  # who has the name, too
+    await tells(11, renamed=[{**people("ali")[0], "was": "alice"}])
+
+
+async def test_lines_of_who_comes_stand_where_it_happened_before_what_waits(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in()
+    await hub.chat(1)
+    await hub.send("presence", number=2, count=2, joined=people("bob"))
+    await hub.chat(2)
+    alice.do("say", text="waits")
+    await hub.get("post")
+    await hub.send("presence", number=3, count=3, joined=people("carol"))
+    await alice.sees(lambda view: view["lines"] == ["entry 1.", "bob joined", "entry 2.", "carol joined", "waits"])

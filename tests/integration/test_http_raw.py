@@ -84,6 +84,57 @@ def test_other_methods_are_405_and_told_which_there_are(served, method):
     assert refused(served, upgrade(start=f"{method} /ws HTTP/1.1"), 405)["allow"] == "GET"
 
 
+# ---- a route that takes POST and DELETE, and no body
+
+ROUTE = "/api/create-server"  # says 400 to what names no port
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS", "PATCH", "TRACE"])
+def test_a_route_tells_the_methods_that_it_has(served, method):
+    status, headers, _ = ask(served, head(f"{method} {ROUTE} HTTP/1.1"))
+    assert (status, headers["allow"], headers["connection"]) == (405, "POST, DELETE", "close")
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize("lines", [[], ["Content-Length: 0"]])
+@pytest.mark.parametrize("piece", [None, 1])
+def test_a_request_without_a_body_reaches_its_route(served, method, lines, piece):
+    status, _, body = ask(served, head(f"{method} {ROUTE} HTTP/1.1", *lines), piece)
+    assert status == 400 and body.startswith(b"Say one port")
+
+
+@pytest.mark.parametrize("lines, body, status", [
+    (["Content-Length: 5"], b"hello", 413), (["Content-Length: 5", "Expect: 100-continue"], b"", 413),
+    (["Content-Length: 18446744073709551615"], b"", 413), (["Content-Length: 18446744073709551616"], b"", 400),
+    (["Content-Length: 0", "Content-Length: 0"], b"", 400), (["Content-Length: 0", "Content-Length: 5"], b"hello", 400),
+    (["Content-Length: 00"], b"", 400), (["Content-Length: +0"], b"", 400), (["Content-Length: 0, 0"], b"", 400),
+    (["Content-Length: -1"], b"", 400), (["Content-Length:"], b"", 400), (["Content-Length: 0x5"], b"hello", 400),
+    (["Transfer-Encoding: chunked"], b"0\r\n\r\n", 400), (["Transfer-Encoding: identity"], b"", 400),
+    (["transfer-encoding: xchunked"], b"", 400),
+    (["Transfer-Encoding: chunked", "Content-Length: 0"], b"0\r\n\r\n", 400),
+])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_request_with_a_body_never_reaches_its_route(served, method, lines, body, status):
+    behind = head(f"{method} {ROUTE} HTTP/1.1")
+    for data in (body, body + behind):
+        refused(served, head(f"{method} {ROUTE} HTTP/1.1", *lines) + data, status)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "GET", "PUT"])
+def test_behind_a_request_for_a_route_there_is_no_other(served, method):
+    with Raw(served.address("ws")) as raw:
+        raw.send(head(f"{method} {ROUTE} HTTP/1.1") + head(f"POST {ROUTE} HTTP/1.1"))
+        assert raw.to_end().count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("lines", [["Origin: http://localhost", "Origin: http://localhost"],
+                                   ["Origin: null", "origin: http://a"], ["Origin:"], ["Origin: \t"]])
+def test_a_request_tells_one_origin_or_none(served, lines):
+    refused(served, head(f"POST {ROUTE} HTTP/1.1", *lines), 400)
+    refused(served, head("GET /server.json HTTP/1.1", *lines), 400)
+    assert ask(served, head("GET /server.json HTTP/1.1", "Origin: null"))[0] == 200
+
+
 # ---- CVEs of llhttp 8.1.0 and its kin, each with the bytes that it is about
 
 
@@ -301,8 +352,9 @@ def test_refusals_are_logged_and_queries_are_not(start_chatd):
     chatd = start_chatd()
     refused(chatd, head("GET /nothing?token=hidden1 HTTP/1.1"), 404)
     refused(chatd, upgrade(start="GET /ws?token=hidden2&dialect=x HTTP/1.1"), 400)
+    refused(chatd, upgrade(start="GET /ws?token=hidden3 HTTP/1.1"), 401)
     with Raw(chatd.address("ws")) as raw:
-        raw.open(upgrade(start="GET /ws?token=hidden3 HTTP/1.1"))
+        raw.open(upgrade(start="GET /ws?key=hidden4 HTTP/1.1"))
         raw.close_well()
     chatd.record("refused", status="404")
     chatd.record("disconnected")
@@ -436,6 +488,17 @@ def test_browsers_that_are_lured_to_the_port_for_lines_say_nothing(served):
     with lines(served) as raw:
         raw.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nhi all\n")
         assert b"HTTP" in raw.to_end()
+
+
+@pytest.mark.parametrize("dialect", ["human", "native", "gochat", "multiserver", "realtime"])
+def test_browsers_say_nothing_where_lines_have_a_fixed_dialect_either(start_chatd, dialect):
+    chatd = start_chatd(listen=[f"tcp://127.0.0.1:0?dialect={dialect}"])
+    witness = lines(chatd)
+    with lines(chatd) as raw:
+        raw.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nhi all\n")
+        assert b"HTTP" in raw.to_end()
+    witness.socket.shutdown(socket.SHUT_WR)
+    assert b"hi all" not in witness.to_end() and b"POST" not in witness.left
 
 
 def test_a_line_has_to_be_complete_in_time(start_chatd):

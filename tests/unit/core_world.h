@@ -92,6 +92,7 @@ struct world {
     int answer;
     uint64_t asked;
     char asked_what[128];
+    char last_name[64], last_user[32]; /* of the last page of who */
     int answer_inside; /* 1: allow inside the callback, 2: deny, 3: close the client */
 };
 
@@ -167,6 +168,7 @@ static void env_digest(void *self, const void *bytes, size_t len, uint8_t out[32
         out[i] = (uint8_t)(h >> 40);
     }
 }
+/* `~` is in no normal form, upper case is compared as lower. */
 static int env_fold(void *self, enum chi_fold_kind kind, struct chi_span text,
                     struct chi_buf *shown, struct chi_buf *key)
 {
@@ -177,10 +179,12 @@ static int env_fold(void *self, enum chi_fold_kind kind, struct chi_span text,
     for (size_t i = 0; i < text.len; i++) {
         if (text.at[i] < 0x20)
             return CHATHUB_ENAME;
+        if (text.at[i] == '~')
+            continue;
+        chi_buf_add_char(shown, text.at[i]);
         chi_buf_add_char(key, text.at[i] >= 'A' && text.at[i] <= 'Z' ? (char)(text.at[i] + 32)
                                                                      : text.at[i]);
     }
-    chi_buf_add(shown, text.at, text.len);
     return shown->failed || key->failed ? CHATHUB_ENOMEM : 0;
 }
 static void env_log(void *self, int level, const char *event, const struct chi_field *fields,
@@ -243,6 +247,16 @@ static void fake_gone(struct chi_delivery *d, uint32_t client)
 {
     fake_close(d, client, -1, CHI_SPAN(""));
 }
+/* Of a page: whom the next one follows. */
+static void note_last(const struct chi_reply *who)
+{
+    if (!who->present_count)
+        return;
+    const struct chi_present *last = &who->present[who->present_count - 1];
+    snprintf(world->last_name, sizeof world->last_name, "%.*s", TEXT(last->name));
+    snprintf(world->last_user, sizeof world->last_user, "%.*s", TEXT(last->user));
+}
+
 static int fake_reply(struct chi_delivery *d, uint32_t client, const struct chi_reply *r)
 {
     (void)d;
@@ -277,6 +291,7 @@ static int fake_reply(struct chi_delivery *d, uint32_t client, const struct chi_
              TEXT(r->ref));
         break;
     case CHI_REPLY_WHO:
+        note_last(r);
         hear(client, "who %" PRIu64 " [%s]%s\n", r->count, names_of(r->present, r->present_count),
              r->more ? " more" : "");
         break;

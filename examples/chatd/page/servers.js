@@ -1,0 +1,107 @@
+'use strict';
+// The servers to choose from: those that /server.json names, and others by their ports. HTTP goes to the page's own
+// alone; another is reached by its WebSocket, if it lets the page in.
+
+const home = { port: 0, path: '/ws' }; // the page's own
+const own = Number(location.port) || (location.protocol === 'https:' ? 443 : 80); // the page's port
+let servers = [home]; // { name, port, path, removable }
+let probe = null; // asks a server whether it lets this page in
+
+const known = (port) => (port === own ? home : servers.find((one) => one.port === port))
+  || { name: `Port ${port}`, port, path: '/ws' };
+const inform = (...parts) => $('about').replaceChildren(...parts);
+
+async function askServers() {
+  try {
+    const told = await (await fetch('/server.json', { signal: AbortSignal.timeout(5000) })).json();
+    // Behind a proxy: the first.
+    home.path = (told.sockets.find((one) => one.port === own) || told.sockets[0]).path || home.path;
+    home.name = told.name;
+    servers = [home, ...(told.servers || []).filter((one) => one.name !== told.name)];
+    $('create').hidden = !told.create;
+  } catch { /* then it is where it usually is */ }
+  showServers();
+}
+
+function showServers() {
+  const buttons = $('known');
+  const all = [...new Set([...servers, ...[...places.keys()].map(known)])];
+  const focus = [...buttons.children].indexOf(document.activeElement);
+  buttons.replaceChildren(...all.map((one) => {
+    const made = element('button', one.name);
+    made.onclick = () => go(one);
+    made.ariaCurrent = one.port === at?.port;
+    return made;
+  }));
+  buttons.children[focus]?.focus();
+  $('remove').hidden = !known(at?.port).removable;
+  $('servers').hidden = all.length < 2 && $('create').hidden;
+}
+
+// Goes to a server, for the first time only if it can be reached.
+function go(server) {
+  const { port, name } = server;
+  probe = null;
+  inform();
+  if (port === at.port) return;
+  if (places.has(port)) return visit(server);
+  const mine = probe = dial(server);
+  inform(`Connecting to ${name} …`);
+  mine.onopen = mine.onerror = ({ type }) => {
+    mine.close();
+    if (probe !== mine) return;
+    const page = link(`${location.protocol}//${location.hostname}:${port}/`);
+    if (type === 'error') return inform(`${name} is not there or does not let this page in. Its own page: `, page);
+    inform();
+    if ($('other').open) box.focus();
+    $('other').open = false;
+    visit(server);
+  };
+}
+
+// Has a server made or ended; answers whether it was.
+async function order(method, port) {
+  const answer = await fetch(`/api/create-server?port=${port}`, { method }).catch(() => null);
+  inform(answer ? await answer.text() : 'The server of this page does not answer.');
+  await askServers();
+  return answer?.ok;
+}
+
+$('ports').onsubmit = (event) => {
+  event.preventDefault();
+  go(known($('port').valueAsNumber));
+};
+$('create').onclick = async () => {
+  const port = $('port').valueAsNumber;
+  if ($('ports').reportValidity() && await order('POST', port)) go(known(port));
+};
+$('remove').onclick = async () => {
+  const old = at;
+  if (!confirm(`End ${known(old.port).name} for everybody?`) || !await order('DELETE', old.port)) return;
+  places.delete(old.port);
+  keep(sessionStorage, old.key('outbox'), '[]');
+  $('known').firstElementChild.focus();
+  if (at === old) visit(home);
+  else showServers();
+};
+
+// A duplicated tab begins with a copy of the other's sessions: whoever has them already says so.
+const tabs = new BroadcastChannel('chat.tabs');
+let tab = keep(sessionStorage, 'chat.tab');
+let settled = false;
+tabs.onmessage = ({ data }) => {
+  if (data.ask === tab && settled) tabs.postMessage({ mine: tab });
+  if (data.mine !== tab || settled) return;
+  sessionStorage.clear();
+  tab = '';
+};
+tabs.postMessage({ ask: tab });
+setTimeout(async () => {
+  settled = true;
+  tab ||= random();
+  keep(sessionStorage, 'chat.tab', tab);
+  const ports = JSON.parse(keep(sessionStorage, 'chat.servers')) || [0]; // where the page is, and where it was
+  await askServers();
+  for (const port of ports) places.set(port, place(known(port)));
+  visit(known(ports[0]));
+}, tab ? 150 : 0);

@@ -1,0 +1,125 @@
+#include "places.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+
+#define PATH "/server.json"
+
+/* ------------------------------------------------------------------------------------ listeners */
+
+/* Takes ws://HOST:PORT/PATH and ws+unix:FILE?path=/PATH apart; false for others. */
+static bool read_web(struct chatd_web *web)
+{
+    bool is_unix = strncmp(web->url, "ws+unix:", 8) == 0;
+    if (!is_unix && strncmp(web->url, "ws://", 5) != 0)
+        return false;
+    const char *path = is_unix ? strstr(web->url, "?path=") : strchr(web->url + 5, '/');
+    if (!path)
+        return false;
+    size_t host = is_unix ? 0 : (size_t)(path - web->url) - 5;
+    while (host > 0 && web->url[5 + host - 1] != ':')
+        host--;
+    snprintf(web->host, sizeof(web->host), "%.*s", host ? (int)host - 1 : 0, web->url + 5);
+    web->port = host ? (unsigned)strtoul(web->url + 5 + host, NULL, 10) : 0;
+    path += is_unix ? 6 : 0;
+    snprintf(web->path, sizeof(web->path), "%.*s", (int)strcspn(path, "?"), path);
+    return true;
+}
+
+bool chatd_web_next(const struct chathub *hub, uint32_t *index, struct chatd_web *web)
+{
+    while (chathub_listener(hub, *index, web->url, sizeof(web->url)) >= 0) {
+        ++*index;
+        if (read_web(web))
+            return true;
+    }
+    return false;
+}
+
+bool chatd_web_first(const struct chatd_hub *hub, struct chatd_web *web)
+{
+    uint32_t index = 0;
+    while (chatd_web_next(hub->hub, &index, web)) {
+        if (web->port)
+            return true;
+    }
+    return false;
+}
+
+/* --------------------------------------------------------------------------------- /server.json */
+
+static void put_text(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20)
+            fprintf(out, "\\u%04x", c);
+        else
+            fprintf(out, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+    }
+    putc('"', out);
+}
+
+static void put_sockets(FILE *out, const struct chathub *hub)
+{
+    struct chatd_web web;
+    uint32_t index = 0;
+    for (const char *comma = ""; chatd_web_next(hub, &index, &web); comma = ",") {
+        fprintf(out, "%s{", comma);
+        if (web.port)
+            fprintf(out, "\"port\":%u,", web.port);
+        fputs("\"path\":", out);
+        put_text(out, web.path);
+        putc('}', out);
+    }
+}
+
+/* Those that can be chosen by their port. */
+static void put_servers(FILE *out, const struct chatd_hubs *hubs)
+{
+    struct chatd_web web;
+    const char *comma = "";
+    for (const struct chatd_hub *hub = hubs->first; hub; hub = hub->next) {
+        if (hub->stopping || !chatd_web_first(hub, &web))
+            continue;
+        fprintf(out, "%s{\"name\":", comma);
+        put_text(out, hub->place.name);
+        fprintf(out, ",\"port\":%u,\"path\":", web.port);
+        put_text(out, web.path);
+        fprintf(out, ",\"removable\":%s}", hub->made ? "true" : "false");
+        comma = ",";
+    }
+}
+
+static int answer(struct chathub *hub, const struct chathub_http *request, void *arg)
+{
+    const struct chatd_hub *own = arg;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return 500;
+    fputs("{\"name\":", out);
+    put_text(out, own->place.name);
+    fputs(",\"sockets\":[", out);
+    put_sockets(out, hub);
+    fputs("],\"servers\":[", out);
+    put_servers(out, own->all);
+    fprintf(out, "],\"create\":%s}\n", chatd_api_refusal(own->all, request) ? "false" : "true");
+    bool complete = fclose(out) == 0;
+    int error = complete ? chathub_http_body(hub, "application/json", text, len) : CHATHUB_ENOMEM;
+    free(text);
+    return error < 0 ? 500 : 200;
+}
+
+int chatd_places_serve(struct chatd_hub *hub, struct chatd_problem *problem)
+{
+    if (chathub_route(hub->hub, PATH, answer, hub) == 0)
+        return 0;
+    return chatd_problem(problem, CHATD_EXIT_OTHER, PATH " cannot be served: %s",
+                         chathub_problem(hub->hub));
+}
