@@ -132,7 +132,7 @@ static void tell_differences(struct chi_hub *hub, struct chi_room *room, struct 
         .number = room->number,
         .count = room->told + kinds.came - kinds.went,
         .time = chi_core_wall(hub),
-        .summed = room->present + room->listeners > hub->parts.settings->presence_all,
+        .summed = room->present + room->listeners + kinds.went > hub->parts.settings->presence_all,
         .came = hub->present,
         .came_count = kinds.came,
         .renamed = hub->present + kinds.came,
