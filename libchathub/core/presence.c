@@ -162,12 +162,14 @@ static void whole(struct chi_hub *hub, const struct chi_room *room, struct chi_s
     signal->came = signal->snapshot ? hub->present : NULL;
 }
 
-static void tell_whole(struct chi_hub *hub, struct chi_room *room)
+static void tell_whole(struct chi_hub *hub, struct chi_room *room, struct kinds kinds)
 {
     struct chi_signal signal;
     settle_pending(hub, room);
     whole(hub, room, &signal);
     room->nameless = signal.counts_only;
+    signal.arrivals = kinds.came;
+    signal.departures = kinds.went;
     CHI_DELIVERY(hub, signal, room->slot.number, &signal);
 }
 
@@ -201,7 +203,7 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
         return;
     }
     room->nameless = !names;
-    tell_whole(hub, room);
+    tell_whole(hub, room, kinds);
 }
 
 void chi_presence_timer(struct chi_timer *timer)

@@ -90,6 +90,7 @@ struct chi_signal {
     struct chi_present who;         /* typing, status: whose */
     const struct chi_present *came; /* presence */
     uint32_t came_count;
+    uint32_t arrivals, departures;  /* presence without differences: how many came and went */
     const struct chi_present *went; /* presence */
     uint32_t went_count;
     const struct chi_present *renamed; /* presence; `was` is set */

@@ -125,9 +125,9 @@ static void multiserver_encode_signal(struct chi_buf *out, const struct chi_sign
 {
     struct chi_news news = {
         .came = " has joined the chat", .went = " has left the chat", .say = say};
-    if (signal->summed && signal->came_count > 1)
+    if (signal->summed && signal->came_count + signal->arrivals > 1)
         news.came = " have joined the chat";
-    if (signal->summed && signal->went_count > 1)
+    if (signal->summed && signal->went_count + signal->departures > 1)
         news.went = " have left the chat";
     chi_text_news(out, signal, &news);
 }

@@ -185,15 +185,31 @@ static void tell_everybody(struct telling *telling)
     say(telling);
 }
 
+static void tell_number(struct telling *telling, uint32_t count, const char *verb)
+{
+    if (!count)
+        return;
+    if (count == 1)
+        ADD(&telling->text, "One person");
+    else
+        chi_buf_add_u64(&telling->text, count);
+    if (count > 1)
+        ADD(&telling->text, " people");
+    chi_buf_add_text(&telling->text, verb);
+    say(telling);
+}
+
 void chi_text_news(struct chi_buf *out, const struct chi_signal *signal,
                    const struct chi_news *news)
 {
-    if (signal->type != CHI_SIGNAL_PRESENCE || signal->counts_only)
+    if (signal->type != CHI_SIGNAL_PRESENCE)
         return;
     struct telling telling = {.out = out, .start = out->len, .signal = signal, .news = news};
-    if (signal->snapshot) {
+    tell_number(&telling, signal->arrivals, news->came);
+    tell_number(&telling, signal->departures, news->went);
+    if (signal->snapshot && !signal->counts_only) {
         tell_everybody(&telling);
-    } else {
+    } else if (!signal->counts_only) {
         tell_people(&telling, signal->came, signal->came_count, news->came);
         tell_people(&telling, signal->went, signal->went_count, news->went);
         tell_renamed(&telling);

@@ -30,8 +30,8 @@ struct chi_news {
 };
 /* Appends what a presence signal means to people: a frame for each who came, went or was renamed
  * ("alice is now bob"), CHI_FRAME_APART between them; where the signal is summed one for all who
- * came and one for all who went; of a snapshot "12 here: alice, bob and 10 others"; of a mere count
- * nothing. */
+ * came and one for all who went; of a snapshot "12 here: alice, bob and 10 others"; and where
+ * there are only numbers "310 people joined". */
 void chi_text_news(struct chi_buf *out, const struct chi_signal *signal,
                    const struct chi_news *news);
 

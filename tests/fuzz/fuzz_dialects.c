@@ -2,6 +2,7 @@
  * posts they show, too). What was read is written in all of them: a frame is one object, or one
  * clean line, and nobody speaks under another name than his own, or for the server. */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,10 @@
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
-        if (!(condition))                                                                          \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
             abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 /* How a frame of the system begins in multiserver. */
@@ -143,7 +146,7 @@ static void write_replies(const struct speaker *speaker, struct chi_reply *reply
         check_frames(speaker, out);
         struct chi_span text = {out->at, out->len};
         if (speaker->dialect == &chi_dialect_multiserver && text.len)
-            REQUIRE(begins(text, MARK) == (type != CHI_REPLY_PRIVATE));
+            REQUIRE(begins(text, MARK));
         if (speaker->sender && type == CHI_REPLY_PRIVATE) {
             json_t *json = parse(speaker, text);
             same_text(json, speaker->sender, reply->name);

@@ -118,7 +118,13 @@ START_TEST(a_snapshot_is_one_frame_and_a_count_none)
     news((struct chi_signal){.snapshot = true, .count = 5, .came = PEOPLE, .came_count = 5},
          "<7 5 here: alice, \"b:ob\" and 3 others>");
     news((struct chi_signal){.snapshot = true}, "<7 0 here>");
+    news(
+        (struct chi_signal){
+            .snapshot = true, .count = 1, .came = PEOPLE, .came_count = 1, .departures = 2},
+        "<7 2 people went>\x1e<7 1 here: alice>");
     news((struct chi_signal){.counts_only = true, .count = 5000}, "");
+    news((struct chi_signal){.counts_only = true, .count = 5000, .arrivals = 312, .departures = 1},
+         "<7 312 people came>\x1e<7 One person went>");
     news((struct chi_signal){.counts_only = true, .snapshot = true, .count = 5000}, "");
 }
 END_TEST
