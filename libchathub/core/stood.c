@@ -29,24 +29,26 @@ static bool make_key(struct chi_hub *hub, const struct chi_name *name, const str
     return !key->failed;
 }
 
-static void forget(struct chi_hub *hub, struct place *place)
+/* It is in hub->stood_order no more. */
+static void place_free(struct chi_hub *hub, struct place *place)
 {
     chi_map_remove(hub->stood, place->key, place->len);
-    chi_list_remove(&place->link);
     free(place);
+}
+
+static bool first_is_old(const struct chi_hub *hub)
+{
+    const struct chi_settings *settings = hub->parts.settings;
+    const struct place *first = CHI_CONTAINER(hub->stood_order.next, struct place, link);
+
+    return chi_map_count(hub->stood) > settings->replay_names ||
+           chi_core_now(hub) - first->at >= settings->replay_time;
 }
 
 static void forget_old(struct chi_hub *hub)
 {
-    const struct chi_settings *settings = hub->parts.settings;
-
-    while (!chi_list_empty(&hub->stood_order)) {
-        struct place *first = CHI_CONTAINER(hub->stood_order.next, struct place, link);
-        if (chi_map_count(hub->stood) <= settings->replay_names &&
-            chi_core_now(hub) - first->at < settings->replay_time)
-            return;
-        forget(hub, first);
-    }
+    while (!chi_list_empty(&hub->stood_order) && first_is_old(hub))
+        place_free(hub, CHI_CONTAINER(chi_list_take(&hub->stood_order), struct place, link));
 }
 
 static struct place *find(struct chi_hub *hub, const struct chi_name *name,
@@ -115,14 +117,17 @@ void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
                          const struct chi_room *room)
 {
     struct place *place = find(hub, name, room);
-    if (place)
-        forget(hub, place);
+    if (!place)
+        return;
+    chi_list_remove(&place->link);
+    place_free(hub, place);
 }
 
 void chi_core_stood_free(struct chi_hub *hub)
 {
-    while (!chi_list_empty(&hub->stood_order))
-        forget(hub, CHI_CONTAINER(hub->stood_order.next, struct place, link));
+    struct chi_link *link;
+    while ((link = chi_list_take(&hub->stood_order)) != NULL)
+        place_free(hub, CHI_CONTAINER(link, struct place, link));
     chi_map_free(hub->stood);
     chi_buf_fini(&hub->stood_key);
 }

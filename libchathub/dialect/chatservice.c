@@ -54,10 +54,13 @@ static struct chi_span whole_member(const struct chi_reading *payload, const cha
         return none;
     size_t nesting;
     struct chi_span value = chi_reading_raw(payload, key, &nesting);
-    const char *at = value.at;
-    for (int quotes = 0; quotes < 2;)
-        quotes += *--at == '"';
-    return (struct chi_span){at, (size_t)(value.at - at) + value.len};
+    const char *text = payload->text.at;
+    if (!value.at || !text)
+        return none;
+    size_t end = (size_t)(value.at - text), begin = end;
+    for (int quotes = 0; quotes < 2 && begin > 0;)
+        quotes += text[--begin] == '"';
+    return (struct chi_span){text + begin, end - begin + value.len};
 }
 
 static bool is_between(char c)

@@ -168,7 +168,8 @@ static void read_who(struct chi_reading *in, struct chi_request *out)
 {
     out->room = read_room(in);
     out->name = chi_reading_text(in, "after", "the last name of the page before");
-    out->id = chi_reading_text(in, "after_id", "the sender_id that goes with the name in \"after\"");
+    out->id =
+        chi_reading_text(in, "after_id", "the sender_id that goes with the name in \"after\"");
     read_count(in, "limit", 1, &out->limit);
 }
 

@@ -283,6 +283,9 @@ struct chathub_http {
     uint32_t local;      /* 1: the peer is this machine, by a loopback address or a Unix socket */
     const char *origin;  /* of the page that asks; "" if none is told, as programs do */
     const char *host;    /* the Host header; "" only with HTTP/1.0 */
+    uint32_t forwarded;  /* 1: its headers tell that it came through a proxy, so that `local` is the
+                            proxy's (one that only passes bytes on tells nothing) */
+    uint32_t reserved;
 };
 /* Answers the status (200 …); the body is set by chathub_http_body. */
 typedef int (*chathub_route_cb)(struct chathub *hub, const struct chathub_http *request, void *arg);
@@ -370,7 +373,7 @@ enum chathub_event_type {
     CHATHUB_EVENT_WHO,      /* room, count; names in json */
     CHATHUB_EVENT_PONG,
     CHATHUB_EVENT_OK,
-    CHATHUB_EVENT_BYE,   /* the hub will close the client: message */
+    CHATHUB_EVENT_BYE,    /* the hub will close the client: message */
     CHATHUB_EVENT_CLOSED, /* the last one of a client: code */
     CHATHUB_EVENT_PRIVATE /* said to this client alone: room, sender, sender_id, content, time */
 };

@@ -365,6 +365,20 @@ static void asked_fini(struct asked *asked)
         free(asked->texts[i]);
 }
 
+/* Proxies tell so by one of these (RFC 7239, RFC 9110 section 7.6.3, and what came before them). */
+static bool is_forwarded(const struct chi_head *head)
+{
+    struct chi_span before = CHI_SPAN("x-forwarded-"), value;
+
+    for (unsigned i = 0; i < head->count; i++) {
+        struct chi_span name = head->headers[i].name;
+        if (name.len > before.len && chi_span_same((struct chi_span){name.at, before.len}, before))
+            return true;
+    }
+    return chi_head_find(head, "Forwarded", &value) > 0 || chi_head_find(head, "Via", &value) > 0 ||
+           chi_head_find(head, "X-Real-IP", &value) > 0;
+}
+
 /* false: there is no memory. Either way to be freed by asked_fini. */
 static bool asked_init(struct asked *asked, const struct chi_conn *conn,
                        const struct chi_head *head)
@@ -386,6 +400,7 @@ static bool asked_init(struct asked *asked, const struct chi_conn *conn,
         .address = chi_peer_text(&conn->peer, asked->peer),
         .method = head->method,
         .local = chi_peer_is_local(&conn->peer),
+        .forwarded = is_forwarded(head),
         .origin = asked->texts[2],
         .host = asked->texts[3],
     };

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import socket
+import urllib.request
 
 import pytest
 
@@ -290,6 +291,20 @@ async def test_a_server_is_made_and_ended(browser, servers):
     assert await page.value("document.querySelector('#remove').hidden")
     assert await page.value("document.activeElement.textContent") == "main"
     assert (await bob.closed())[0] == 1001
+
+
+async def test_a_server_that_somebody_else_ended_is_not_tried_again(browser, servers):
+    """Whoever has its port next would be shown the session's key."""
+    (port,) = free_ports(1)
+    page = await enter(browser, servers, "alice")
+    await page.value(f"document.querySelector('#other').open = true; document.querySelector('#port').value = {port};"
+                     " document.querySelector('#create').click()")
+    await give_name(page, "founder")
+    ended = urllib.request.Request(f"http://127.0.0.1:{servers.ports['chat1']}/api/create-server?port={port}",
+                                   method="DELETE")
+    assert (await asyncio.to_thread(urllib.request.urlopen, ended)).status == 200
+    await page.until(f"{STATE} === 'custom-{port} was ended.'")
+    assert await page.value("halted")
 
 
 async def test_a_server_that_cannot_be_made_says_why(browser, servers):

@@ -617,10 +617,10 @@ function visit(server) {
   }
   at = places.get(server.port) || place(server);
   places.set(at.port, at);
-  keep(sessionStorage, 'chat.servers', JSON.stringify([at.port, ...places.keys()]));
+  keepServers();
   showServers();
   if (!at.session) newSession();
-  tries = typed = unread = 0;
+  tries = typed = unread = notBefore = refusals = 0;
   box.value = at.draft;
   $('room').textContent = document.title = at.room;
   $('again').hidden = true;

@@ -11,7 +11,10 @@ const known = (port) => (port === own ? home : servers.find((one) => one.port ==
   || { name: `Port ${port}`, port, path: '/ws' };
 const inform = (...parts) => $('about').replaceChildren(...parts);
 
+const keepServers = () => keep(sessionStorage, 'chat.servers', JSON.stringify([at.port, ...places.keys()]));
+
 async function askServers() {
+  const { port, name, removable } = known(at?.port);
   try {
     const told = await (await fetch('/server.json', { signal: AbortSignal.timeout(5000) })).json();
     // Behind a proxy: the first.
@@ -19,6 +22,10 @@ async function askServers() {
     home.name = told.name;
     servers = [home, ...(told.servers || []).filter((one) => one.name !== told.name)];
     $('create').hidden = !told.create;
+    if (removable && port === at.port && !servers.some((one) => one.port === port)) {
+      clearTimeout(timer);
+      halt(`${name} was ended.`); // whoever has its port next is another
+    }
   } catch { /* then it is where it usually is */ }
   showServers();
 }
@@ -26,14 +33,15 @@ async function askServers() {
 function showServers() {
   const buttons = $('known');
   const all = [...new Set([...servers, ...[...places.keys()].map(known)])];
-  const focus = [...buttons.children].indexOf(document.activeElement);
+  const focus = document.activeElement.dataset.port;
   buttons.replaceChildren(...all.map((one) => {
     const made = element('button', one.name);
+    made.dataset.port = one.port;
     made.onclick = () => go(one);
     made.ariaCurrent = one.port === at?.port;
     return made;
   }));
-  buttons.children[focus]?.focus();
+  buttons.querySelector(`[data-port="${focus}"]`)?.focus();
   $('remove').hidden = !known(at?.port).removable;
   $('servers').hidden = all.length < 2 && $('create').hidden;
 }
@@ -81,8 +89,9 @@ $('remove').onclick = async () => {
   places.delete(old.port);
   keep(sessionStorage, old.key('outbox'), '[]');
   $('known').firstElementChild.focus();
-  if (at === old) visit(home);
-  else showServers();
+  if (at === old) return visit(home);
+  keepServers();
+  showServers();
 };
 
 // A duplicated tab begins with a copy of the other's sessions: whoever has them already says so.
