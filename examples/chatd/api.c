@@ -1,10 +1,15 @@
 #include "api.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "places.h"
 
@@ -51,8 +56,14 @@ static struct chatd_hub *find_port(const struct chatd_hubs *hubs, unsigned port)
 const char *chatd_api_refusal(const struct chatd_hubs *hubs, const struct chathub_http *request)
 {
     unsigned port;
+    if (!chatd_settings_on(hubs->settings, "create-servers"))
+        return "servers are neither made nor ended while this chatd runs: its option "
+               "create-servers is no";
     if (!request->local)
         return "servers are made and ended from the machine that chatd runs on";
+    if (request->forwarded)
+        return "servers are made and ended from the machine that chatd runs on, without a proxy; "
+               "this request came through one, as its headers tell";
     if (!read_own_name(request->host, &port))
         return "servers are made and ended by the name localhost; that is not the Host here";
     if (!*request->origin)
@@ -94,6 +105,67 @@ static unsigned port_of(const char *query)
         return 0;
     unsigned long port = strtoul(found, NULL, 10);
     return port >= CHATD_PORT_LEAST && port <= CHATD_PORT_MOST ? (unsigned)port : 0;
+}
+
+/* ----------------------------------------------------------------------- whether a port is free */
+
+/* 0, or the errno for which a socket cannot be bound there. */
+static int try_bind(int family, const void *at, socklen_t len)
+{
+    const int on = 1;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    int error = bind(fd, at, len) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
+/* The same for an address as in a URL. */
+static int try_address(const char *host, unsigned port)
+{
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    char text[INET6_ADDRSTRLEN];
+    if (inet_pton(AF_INET, host, &four.sin_addr) == 1)
+        return try_bind(AF_INET, &four, sizeof(four));
+    if (*host != '[')
+        return EADDRNOTAVAIL;
+    snprintf(text, sizeof(text), "%.*s", (int)strcspn(host + 1, "]"), host + 1);
+    if (inet_pton(AF_INET6, text, &six.sin6_addr) != 1)
+        return EADDRNOTAVAIL;
+    return try_bind(AF_INET6, &six, sizeof(six));
+}
+
+/* The same where a hub would bind: localhost is 127.0.0.1, and ::1 where there is IPv6. */
+static int try_port(const char *host, unsigned port)
+{
+    if (strcmp(host, "localhost") != 0)
+        return try_address(host, port);
+    int error = try_address("127.0.0.1", port);
+    if (error)
+        return error;
+    error = try_address("[::1]", port);
+    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL ? 0 : error;
+}
+
+/* Why this port cannot be used; NULL: the reason is no matter of the port (descriptors, memory). */
+static const char *port_problem(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return "it is already in use by another program; stop that one, or choose another port";
+    case EACCES:
+    case EPERM:
+        return "the system does not permit it; choose another port";
+    case EADDRNOTAVAIL:
+        return "this machine no longer has the address of the server that was asked";
+    default:
+        return NULL;
+    }
 }
 
 /* ------------------------------------------------------------------------------ making, ending */
@@ -144,12 +216,23 @@ static struct chatd_hub *make(struct chatd_hubs *hubs, const char *host, unsigne
     return NULL;
 }
 
-/* Where the listeners of the one that was asked are. */
-static const char *host_of(const struct chatd_hub *hub, struct chatd_web *web)
+/* Logs that no server was made, and answers it: `reason` to the one who asked if it is about the
+ * port, else (the log, memory …) only to the operator. */
+static int fail(const struct chatd_hub *asked, const char *peer, unsigned port, bool is_of_port,
+                const char *reason)
 {
-    return chatd_web_first(hub, web) ? web->host : "localhost";
+    char name[32];
+    snprintf(name, sizeof(name), "custom-%u", port);
+    logsink_say_of(asked->all->sink, name, CHATHUB_WARNING, "server_failed", "message", reason,
+                   "address", peer, NULL);
+    if (is_of_port)
+        return answer(asked->hub, 400, "Port %u cannot be used: %s", port, reason);
+    return answer(asked->hub, 500, "Server %s could not be started; chatd's log lines say why",
+                  name);
 }
 
+/* The port is tried before anything is made, since the files of a log outlive its hub. Who takes it
+ * in between is told by the start itself, as anything else that fails there. */
 static int create(struct chatd_hub *asked, struct chathub *hub, const char *peer, unsigned port)
 {
     struct chatd_hubs *hubs = asked->all;
@@ -159,7 +242,12 @@ static int create(struct chatd_hub *asked, struct chathub *hub, const char *peer
     char text[256];
     if (obstacle(hubs, port, text, sizeof(text)))
         return answer(hub, 400, "%s", text);
-    struct chatd_hub *made = make(hubs, host_of(asked, &web), port, &problem);
+    const char *host = chatd_web_host(asked, &web);
+    int error = try_port(host, port);
+    const char *reason = port_problem(error);
+    if (error)
+        return fail(asked, peer, port, reason != NULL, reason ? reason : strerror(error));
+    struct chatd_hub *made = make(hubs, host, port, &problem);
     if (made && chatd_hub_start(made, &nobody, &problem) == 0) {
         logsink_say_of(hubs->sink, made->place.name, CHATHUB_INFO, "server_created", "address",
                        peer, NULL);
@@ -167,12 +255,7 @@ static int create(struct chatd_hub *asked, struct chathub *hub, const char *peer
     }
     if (made)
         chatd_hub_drop(made);
-    snprintf(text, sizeof(text), "custom-%u", port);
-    logsink_say_of(hubs->sink, text, CHATHUB_WARNING, "server_failed", "message", problem.text,
-                   "address", peer, NULL);
-    if (strncmp(problem.text, "ws://", 5) != 0) /* not the port, but the log, memory … */
-        return answer(hub, 500, "Server %s could not be started; chatd's log lines say why", text);
-    return answer(hub, 400, "Port %u cannot be used: %s", port, problem.text);
+    return fail(asked, peer, port, false, problem.text);
 }
 
 static int end(struct chatd_hub *asked, struct chathub *hub, const char *peer, unsigned port)

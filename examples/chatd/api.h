@@ -2,7 +2,9 @@
  *
  * Who asks has to be on this machine: a program, or a page of one of chatd's own servers. Another
  * page that happens to be open in a browser here is told by its Origin; one whose host name was
- * made to lead here, by its Host. */
+ * made to lead here, by its Host; somebody elsewhere, behind a proxy here, by what proxies add. A
+ * forwarder that only passes bytes on cannot be told: there the option create-servers has to be no.
+ */
 #ifndef CHATD_API_H
 #define CHATD_API_H
 

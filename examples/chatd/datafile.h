@@ -35,10 +35,11 @@ struct chatd_datafile {
     size_t there; /* bytes of `path` that name folders which were there before */
 };
 
-/* Before the start. 0, or -1 with *problem. */
+/* Before anything is started: what one server makes is there for the next. 0, or -1 with
+ * *problem. */
 int chatd_datafile_look(struct chatd_datafile *file, const char *log, const struct chatd_user *user,
                         struct chatd_problem *problem);
-/* After it, as root: gives that user the file, what is beside it, and the folders that were made.
+/* After the start, as root, and after one that failed, too: gives that user the file, what is beside it, and the folders that were made.
  * Leaves alone what is not root's, is no plain file, is a link, or has other links: in a folder of
  * others these could lead anywhere. */
 void chatd_datafile_hand_over(const struct chatd_datafile *file, const struct chatd_user *user);

@@ -139,13 +139,18 @@ static void leave(struct chatd_hub *hub)
     hubs->count--;
 }
 
-void chatd_hub_drop(struct chatd_hub *hub)
+static void hub_free(struct chatd_hub *hub)
 {
-    leave(hub);
     chathub_free(hub->hub);
     chatd_datafile_free(&hub->data);
     chatd_place_free(&hub->place);
     free(hub);
+}
+
+void chatd_hub_drop(struct chatd_hub *hub)
+{
+    leave(hub);
+    hub_free(hub);
 }
 
 static void tell_done(struct chatd_hubs *hubs)
@@ -194,8 +199,10 @@ void chatd_hubs_stop(struct chatd_hubs *hubs, void (*done)(void *arg), void *arg
 
 void chatd_hubs_fini(struct chatd_hubs *hubs)
 {
-    while (hubs->first)
-        chatd_hub_drop(hubs->first);
+    for (struct chatd_hub *hub = hubs->first, *next; hub; hub = next) {
+        next = hub->next;
+        hub_free(hub);
+    }
     chatd_www_free(hubs->www);
     logsink_close(hubs->sink);
     chatd_settings_free(hubs->settings);

@@ -23,14 +23,14 @@ struct chatd_hub {
     struct chatd_hubs *all;     /* the list that it is in */
     struct chathub *hub;        /* owned */
     struct chatd_place place;   /* owned */
-    struct chatd_datafile data; /* its log, while that has to be handed over */
+    struct chatd_datafile data; /* its log, for the one who has to be able to use it */
     uv_timer_t last; /* closed once the hub has stopped, to free it outside of its calls */
     bool made;       /* while others ran, so that it may be ended as well */
     bool stopping;   /* it is on its way out */
 };
 
 struct chatd_hubs {
-    struct chatd_settings *settings; /* owned; as they are in effect */
+    struct chatd_settings *settings; /* owned; as they are in effect: what is not live stays */
     struct logsink *sink;            /* owned */
     struct chatd_www *www;           /* owned */
     uv_loop_t *loop;

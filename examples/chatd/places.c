@@ -49,6 +49,63 @@ bool chatd_web_first(const struct chatd_hub *hub, struct chatd_web *web)
     return false;
 }
 
+static bool is_own_name(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
+           strcmp(host, "[::1]") == 0;
+}
+
+static bool is_every_host(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+}
+
+const char *chatd_web_host(const struct chatd_hub *hub, struct chatd_web *web)
+{
+    uint32_t index = 0;
+    while (chatd_web_next(hub->hub, &index, web)) {
+        if (web->port && (is_own_name(web->host) || strncmp(web->host, "127.", 4) == 0))
+            return web->host;
+    }
+    return chatd_web_first(hub, web) ? web->host : "localhost";
+}
+
+/* ------------------------------------------------------------------------ what a page can reach */
+
+/* Whether who reached one host reaches the other by the same name. */
+static bool hosts_meet(const char *one, const char *other)
+{
+    return strcmp(one, other) == 0 || is_every_host(one) || is_every_host(other) ||
+           (is_own_name(one) && is_own_name(other));
+}
+
+/* Whether that is so for a page of this hub: pages dial other servers at the host that they came
+ * from. On Unix sockets alone there is a proxy, here or nowhere. */
+static bool can_reach(const struct chatd_hub *from, const char *host)
+{
+    struct chatd_web web;
+    uint32_t index = 0;
+    bool any = false;
+    while (chatd_web_next(from->hub, &index, &web)) {
+        if (web.port && hosts_meet(web.host, host))
+            return true;
+        any = any || web.port;
+    }
+    return !any && hosts_meet("localhost", host);
+}
+
+/* The first listener of a hub that pages of `from` reach. False: there is none. */
+static bool find_reachable(const struct chatd_hub *from, const struct chatd_hub *hub,
+                           struct chatd_web *web)
+{
+    uint32_t index = 0;
+    while (chatd_web_next(hub->hub, &index, web)) {
+        if (web->port && can_reach(from, web->host))
+            return true;
+    }
+    return false;
+}
+
 /* --------------------------------------------------------------------------------- /server.json */
 
 static void put_text(FILE *out, const char *text)
@@ -78,13 +135,13 @@ static void put_sockets(FILE *out, const struct chathub *hub)
     }
 }
 
-/* Those that can be chosen by their port. */
-static void put_servers(FILE *out, const struct chatd_hubs *hubs)
+/* Those that its pages can choose by their port. */
+static void put_servers(FILE *out, const struct chatd_hub *own)
 {
     struct chatd_web web;
     const char *comma = "";
-    for (const struct chatd_hub *hub = hubs->first; hub; hub = hub->next) {
-        if (hub->stopping || !chatd_web_first(hub, &web))
+    for (const struct chatd_hub *hub = own->all->first; hub; hub = hub->next) {
+        if (hub->stopping || !find_reachable(own, hub, &web))
             continue;
         fprintf(out, "%s{\"name\":", comma);
         put_text(out, hub->place.name);
@@ -108,7 +165,7 @@ static int answer(struct chathub *hub, const struct chathub_http *request, void 
     fputs(",\"sockets\":[", out);
     put_sockets(out, hub);
     fputs("],\"servers\":[", out);
-    put_servers(out, own->all);
+    put_servers(out, own);
     fprintf(out, "],\"create\":%s}\n", chatd_api_refusal(own->all, request) ? "false" : "true");
     bool complete = fclose(out) == 0;
     int error = complete ? chathub_http_body(hub, "application/json", text, len) : CHATHUB_ENOMEM;

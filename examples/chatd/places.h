@@ -18,8 +18,14 @@ bool chatd_web_next(const struct chathub *hub, uint32_t *index, struct chatd_web
 /* The first one that has a port. False: there is none. */
 bool chatd_web_first(const struct chatd_hub *hub, struct chatd_web *web);
 
-/* Makes the hub answer /server.json: its name, its sockets, all servers, and whether the one who
- * asks may make further ones. 0, or -1 with *problem. */
+/* Where servers go that are made at the request of this one: the host of its first listener that
+ * only this machine can reach, else of its first, else (Unix sockets alone) localhost. A request
+ * opens a port to other machines only if the one asked has no other host. `web` holds it. */
+const char *chatd_web_host(const struct chatd_hub *hub, struct chatd_web *web);
+
+/* Makes the hub answer /server.json: its name, its sockets, the servers that a page of it can reach
+ * at the host of its own, and whether the one who asks may make further ones. 0, or -1 with
+ * *problem. */
 int chatd_places_serve(struct chatd_hub *hub, struct chatd_problem *problem);
 
 #endif

@@ -244,6 +244,14 @@ static int read_server(const char *text, size_t len, struct chatd_plan *plan, co
     return read_place(mark + 1, len - name - 1, place, origin, problem);
 }
 
+/* On whatever hosts: pages and requests name a server by its port alone. Port 0 becomes another
+ * each time. */
+static bool same_port(const struct chatd_place *one, const struct chatd_place *other)
+{
+    const char *port = strrchr(one->url, ':');
+    return strcmp(port, strrchr(other->url, ':')) == 0 && strncmp(port, ":0/", 3) != 0;
+}
+
 /* Whether the newest of them differs from those before. */
 static int check_newest(const struct chatd_plan *plan, const char *origin,
                         struct chatd_problem *problem)
@@ -255,9 +263,10 @@ static int check_newest(const struct chatd_plan *plan, const char *origin,
             return chatd_problem(problem, CHATD_EXIT_USAGE,
                                  "%s: two servers are called %s; give them different names", origin,
                                  one->name);
-        if (strcmp(one->url, last->url) == 0 && !strstr(one->url, ":0/"))
+        if (same_port(one, last))
             return chatd_problem(problem, CHATD_EXIT_USAGE,
-                                 "%s: %s and %s have the same port; give them different ones",
+                                 "%s: %s and %s have the same port, by which servers are told "
+                                 "apart whatever their hosts are; give them different ones",
                                  origin, one->name, last->name);
     }
     return 0;

@@ -17,7 +17,7 @@ struct chatd_place {
 };
 
 struct chatd_plan {
-    struct chatd_place *places; /* owned; no two of a name */
+    struct chatd_place *places; /* owned; no two of a name, or of a port but 0 */
     size_t count;               /* of places: 1 or more */
 };
 

@@ -159,6 +159,19 @@ static int open_log(const struct chatd_settings *settings, struct chatd_problem 
                            sizeof(problem->text));
 }
 
+/* What is not live stays as it was at the start: servers that are made later are like those that
+ * run, and the next reload is compared with what runs. */
+static void keep_started(struct chatd_settings *fresh, struct chatd_settings *running)
+{
+    for (size_t i = 0; i < fresh->count; i++) {
+        struct chatd_setting setting = fresh->all[i];
+        if (setting.about.live)
+            continue;
+        fresh->all[i] = running->all[i];
+        running->all[i] = setting;
+    }
+}
+
 /* All that flags, variables and file say now, or nothing. */
 static int reload_settings(struct chatd_hubs *hubs, const struct chatd_call *call,
                            struct chatd_problem *problem)
@@ -181,6 +194,7 @@ static int reload_settings(struct chatd_hubs *hubs, const struct chatd_call *cal
     } else {
         logsink_switch(hubs->sink, log);
         struct chatd_settings *old = hubs->settings;
+        keep_started(fresh, old);
         hubs->settings = fresh;
         fresh = old;
         chatd_hubs_set_log(hubs);

@@ -22,7 +22,8 @@
 
 struct server {
     struct chatd_hubs hubs;
-    struct chatd_plan plan; /* what was to be started */
+    struct chatd_plan plan;      /* what was to be started */
+    struct chatd_datafile *data; /* owned; the log of each of plan's places, as it was before */
     const struct chatd_call *call;
     uv_loop_t loop;
     uv_signal_t signals[SIGNALS];
@@ -32,6 +33,8 @@ struct server {
 
 /* -------------------------------------------------------------------------------------- signals */
 
+/* From here on a signal would have its default action again: one that is not to end chatd is
+ * ignored, since what is left may take a while, such as the log's last lines. */
 static void close_handles(struct server *s)
 {
     quiet_stop(&s->quiet);
@@ -39,6 +42,8 @@ static void close_handles(struct server *s)
         if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
             uv_close((uv_handle_t *)&s->signals[i], NULL);
     }
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
 }
 
 static void on_stopped(void *arg)
@@ -86,6 +91,27 @@ static int open_signals(struct server *s)
 
 /* ------------------------------------------------------------------------------------- starting */
 
+/* All of them before any is started, and kept for those that are dropped, too: one may make the
+ * folder of the others, and fail. */
+static int look_at_data(struct server *s, struct chatd_problem *problem)
+{
+    s->data = calloc(s->plan.count, sizeof(*s->data));
+    if (!s->data)
+        return chatd_problem(problem, CHATD_EXIT_OTHER, "out of memory");
+    for (size_t i = 0; i < s->plan.count; i++) {
+        if (chatd_datafile_look(&s->data[i], s->plan.places[i].log, &s->user, problem) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void free_data(struct server *s)
+{
+    for (size_t i = 0; s->data && i < s->plan.count; i++)
+        chatd_datafile_free(&s->data[i]);
+    free(s->data);
+}
+
 /* Makes all hubs with what they serve and where their lines go; opens nothing else. */
 static int prepare(struct server *s, struct chatd_problem *problem)
 {
@@ -107,7 +133,7 @@ static int prepare(struct server *s, struct chatd_problem *problem)
             return -1;
     }
     chatd_hubs_set_log(hubs);
-    return 0;
+    return look_at_data(s, problem);
 }
 
 /* One that cannot run is left out, if there are others: 0. The only one is chatd's failure: -1 with
@@ -139,7 +165,15 @@ static int start_hubs(struct server *s, struct chatd_problem *problem)
     return result;
 }
 
-/* Becomes the user that was named, who also gets the log file and the rooms' logs. */
+/* Gives the rooms' logs to the user that was named; those of servers that failed as well, or the
+ * next start could not use them. */
+static void hand_over_data(struct server *s)
+{
+    for (size_t i = 0; i < s->plan.count; i++)
+        chatd_datafile_hand_over(&s->data[i], &s->user);
+}
+
+/* Becomes the user that was named, who also gets the log file. */
 static int give_up_root(struct server *s, struct chatd_problem *problem)
 {
     struct chatd_problem why = {0};
@@ -150,8 +184,6 @@ static int give_up_root(struct server *s, struct chatd_problem *problem)
         logsink_say(s->hubs.sink, CHATHUB_WARNING, "log_stays_roots", "message",
                     "the log file could not be given to the user, who may fail to open it anew",
                     NULL);
-    for (struct chatd_hub *hub = s->hubs.first; hub; hub = hub->next)
-        chatd_datafile_hand_over(&hub->data, &s->user);
     int result = chatd_user_become(&s->user, problem);
     for (struct chatd_hub *hub = s->hubs.first, *next; result == 0 && hub; hub = next) {
         next = hub->next;
@@ -197,7 +229,9 @@ static int start(struct server *s, struct chatd_problem *problem)
     if (error < 0)
         return chatd_problem(problem, CHATD_EXIT_OTHER, "signals cannot be watched: %s",
                              uv_strerror(error));
-    if (start_hubs(s, problem) < 0 || give_up_root(s, problem) < 0)
+    int result = start_hubs(s, problem);
+    hand_over_data(s);
+    if (result < 0 || give_up_root(s, problem) < 0)
         return -1;
     quiet_start(&s->quiet, &s->loop, doings, &s->hubs);
     tell_start(s);
@@ -239,6 +273,7 @@ int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
     s->call = call;
     int result = serve(s, problem);
     chatd_hubs_fini(&s->hubs);
+    free_data(s);
     chatd_plan_free(&s->plan);
     chatd_user_free(&s->user);
     free(s);

@@ -24,6 +24,10 @@ static const struct chathub_option own_options[] = {
         0),
     OWN(NUMBER, "max-servers", "16",
         "Servers at once, those included that are made while chatd runs.", 0, 1),
+    OWN(SWITCH, "create-servers", "yes",
+        "Programs and pages on this machine may make and end servers while chatd runs. Set it to "
+        "no behind whatever forwards connections of others to chatd.",
+        0, 0),
     OWN(TEXT, "www", "",
         "A folder of files to serve instead of the built-in page; read once, at the start.", 1, 0),
     OWN(TEXT, "log-file", "",
@@ -52,7 +56,7 @@ static const struct chathub_option own_options[] = {
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
 };
 #define OWN_COUNT   (sizeof(own_options) / sizeof(own_options[0]))
-#define OWN_IN_FILE 8
+#define OWN_IN_FILE 9
 
 /* Where chatd listens if nobody says otherwise; the library has no listener of its own accord. */
 static const char *const standard_listen[] = {"ws://localhost:8080/ws", "tcp://localhost:7000"};

@@ -1,5 +1,6 @@
 """Several servers in one chatd: each with its port, its rooms and its log; made and ended while it runs."""
 import asyncio
+import fcntl
 import json
 import os
 import pathlib
@@ -197,6 +198,56 @@ def test_other_servers_after_a_reload_need_a_restart(start_chatd, settings_file)
     assert f"{path}:1:10: two servers are called main" in chatd.record("reload_failed")["message"]
 
 
+async def test_what_needs_a_restart_stays_as_it_was_and_is_told_each_time(start_chatd, sqlite, settings_file, tmp_path):
+    lines = "servers: main=127.0.0.1:0,other=127.0.0.1:0\nlog: sqlite:{0}/{1}/\ndialect: {2}\nmax-content: {3}\n"
+    path = settings_file(first := lines.format(tmp_path, "first", "multiserver", 10))
+    chatd = start_chatd("--config", path, listen=(), log=None)
+
+    def reload():
+        since = chatd.mark()
+        chatd.process.send_signal(signal.SIGHUP)
+        chatd.record("reloaded", since)
+        records = [record for line in list(chatd.log.all)[since:] if (record := as_record(line))]
+        return {record["option"] for record in records if record["event"] == "needs_restart"}
+
+    path.write_text(lines.format(tmp_path, "second", "gochat", 20).replace("other=", "another="))
+    for _ in range(3):
+        assert reload() == {"servers", "log", "dialect"}
+    new = free_port()
+    assert create(port_of(chatd), new)[0] == 200
+    assert (tmp_path / f"first/custom-{new}-{new}.db").exists() and not (tmp_path / "second").exists()
+    client = await chatd.connect(url=url_of(chatd, f"custom-{new}"), subprotocols=None)
+    assert (await client.recv()).startswith("SYSTEM_MSG:Welcome to chat server")
+    client = await client_of(chatd, url_of(chatd, f"custom-{new}"), "alice")
+    await client.post("x" * 20)
+    path.write_text(first)
+    assert reload() == set()
+    assert (await client.ask({"type": "post", "content": "x" * 20}))["code"] == "too_long"
+
+
+def is_ignored(pid, number):
+    fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["SigIgn"], 16) >> (number - 1) & 1 == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_late_signal_does_not_cut_off_the_end(start_chatd, number):
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, b"x" * 4096)  # so that the log's last lines are waited for
+    chatd = start_chatd(stderr=writing)
+    os.close(writing)
+    assert not is_ignored(chatd.pid, number)
+    chatd.process.send_signal(signal.SIGTERM)
+    while chatd.process.poll() is None and not is_ignored(chatd.pid, number):
+        pass
+    assert chatd.process.poll() is None, "it ended before the signal was ignored"
+    chatd.process.send_signal(number)
+    with os.fdopen(reading, "rb") as pipe:
+        assert b'"event":"stopped"' in pipe.read()
+    chatd.wait_end()
+
+
 def test_what_is_served_is_told_for_each(start_servers):
     chatd = start_servers()
     chatd.process.send_signal(signal.SIGUSR1)
@@ -231,9 +282,9 @@ def test_a_log_that_cannot_be_opened_leaves_the_others_running(start_servers, sq
 
 
 def test_if_none_can_start_chatd_ends(run_chatd):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = run_chatd("--servers", f"a=127.0.0.1:{port},b=localhost:{port}", "--log", "memory")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        servers = f"a=127.0.0.1:{one.getsockname()[1]},b=localhost:{other.getsockname()[1]}"
+        done = run_chatd("--servers", servers, "--log", "memory")
     lines = done.stderr.splitlines()
     assert done.returncode == 1 and done.stdout == ""
     assert [line for line in lines if line.startswith("chatd: server a is not there: ") and "in use" in line]
@@ -268,6 +319,7 @@ def test_the_only_one_that_cannot_start_is_told_in_one_line(run_chatd):
     (["--servers", "main=0.0.0.0:8080"], "--insecure"),
     (["--servers", "main=8080,main=8081"], "two servers are called main"),
     (["--servers", "main=8080,other=8080"], "main and other have the same port"),
+    (["--servers", "a=0,main=127.0.0.1:8080,other=[::1]:8080"], "main and other have the same port, by which servers"),
     (["--servers", "a=0,b=0,c=0", "--max-servers", "2"], "more than 2 servers; raise --max-servers"),
     (["--servers", "a=0", "--max-servers", "0"], "--max-servers: '0' is no number from 1 to 1024"),
     (["--max-servers", "x"], "--max-servers: 'x' is no number"),
@@ -397,6 +449,39 @@ async def test_all_logs_are_handed_to_the_user(start_chatd, sqlite):
         assert len(list(logs.glob("*.db"))) == 4
         await (await client_of(chatd, url_of(chatd, "chat2"), "alice")).post("as nobody")
         await chatd.stopped()
+
+
+@as_root
+def test_what_servers_made_that_failed_is_handed_to_the_user_too(start_chatd, sqlite):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)
+        logs = pathlib.Path(folder, "made/logs")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            args = ("--servers", f"main=127.0.0.1:{port},b=127.0.0.1:0", "--user", "nobody", "--log", f"sqlite:{logs}/")
+            chatd = start_chatd(*args, listen=(), env=NO_LEAKS)
+            assert "in use" in chatd.record("server_failed", server="main")["message"]
+            assert names(own_port(chatd)) == ["b"]
+            assert {path.name for path in logs.glob("*.db")} == {f"main-{port}.db", "b-0.db"}
+            for path in (logs.parent, logs, *logs.iterdir()):
+                assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534), path
+            chatd.stop()
+        chatd = start_chatd(*args, listen=(), env=NO_LEAKS)
+        assert names(port) == ["main", "b"]
+        chatd.stop()
+
+
+@as_root
+def test_a_start_that_failed_leaves_a_log_that_the_user_can_use(start_chatd, run_chatd, sqlite):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)
+        path = pathlib.Path(folder, "made/chat.db")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            url = f"ws://127.0.0.1:{taken.getsockname()[1]}/ws"
+            args = ("--user", "nobody", "--log", f"sqlite:{path}")
+            done = run_chatd(*args, "--listen", url, env=NO_LEAKS)
+            assert done.returncode == 1 and "in use" in done.stderr and path.exists()
+        start_chatd(*args, listen=(url,), env=NO_LEAKS).stop()
 
 
 @as_root

@@ -33,7 +33,7 @@ async function askServers() {
 function showServers() {
   const buttons = $('known');
   const all = [...new Set([...servers, ...[...places.keys()].map(known)])];
-  const focus = document.activeElement.dataset.port;
+  const focus = document.activeElement?.dataset.port;
   buttons.replaceChildren(...all.map((one) => {
     const made = element('button', one.name);
     made.dataset.port = one.port;
@@ -41,7 +41,7 @@ function showServers() {
     made.ariaCurrent = one.port === at?.port;
     return made;
   }));
-  buttons.querySelector(`[data-port="${focus}"]`)?.focus();
+  [...buttons.children].find((one) => one.dataset.port === focus)?.focus();
   $('remove').hidden = !known(at?.port).removable;
   $('servers').hidden = all.length < 2 && $('create').hidden;
 }
