@@ -322,10 +322,8 @@ static enum chi_next next_of(struct chi_hub *hub, struct chi_client *client)
     chi_core_wake(hub);
     if (client->fail)
         return CHI_NEXT_GONE;
-    if (!held(hub, client))
-        return CHI_NEXT_READ;
-    client->stopped = true;
-    return CHI_NEXT_WAIT;
+    client->stopped = held(hub, client);
+    return client->stopped ? CHI_NEXT_WAIT : CHI_NEXT_READ;
 }
 
 /* Requests that come though they cannot be taken. Answers whether this is one. */
@@ -356,13 +354,23 @@ enum chi_next chi_hub_request(struct chi_hub *hub, uint64_t id, const struct chi
     return client ? next_of(hub, client) : CHI_NEXT_GONE;
 }
 
+/* Who is to observe from the start does so under its name, too, while it is in no room. */
+static bool may_observe(const struct chi_client *client)
+{
+    enum chi_entrance entrance = client->dialect->entrance;
+    const struct chi_session *session = client->session;
+
+    if (client->fail || client->job || client->observed || entrance == CHI_ENTRANCE_SILENT)
+        return false;
+    return !session || (entrance == CHI_ENTRANCE_OBSERVES && !session->rooms);
+}
+
 void chi_hub_observe(struct chi_hub *hub, uint64_t id)
 {
     static const struct chi_request silence = {.type = CHI_REQUEST_JOIN};
     struct chi_client *client = chi_core_client(hub, id);
 
-    if (!client || client->fail || hub->stopping || client->job || client->session ||
-        client->observed || client->dialect->entrance == CHI_ENTRANCE_SILENT)
+    if (!client || hub->stopping || !may_observe(client))
         return;
     client->spoke = true;
     struct chi_job job = {.hub = hub, .client = client, .request = &silence, .observe = true};

@@ -43,10 +43,12 @@ static int check_post(struct chi_hub *hub, const struct chi_request *post)
     return check_cid(settings, post->cid);
 }
 
-/* Into the default room: from now on, or where clients who are named by what they say first go on. */
+/* Into the default room: from now on; or, for clients who are named by what they say first or know
+ * no positions, as if they had come in. */
 static int enter(struct chi_hub *hub, struct chi_job *job)
 {
-    bool comes = job->client->dialect->post_name != CHI_POST_NAME_NONE;
+    const struct chi_dialect *dialect = job->client->dialect;
+    bool comes = dialect->post_name != CHI_POST_NAME_NONE || dialect->replays;
     const struct chi_start start = {.kind = comes ? CHI_START_DEFAULT : CHI_START_NOW};
     return chi_core_join(
         hub, job,

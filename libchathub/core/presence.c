@@ -175,10 +175,10 @@ static void tell_whole(struct chi_hub *hub, struct chi_room *room, struct kinds 
 
 /* A room that had too many for names has to shrink by an eighth before they are told again, lest
  * it goes to and fro. */
-static bool few_enough(const struct chi_hub *hub, const struct chi_room *room)
+static bool few_enough(const struct chi_hub *hub, const struct chi_room *room, uint32_t count)
 {
     uint32_t names = hub->parts.settings->presence_names;
-    return room->present <= (room->nameless ? names - names / 8 : names);
+    return count <= (room->nameless ? names - names / 8 : names);
 }
 
 static void announce(struct chi_hub *hub, struct chi_room *room)
@@ -196,7 +196,8 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
     room->number++;
     room->told_at = chi_core_now(hub);
     room->announced = true;
-    bool names = few_enough(hub, room);
+    /* Those of whom the room is told: who waits may go and never be told of. */
+    bool names = few_enough(hub, room, room->told + kinds.came - kinds.went);
     if (names && !room->nameless && room->told <= hub->parts.settings->presence_names &&
         chi_presence_room_for(hub, all)) {
         tell_differences(hub, room, kinds);

@@ -54,6 +54,6 @@ int chi_core_post_privately(struct chi_hub *hub, struct chi_job *job, struct chi
                       : chi_core_problem(hub, CHATHUB_ENOENT,
                                          "nobody else of that name is in the room; what begins "
                                          "with @NAME is for NAME alone");
-    whisper(hub, &w, own);
+    chi_core_reply(hub, job->client, &w.reply); /* one is owed to it, however many wait */
     return 0;
 }

@@ -24,6 +24,10 @@ void sim_actor_init(struct sim_world *w, int actor)
     a->unique = sim_one_in(rng(w), 2);
     for (int i = 0; i < SIM_ROOMS; i++)
         a->wants[i] = sim_one_in(rng(w), 2);
+    if ((w->config.faults & SIM_FOREIGN) && sim_one_in(rng(w), 2)) {
+        a->kind = (uint8_t)(1 + sim_below(rng(w), SIM_KINDS));
+        a->alias = (uint8_t)sim_below(rng(w), 6);
+    }
 }
 
 static struct sim_conn *conn_of(struct sim_world *w, int actor)
@@ -47,7 +51,7 @@ struct sim_asked *sim_asked_of(struct sim_conn *c, struct chi_span ref)
 }
 
 /* Sends a request with a new ref; false if too much is under way. */
-static bool ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, int room, int post)
+bool sim_ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, int room, int post)
 {
     static char ref[24];
     if (c->asked_count == SIM_ASKED || c->closing)
@@ -63,6 +67,8 @@ static bool ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, 
                             .after = r->has_after ? r->after : 0};
     a->held = r->start.kind != CHI_START_AFTER || sim_holds(w, r->start.epoch, r->start.position);
     a->start.epoch = (struct chi_span){0};
+    if (r->type == CHI_REQUEST_HELLO && r->name.len)
+        a->name = sim_name_key(w, r->name);
     (void)snprintf(ref, sizeof ref, "%u", a->ref);
     r->ref = chi_span_of(ref);
     if (room >= 0)
@@ -77,13 +83,26 @@ static bool ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, 
 struct chi_span sim_post_text(const struct sim_post *post, int actor, uint32_t n, char out[],
                               size_t size)
 {
-    int len = snprintf(out, size, "m%d.%u.", actor, n);
+    int len = snprintf(out, size, "%c%d.%u.", post->whisper ? 'w' : 'm', actor, n);
     size_t at = (size_t)len;
     while (at < post->size && at + 1 < size) {
         out[at] = (char)('a' + (at + n) % 26);
         at++;
     }
     return (struct chi_span){out, at};
+}
+
+struct sim_post *sim_post_of_text(struct sim_world *w, struct chi_span text, char mark, int *actor)
+{
+    char head[24];
+    unsigned who, n;
+    (void)snprintf(head, sizeof head, "%.*s", (int)text.len, text.at);
+    if (head[0] != mark || sscanf(head + 1, "%u.%u.", &who, &n) != 2 || who >= w->config.actors ||
+        n >= w->actors[who].post_count)
+        return NULL;
+    if (actor)
+        *actor = (int)who;
+    return &w->actors[who].posts[n];
 }
 
 static void post_send(struct sim_world *w, int actor, struct sim_conn *c, uint32_t n)
@@ -98,7 +117,7 @@ static void post_send(struct sim_world *w, int actor, struct sim_conn *c, uint32
         r.cid = chi_span_of(cid);
     if (n % 5 == 0)
         r.data = CHI_SPAN("{\"n\":[1,2.0,true]}");
-    if (!ask(w, c, &r, post->room, (int)n))
+    if (!sim_ask(w, c, &r, post->room, (int)n))
         return;
     post->state = SIM_POST_SENT;
     post->serial = c->serial;
@@ -215,7 +234,7 @@ static void say_hello(struct sim_world *w, int actor, struct sim_conn *c)
         r.name = chi_span_of(name);
     if (!c->welcomed && a->session[0] && c->asked_count == 0)
         resume_rooms(w, a, c, &r);
-    if (ask(w, c, &r, -1, -1))
+    if (sim_ask(w, c, &r, -1, -1))
         a->hello_due = false;
 }
 
@@ -228,6 +247,10 @@ static void come(struct sim_world *w, int actor)
         return;
     }
     a->conn = at;
+    if (a->kind) {
+        a->hello_due = false;
+        return;
+    }
     a->hello_due = a->session[0] || !sim_one_in(rng(w), 4);
     if (!a->session[0] && sim_faulty(w, SIM_OBSERVE) && sim_one_in(rng(w), 2))
         a->hello_due = false;
@@ -239,8 +262,10 @@ void sim_actor_hurry(struct sim_world *w, int actor)
     come(w, actor);
     struct sim_conn *c = conn_of(w, actor);
     w->actors[actor].hello_due = false;
-    if (c)
-        (void)ask(w, c, &r, 0, -1);
+    if (c && w->actors[actor].kind)
+        sim_foreign_hurry(w, actor, c);
+    else if (c)
+        (void)sim_ask(w, c, &r, 0, -1);
 }
 
 void sim_actor_lost(struct sim_world *w, int actor, struct sim_conn *c)
@@ -279,7 +304,7 @@ static void join(struct sim_world *w, int actor, struct sim_conn *c)
     struct sim_actor *a = &w->actors[actor];
     int room = (int)sim_below(rng(w), w->room_count);
     struct chi_request r = {.type = CHI_REQUEST_JOIN, .start = any_start(w, a, room)};
-    if (ask(w, c, &r, room, -1))
+    if (sim_ask(w, c, &r, room, -1))
         a->wants[room] = true;
 }
 
@@ -287,7 +312,7 @@ static void leave(struct sim_world *w, int actor, struct sim_conn *c)
 {
     int room = (int)sim_below(rng(w), w->room_count);
     struct chi_request r = {.type = CHI_REQUEST_LEAVE};
-    if (c->in[room].in && ask(w, c, &r, room, -1))
+    if (c->in[room].in && sim_ask(w, c, &r, room, -1))
         w->actors[actor].wants[room] = false;
 }
 
@@ -304,7 +329,7 @@ static void history(struct sim_world *w, struct sim_conn *c)
         r.has_after = true;
         r.after = near;
     }
-    (void)ask(w, c, &r, room, -1);
+    (void)sim_ask(w, c, &r, room, -1);
 }
 
 static void typing(struct sim_world *w, struct sim_conn *c)
@@ -312,7 +337,7 @@ static void typing(struct sim_world *w, struct sim_conn *c)
     int room = (int)sim_below(rng(w), w->room_count);
     struct chi_request r = {.type = CHI_REQUEST_TYPING, .on = !sim_one_in(rng(w), 3)};
     if (c->in[room].in)
-        (void)ask(w, c, &r, room, -1);
+        (void)sim_ask(w, c, &r, room, -1);
 }
 
 static void status(struct sim_world *w, struct sim_conn *c)
@@ -321,7 +346,7 @@ static void status(struct sim_world *w, struct sim_conn *c)
     struct chi_request r = {.type = CHI_REQUEST_STATUS};
     (void)snprintf(text, sizeof text, "mood%u", sim_below(rng(w), 5));
     r.content = sim_one_in(rng(w), 4) ? CHI_SPAN("") : chi_span_of(text);
-    if (ask(w, c, &r, -1, -1))
+    if (sim_ask(w, c, &r, -1, -1))
         c->asked[c->asked_count - 1].status = sim_intern(w, r.content);
 }
 
@@ -331,9 +356,11 @@ static bool who(struct sim_world *w, struct sim_conn *c, int room)
     struct chi_request r = {.type = CHI_REQUEST_WHO, .limit = sim_below(rng(w), 6)};
     if (v->asking)
         return false;
-    if (v->paging && v->pages)
+    if (v->paging && v->pages) {
         r.name = chi_span_of(w->words[v->page[v->pages - 1].name]);
-    if (!ask(w, c, &r, room, -1))
+        r.id = chi_span_of(w->words[v->page[v->pages - 1].user]);
+    }
+    if (!sim_ask(w, c, &r, room, -1))
         return false;
     c->asked[c->asked_count - 1].continued = v->paging;
     v->asking = true;
@@ -353,7 +380,7 @@ static void reuse(struct sim_world *w, int actor, struct sim_conn *c)
             a->posts[n].user == a->user) {
             (void)snprintf(cid, sizeof cid, "k%d-%u", actor, n);
             r.cid = chi_span_of(cid);
-            (void)ask(w, c, &r, a->posts[n].room, SIM_REUSED);
+            (void)sim_ask(w, c, &r, a->posts[n].room, SIM_REUSED);
             return;
         }
 }
@@ -368,7 +395,7 @@ static void go_beyond(struct sim_world *w, int actor, struct sim_conn *c)
     r.start.position = a->position[room] + sim_below(rng(w), 20);
     r.start.epoch = chi_span_of(a->epoch[room]);
     if (a->epoch[room][0])
-        (void)ask(w, c, &r, room, -1);
+        (void)sim_ask(w, c, &r, room, -1);
 }
 
 /* What nobody should send. Each is answered, by an error. */
@@ -404,7 +431,7 @@ static void hostile(struct sim_world *w, int actor, struct sim_conn *c)
     case 7:
         r.type = CHI_REQUEST_JOIN;
         r.start = (struct chi_start){CHI_START_AFTER, 0, CHI_POSITION_MAX, {NULL, 0}};
-        (void)ask(w, c, &r, (int)sim_below(rng(w), w->room_count), -1);
+        (void)sim_ask(w, c, &r, (int)sim_below(rng(w), w->room_count), -1);
         return;
     case 8:
         r.type = CHI_REQUEST_HELLO;
@@ -425,10 +452,10 @@ static void hostile(struct sim_world *w, int actor, struct sim_conn *c)
         reuse(w, actor, c);
         return;
     }
-    (void)ask(w, c, &r, -1, -1);
+    (void)sim_ask(w, c, &r, -1, -1);
 }
 
-static void wreck(struct sim_world *w, int actor, struct sim_conn *c)
+void sim_wreck(struct sim_world *w, int actor, struct sim_conn *c)
 {
     if (sim_faulty(w, SIM_TAKEOVER) && sim_one_in(rng(w), 3))
         take_over(w, actor, c);
@@ -457,7 +484,7 @@ static void do_something(struct sim_world *w, int actor, struct sim_conn *c)
     else if (dice < 86)
         history(w, c);
     else if (dice < 88)
-        (void)ask(w, c, &ping, -1, -1);
+        (void)sim_ask(w, c, &ping, -1, -1);
     else if (dice < 91)
         sim_conn_ping(w, c);
     else if (dice < 93)
@@ -465,13 +492,13 @@ static void do_something(struct sim_world *w, int actor, struct sim_conn *c)
     else if (dice < 96 && sim_faulty(w, SIM_HOSTILE))
         hostile(w, actor, c);
     else
-        wreck(w, actor, c);
+        sim_wreck(w, actor, c);
 }
 
-static bool asks_who(struct sim_world *w, struct sim_conn *c)
+bool sim_asks_who(struct sim_world *w, struct sim_conn *c)
 {
     for (int i = 0; i < SIM_ROOMS; i++)
-        if (c->in[i].in && !c->in[i].observer && c->in[i].view.wanted && !c->in[i].view.asking &&
+        if (c->in[i].in && c->in[i].hears && c->in[i].view.wanted && !c->in[i].view.asking &&
             who(w, c, i))
             return true;
     return false;
@@ -485,7 +512,7 @@ static void finish(struct sim_world *w, int actor, struct sim_conn *c)
         a->unique = true;
         say_hello(w, actor, c);
     } else if (c->asked_count < SIM_ASKED / 2 && !post_again(w, actor, c)) {
-        (void)asks_who(w, c);
+        (void)sim_asks_who(w, c);
     }
 }
 
@@ -504,14 +531,18 @@ void sim_actor_step(struct sim_world *w, int actor, bool calm)
         sim_conn_cut(w, c, false);
         return;
     }
+    if (a->kind) {
+        sim_foreign_step(w, actor, c, calm);
+        return;
+    }
     if (calm) {
         finish(w, actor, c);
         return;
     }
     if (!c->spoke && !a->hello_due && sim_faulty(w, SIM_OBSERVE) && !c->observing &&
         w->now >= c->open_at + 250) {
-        c->observing = true;
         SIM_TRACE(w, "conn %u is silent and observes", c->serial);
+        c->watches = true;
         chi_hub_observe(w->hub, c->id);
         return;
     }
@@ -521,7 +552,7 @@ void sim_actor_step(struct sim_world *w, int actor, bool calm)
         return;
     else if (sim_one_in(rng(w), 3) && post_again(w, actor, c))
         return;
-    else if (!asks_who(w, c) || sim_one_in(rng(w), 2))
+    else if (!sim_asks_who(w, c) || sim_one_in(rng(w), 2))
         do_something(w, actor, c);
 }
 
@@ -537,7 +568,7 @@ bool sim_actor_restless(const struct sim_world *w, int actor)
         if (a->posts[n].state == SIM_POST_RETRY)
             return true;
     for (int i = 0; i < SIM_ROOMS; i++)
-        if (c->in[i].in && !c->in[i].observer && c->in[i].view.wanted)
+        if (c->in[i].in && c->in[i].hears && c->in[i].view.wanted)
             return true;
     return false;
 }

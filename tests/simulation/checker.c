@@ -51,6 +51,18 @@ static bool may_be_lost(const struct sim_world *w, const struct sim_room *room, 
            room->past[index].lost || w->vague_bounds;
 }
 
+/* Each post is said under the name that it has to be, and what is private is in no log. */
+static void check_sender(struct sim_world *w, const struct chi_entry_parts *parts)
+{
+    const struct sim_post *post = sim_post_of_text(w, parts->content, 'm', NULL);
+    if (post && post->as && !chi_span_is(parts->sender, w->words[post->as]))
+        sim_fail(w, "what %s said was committed under the name %.*s", w->words[post->as],
+                 (int)parts->sender.len, parts->sender.at);
+    if (sim_post_of_text(w, parts->content, 'w', NULL))
+        sim_fail(w, "the log committed what was said privately: %.*s", (int)parts->content.len,
+                 parts->content.at);
+}
+
 void sim_check_commit(struct sim_world *w, struct chi_span key, const struct chi_entry *entry)
 {
     int at = sim_room_of(w, key);
@@ -74,6 +86,8 @@ void sim_check_commit(struct sim_world *w, struct chi_span key, const struct chi
     past->user = sim_intern(w, parts.user);
     past->cid = sim_intern(w, parts.cid);
     past->content = sim_hash(parts.content.at, parts.content.len);
+    past->sender = sim_intern(w, parts.sender);
+    check_sender(w, &parts);
     uint64_t horizon = sim_flog_log(w->flog)->horizon(sim_flog_log(w->flog));
     for (uint32_t i = 0; past->cid && i + 1 < room->count; i++)
         if (room->past[i].user == past->user && room->past[i].cid == past->cid &&
@@ -172,6 +186,21 @@ static void seen_check(struct sim_world *w, const struct sim_conn *c, const stru
                  NUMBER(past->position), room->name);
 }
 
+/* The rest of a frame that is two texts. */
+static void check_second(struct sim_world *w, struct sim_conn *c, const struct sim_frame *f)
+{
+    char second = f->type == 'Z' && f->cid.len ? f->cid.at[0] : 0;
+    if (c->second != second)
+        sim_fail(w, "conn %u: %c where the second text of %c is due", c->serial, f->type,
+                 c->second ? c->second : '-');
+    c->second = f->several ? f->type : 0;
+    if (f->stamp && f->stamp <= c->stamp)
+        sim_fail(w, "conn %u: %c has the number %llu after %llu", c->serial, f->type,
+                 NUMBER(f->stamp), NUMBER(c->stamp));
+    if (f->stamp)
+        c->stamp = f->stamp;
+}
+
 static void remember(struct sim_world *w, struct sim_conn *c, int at, uint64_t position)
 {
     struct sim_actor *a = &w->actors[c->actor];
@@ -187,9 +216,6 @@ static void check_entry(struct sim_world *w, struct sim_conn *c, int at, const s
     const struct sim_room *room = &w->rooms[at];
     struct sim_member *m = &c->in[at];
     uint64_t position = f->entry.position;
-    if (!m->in && c->observing) {
-        *m = (struct sim_member){.in = true, .observer = true, .anywhere = true};
-    }
     if (!m->in) {
         sim_fail(w, "conn %u: entry %llu of %s, which it is not in", c->serial, NUMBER(position),
                  room->name);
@@ -202,16 +228,19 @@ static void check_entry(struct sim_world *w, struct sim_conn *c, int at, const s
         return;
     }
     seen_check(w, c, room, &f->entry, past, f->at);
-    if (!m->anywhere && position <= m->cursor)
+    if (f->name.len && sim_intern(w, f->name) != past->sender)
+        sim_fail(w, "conn %u: entry %llu of %s has another sender", c->serial, NUMBER(position),
+                 room->name);
+    if (position <= m->cursor)
         sim_fail(w, "conn %u: entry %llu of %s again or out of order, after %llu", c->serial,
                  NUMBER(position), room->name, NUMBER(m->cursor));
-    else if (!m->anywhere && (sim_past_after(room, m->cursor) != past || past->prev > m->cursor))
+    else if ((sim_past_after(room, m->cursor) != past || past->prev > m->cursor))
         sim_fail(w, "conn %u: entry %llu of %s after %llu: skipped without a gap", c->serial,
                  NUMBER(position), room->name, NUMBER(m->cursor));
     if (m->gap_due)
         sim_fail(w, "conn %u: entry %llu of %s, though a gap had to be told", c->serial,
                  NUMBER(position), room->name);
-    m->anywhere = false;
+    m->fresh = false;
     m->cursor = position;
     remember(w, c, at, position);
 }
@@ -220,13 +249,15 @@ static void check_gap(struct sim_world *w, struct sim_conn *c, int at, const str
 {
     const struct sim_room *room = &w->rooms[at];
     struct sim_member *m = &c->in[at];
-    if (!m->in && c->observing)
-        *m = (struct sim_member){.in = true, .observer = true, .anywhere = true};
+    if (m->in && m->fresh && c->later.dialect->replays && f->to == m->cursor) {
+        m->fresh = false; /* where its name stood means nothing any more (manners.c) */
+        return;
+    }
     if (m->gap_due && f->from == m->position && f->to == m->cursor) {
         m->gap_due = false; /* what it asked for belongs to another epoch */
         return;
     }
-    if (!m->in || m->gap_due || (!m->anywhere && f->from != m->cursor) || f->to <= f->from) {
+    if (!m->in || m->gap_due || f->from != m->cursor || f->to <= f->from) {
         sim_fail(w, "conn %u: a gap from %llu to %llu in %s at %llu", c->serial, NUMBER(f->from),
                  NUMBER(f->to), room->name, NUMBER(m->cursor));
         return;
@@ -235,162 +266,9 @@ static void check_gap(struct sim_world *w, struct sim_conn *c, int at, const str
         if (room->past[i].position <= f->to && !may_be_lost(w, room, i))
             sim_fail(w, "conn %u: told a gap from %llu to %llu in %s, but %llu is kept", c->serial,
                      NUMBER(f->from), NUMBER(f->to), room->name, NUMBER(room->past[i].position));
-    m->anywhere = false;
+    m->fresh = false;
     m->cursor = f->to;
     remember(w, c, at, f->to);
-}
-
-/* ------------------------------------------------------------------------------------ who is
- * there */
-
-static struct sim_one one_of(struct sim_world *w, const struct sim_person *who)
-{
-    return (struct sim_one){sim_intern(w, who->user), sim_intern(w, who->name),
-                            sim_intern(w, who->status)};
-}
-
-static uint32_t view_find(const struct sim_view *v, uint32_t user)
-{
-    uint32_t i = 0;
-    while (i < v->n && v->who[i].user != user)
-        i++;
-    return i;
-}
-
-static void view_add(struct sim_world *w, struct sim_view *v, const struct sim_person *who)
-{
-    struct sim_one one = one_of(w, who);
-    uint32_t at = view_find(v, one.user);
-    if (at == v->n && v->n == SIM_PEOPLE)
-        return;
-    if (at == v->n)
-        v->n++;
-    v->who[at] = one;
-}
-
-static void view_set(struct sim_world *w, struct sim_view *v, const struct sim_frame *f)
-{
-    v->n = 0;
-    for (uint32_t i = 0; i < f->came; i++)
-        view_add(w, v, &f->people[i]);
-    v->number = f->number;
-    v->count = f->count;
-    v->known = true;
-    v->wanted = false;
-}
-
-static void view_apply(struct sim_world *w, struct sim_conn *c, struct sim_view *v,
-                       const struct sim_frame *f)
-{
-    bool unsure = v->self_due; /* `joined` names oneself before the room was told */
-    for (uint32_t i = 0; i < f->came + f->went + f->renamed; i++) {
-        const struct sim_person *who = &f->people[i];
-        uint32_t at = view_find(v, sim_intern(w, who->user));
-        bool came = i < f->came, went = !came && i < f->came + f->went;
-        bool self = v->n > at && (!c->welcomed || v->who[at].user == c->user);
-        if (came && self)
-            v->self_due = false;
-        if (came != (at == v->n) && !(came && self))
-            sim_fail(w, "conn %u: %.*s %s in %.*s, but was%s there", c->serial, (int)who->name.len,
-                     who->name.at,
-                     came   ? "came"
-                     : went ? "went"
-                            : "was renamed",
-                     (int)f->room.len, f->room.at, came ? "" : " not");
-        else if (came)
-            view_add(w, v, who);
-        else if (went)
-            v->who[at] = v->who[--v->n];
-        else
-            v->who[at].name = sim_intern(w, who->name);
-    }
-    v->number = f->number;
-    v->count = f->count;
-    if (v->n != f->count && !(unsure && v->n == f->count + 1))
-        sim_fail(w, "conn %u: %u names in its list of %.*s, but the signal counts %llu", c->serial,
-                 v->n, (int)f->room.len, f->room.at, NUMBER(f->count));
-}
-
-static void check_presence(struct sim_world *w, struct sim_conn *c, struct sim_view *v,
-                           const struct sim_frame *f)
-{
-    if (f->number <= v->number && v->number)
-        return; /* a list that came before holds it */
-    if (f->snapshot) {
-        view_set(w, v, f);
-    } else if (f->only) {
-        v->known = false;
-        v->wanted = false;
-        v->number = f->number;
-        v->count = f->count;
-    } else if (v->known && f->number == v->number + 1) {
-        view_apply(w, c, v, f);
-    } else {
-        v->known = false;
-        v->wanted = true;
-        v->number = f->number;
-        v->count = f->count;
-    }
-}
-
-static void check_signal(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
-{
-    const struct sim_room *room = &w->rooms[at];
-    struct sim_member *m = &c->in[at];
-    if (!m->in || m->observer) {
-        sim_fail(w, "conn %u: a signal of %s, of which it is no member", c->serial, room->name);
-        return;
-    }
-    uint64_t top = f->has_top ? f->top : 0;
-    if (f->type == 'S' && !f->snapshot && f->number < room->signal_cap &&
-        room->signal_top[f->number] > top)
-        top = room->signal_top[f->number] - 1;
-    const struct sim_past *next = sim_past_after(room, m->cursor);
-    if (next && next->position <= top)
-        sim_fail(w, "conn %u: signal %c of %s came at %llu, before entry %llu, which is older",
-                 c->serial, f->type, room->name, NUMBER(m->cursor), NUMBER(next->position));
-    if (f->type == 'S') {
-        check_presence(w, c, &m->view, f);
-        return;
-    }
-    uint32_t who = view_find(&m->view, sim_intern(w, f->people[0].user));
-    if (who == m->view.n)
-        return;
-    if (f->type == 'U')
-        m->view.who[who].status = sim_intern(w, f->people[0].status);
-}
-
-/* A page of names, the last of which completes the list. */
-static void check_who(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
-                      const struct sim_asked *asked)
-{
-    struct sim_view *v = &c->in[at].view;
-    if (asked && asked->ref != v->asked_ref)
-        return; /* it was asked in an earlier membership */
-    v->asking = false;
-    if (!c->in[at].in || (asked && asked->continued != v->paging) ||
-        (v->paging && f->number != v->paging_number)) {
-        v->wanted = c->in[at].in; /* somebody came or went between two pages: from the start */
-        v->paging = false;
-        return;
-    }
-    if (!v->paging)
-        v->pages = 0;
-    for (uint32_t i = 0; i < f->came && v->pages < SIM_PEOPLE; i++)
-        v->page[v->pages++] = one_of(w, &f->people[i]);
-    v->paging = v->wanted = f->more;
-    v->paging_number = f->number;
-    if (f->more || f->number < v->number)
-        return;
-    memcpy(v->who, v->page, sizeof v->who);
-    v->n = v->pages;
-    v->number = f->number;
-    v->count = f->count;
-    v->known = true;
-    if (v->n != f->count && !(asked && asked->continued))
-        sim_fail(w, "conn %u: who names %u in %s, but counts %llu", c->serial, v->n,
-                 w->rooms[at].name, NUMBER(f->count));
-    v->wanted = v->n != f->count; /* somebody was renamed between two pages */
 }
 
 /* ----------------------------------------------------------------------------------------
@@ -404,28 +282,54 @@ static uint64_t bytes_after(const struct sim_room *room, uint32_t index)
     return bytes;
 }
 
+bool sim_reaches_back(const struct sim_world *w, const struct sim_room *room, uint64_t from,
+                      uint32_t want)
+{
+    uint32_t first = past_find(room, from), follow = room->count - first;
+    return follow >= want || first == 0 || may_be_lost(w, room, first - 1) ||
+           bytes_after(room, first - 1) > (uint64_t)w->settings.page_bytes * 16;
+}
+
 static void check_start(struct sim_world *w, struct sim_conn *c, const struct sim_room *room,
                         const struct sim_frame *f, const struct sim_asked *asked)
 {
+    uint32_t standard = sim_standard(w, c->later.dialect, c->history);
     uint32_t want = asked->start.kind == CHI_START_LAST      ? asked->start.count
-                    : asked->start.kind == CHI_START_DEFAULT ? w->settings.join_history
+                    : asked->start.kind == CHI_START_DEFAULT ? standard
                                                              : 0;
     if (asked->start.kind == CHI_START_NOW && f->start != f->position)
         sim_fail(w, "conn %u: joined %s from now, but starts at %llu of %llu", c->serial,
                  room->name, NUMBER(f->start), NUMBER(f->position));
-    uint32_t first = past_find(room, f->start), follow = room->count - first;
     uint32_t most = w->settings.history_page > w->settings.join_history ? w->settings.history_page
                                                                         : w->settings.join_history;
+    if (most < standard)
+        most = standard;
     if (want > most)
         want = most;
-    if (follow < want && first > 0 && !may_be_lost(w, room, first - 1) &&
-        bytes_after(room, first - 1) <= (uint64_t)w->settings.page_bytes * 16)
+    if (!sim_reaches_back(w, room, f->start, want))
         sim_fail(w, "conn %u: joined %s for the last %u, but only %u follow", c->serial, room->name,
-                 want, follow);
+                 want, room->count - past_find(room, f->start));
     if (asked->start.kind == CHI_START_AFTER && asked->held &&
         f->start != (asked->start.position < f->position ? asked->start.position : f->position))
         sim_fail(w, "conn %u: joined %s after %llu, but starts at %llu", c->serial, room->name,
                  NUMBER(asked->start.position), NUMBER(f->start));
+}
+
+/* Posting joins only where it may; and where a post is nothing but a name, this is all that comes
+ * of it. */
+static void check_named(struct sim_world *w, struct sim_conn *c, const struct sim_asked *asked)
+{
+    struct sim_actor *a = &w->actors[c->actor];
+    if (c->later.dialect->must_join && !asked)
+        sim_fail(w, "conn %u: joined without a join", c->serial);
+    for (uint32_t i = 0; i < c->asked_count; i++) {
+        if (!c->asked[i].named || c->later.dialect->post_name != CHI_POST_NAME_WHOLE)
+            continue;
+        if (c->asked[i].post >= 0)
+            a->posts[c->asked[i].post].state = SIM_POST_GONE;
+        c->asked[i] = c->asked[--c->asked_count];
+        return;
+    }
 }
 
 static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
@@ -434,24 +338,34 @@ static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const 
     const struct sim_room *room = &w->rooms[at];
     struct sim_member *m = &c->in[at];
     struct sim_member was = *m;
-    struct sim_asked resumed = {.start = {.kind = CHI_START_AFTER, .position = was.position},
-                                .held = was.held};
+    if (was.observer && c->unwatched)
+        was = (struct sim_member){0};
     if (asked && asked->type == CHI_REQUEST_HELLO)
         asked = NULL;
+    struct sim_asked resumed = {.start = {.kind = CHI_START_AFTER, .position = was.position},
+                                .held = was.held};
     if (!asked && was.asked)
         asked = &resumed;
     for (int i = 0; i < SIM_ROOMS; i++) /* who joins a room listens in no other */
         if (c->in[i].observer)
             c->in[i] = (struct sim_member){0};
     c->observing = false;
-    *m = (struct sim_member){.in = true, .observer = f->observer, .cursor = f->start};
+    bool hears = sim_hears(c->later.dialect, c->presence), kept = was.in && was.hears;
+    *m = (struct sim_member){
+        .in = true, .observer = f->observer, .hears = hears, .cursor = f->start};
+    m->began = f->start;
+    m->fresh = !was.in;
+    m->untold = was.in && !was.observer ? was.untold : c->later.dialect->told_itself;
+    m->heard = kept ? was.heard : f->number;
+    m->heard_or = kept && (asked || !was.observer) ? f->number : m->heard;
+    check_named(w, c, asked);
     bool posted = asked && asked->type == CHI_REQUEST_POST;
     if (f->start > f->position)
         sim_fail(w, "conn %u: joined %s at %llu, beyond its top %llu", c->serial, room->name,
                  NUMBER(f->start), NUMBER(f->position));
-    if (asked && !posted && !(was.in && !was.observer))
+    if (asked && !posted && !(was.in && !was.observer) && !w->actors[c->actor].kind)
         check_start(w, c, room, f, asked);
-    if ((posted || !asked) && was.in && !was.anywhere && f->start != was.cursor)
+    if ((posted || !asked) && was.in && f->start != was.cursor)
         sim_fail(w, "conn %u: joined %s at %llu, but had read up to %llu", c->serial, room->name,
                  NUMBER(f->start), NUMBER(was.cursor));
     if (asked && !posted && !asked->held) {
@@ -459,12 +373,12 @@ static void check_joined(struct sim_world *w, struct sim_conn *c, int at, const 
         m->position = asked->start.position;
     }
     m->view.known = f->has_list;
-    m->view.wanted = !f->has_list && f->count <= w->settings.presence_names;
+    m->view.wanted = hears && !f->has_list && f->count <= w->settings.presence_names;
     m->view.number = f->number;
     m->view.count = f->count;
     m->view.self_due = true;
     if (f->has_list)
-        view_set(w, &m->view, f);
+        sim_view_set(w, &m->view, f);
     if (f->has_list && m->view.n != f->count)
         sim_fail(w, "conn %u: joined %s names %u of %llu", c->serial, room->name, m->view.n,
                  NUMBER(f->count));
@@ -514,6 +428,12 @@ static void check_ack(struct sim_world *w, struct sim_conn *c, int at, const str
         m->acked = f->position;
         m->acked_ref = asked->ref;
     }
+    if (asked && !f->dup && m->in && f->position <= m->began)
+        sim_fail(w, "conn %u: its post at %llu of %s is before where it joined", c->serial,
+                 NUMBER(f->position), w->rooms[at].name);
+    if (asked && !f->dup && c->welcomed && past->user != c->user)
+        sim_fail(w, "conn %u: its post at %llu of %s was said by another", c->serial,
+                 NUMBER(f->position), w->rooms[at].name);
     if (!post || post->state == SIM_POST_GONE)
         return;
     char text[4200], cid[40];
@@ -551,6 +471,7 @@ static void check_error(struct sim_world *w, struct sim_conn *c, int at, const s
     for (int i = 0; !asked && i < SIM_ROOMS; i++) /* a room of a hello's list */
         if (i == at || at < 0)
             c->in[i].asked = false;
+    c->troubled = c->troubled || !asked;
     if (!asked && f->code == CHATHUB_ENOMEM)
         lose_track(a, c);
     if (!asked)
@@ -559,7 +480,8 @@ static void check_error(struct sim_world *w, struct sim_conn *c, int at, const s
         c->in[i].asked = false;
     if (f->code == 0)
         sim_fail(w, "conn %u: an error without a known code", c->serial);
-    if (f->code == CHATHUB_EAGAIN && !(w->config.faults & (SIM_LOG_FULL | SIM_READ_FAIL)))
+    if (f->code == CHATHUB_EAGAIN && !(post && post->whisper) &&
+        !(w->config.faults & (SIM_LOG_FULL | SIM_READ_FAIL)))
         sim_fail(w, "conn %u: was read from while a request of it was under way", c->serial);
     if (post && post->state == SIM_POST_SENT) {
         bool again = sim_passing(f->code) && post->has_cid;
@@ -582,6 +504,10 @@ static void check_welcome(struct sim_world *w, struct sim_conn *c, const struct 
 {
     struct sim_actor *a = &w->actors[c->actor];
     uint32_t user = sim_intern(w, f->user);
+    if (!f->name.len && c->later.dialect->greets && !c->welcomed && !c->greeted) {
+        c->greeted = true;
+        return;
+    }
     c->welcomed = true;
     c->user = user;
     c->name = sim_intern(w, f->name);
@@ -634,6 +560,26 @@ static void check_history(struct sim_world *w, struct sim_conn *c, int at,
     }
 }
 
+/* What it said itself is answered so. */
+static void check_private(struct sim_world *w, struct sim_conn *c, int at,
+                          const struct sim_frame *f)
+{
+    int actor = -1;
+    struct sim_post *post = sim_post_of_text(w, f->entry.content, 'w', &actor);
+    if (!post || (w->actors[c->actor].kind && !c->in[at].in)) {
+        sim_fail(w, "conn %u: a private message that is none: %.*s", c->serial,
+                 (int)f->entry.content.len, f->entry.content.at);
+        return;
+    }
+    for (uint32_t i = 0; actor == c->actor && i < c->asked_count; i++) {
+        if (c->asked[i].post < 0 || &w->actors[actor].posts[c->asked[i].post] != post)
+            continue;
+        post->state = SIM_POST_GONE;
+        c->asked[i] = c->asked[--c->asked_count];
+        return;
+    }
+}
+
 static void left(struct sim_conn *c, int at)
 {
     if (c->in[at].observer)
@@ -654,6 +600,11 @@ static bool fits(char type, uint8_t asked)
 static void check_reply(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f)
 {
     struct sim_asked *found = f->ref.len ? sim_asked_of(c, f->ref) : NULL, asked = {0};
+    if (found && f->type == 'W' && found->type == CHI_REQUEST_POST && w->actors[c->actor].kind) {
+        found->named = true;
+        check_welcome(w, c, f);
+        return;
+    }
     if (f->ref.len && (!found || !fits(f->type, found->type))) {
         sim_fail(w, "conn %u: ref %.*s is answered by %c, %s", c->serial, (int)f->ref.len,
                  f->ref.at, f->type, found ? "which is no answer to it" : "but nothing is open");
@@ -664,7 +615,7 @@ static void check_reply(struct sim_world *w, struct sim_conn *c, int at, const s
         *found = c->asked[--c->asked_count];
         found = &asked;
     }
-    if (at < 0 && strchr("AJLHO", f->type)) {
+    if (at < 0 && strchr("AJLHOV", f->type)) {
         if (f->type != 'L')
             sim_fail(w, "conn %u: %c for a room of another name", c->serial, f->type);
         return;
@@ -682,7 +633,9 @@ static void check_reply(struct sim_world *w, struct sim_conn *c, int at, const s
     else if (f->type == 'H' && found)
         check_history(w, c, at, f, found);
     else if (f->type == 'O')
-        check_who(w, c, at, f, found);
+        sim_check_who(w, c, at, f, found);
+    else if (f->type == 'V')
+        check_private(w, c, at, f);
     else if (f->type == 'K' && asked.type == CHI_REQUEST_STATUS)
         w->actors[c->actor].status = asked.status;
 }
@@ -693,6 +646,8 @@ void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *
     bool later = f->boxed == (c->later.framing == &sim_boxed) && f->native == c->native;
     if (f->type != 'C' && c->switched && !later)
         sim_fail(w, "conn %u: %c in the encoding that it had before", c->serial, f->type);
+    if (f->type != 'C')
+        check_second(w, c, f);
     c->switched = c->switched || (f->type != 'C' && c->served && later);
     if (at < 0 && strchr("EGSTU", f->type))
         sim_fail(w, "conn %u: %c for a room of another name", c->serial, f->type);
@@ -701,11 +656,13 @@ void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *
     else if (f->type == 'G')
         check_gap(w, c, at, f);
     else if (strchr("STU", f->type))
-        check_signal(w, c, at, f);
+        sim_check_signal(w, c, at, f);
     else if (f->type == 'C')
         c->pong = (uint32_t)f->number;
     else if (f->type == 'B')
         c->bye = true;
+    else if (f->type == 'Z')
+        return;
     else
         check_reply(w, c, at, f);
 }

@@ -47,6 +47,7 @@ static void sim_encode_entry(struct chi_buf *out, struct chi_span room,
     put(out, 'r', room);
     put_number(out, 'p', entry->position);
     put_number(out, 'v', entry->prev);
+    put(out, 'n', parts.sender);
     put(out, 'u', parts.user);
     put(out, 'c', parts.cid);
     put(out, 't', parts.content);
@@ -101,7 +102,7 @@ static char reply_letter(enum chi_reply_type type)
     return '!';
 }
 
-static void sim_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
+static void write_reply(struct chi_buf *out, const struct chi_reply *reply, bool several)
 {
     bool is_gap = reply->type == CHI_REPLY_GAP;
     chi_buf_add_char(out, reply_letter(reply->type));
@@ -122,6 +123,10 @@ static void sim_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
     put_number(out, 'D', reply->dup);
     put_number(out, 'O', reply->observer);
     put_number(out, 'M', reply->more);
+    put_number(out, 'j', reply->number);
+    put_number(out, 'Q', several);
+    if (reply->type == CHI_REPLY_PRIVATE)
+        put(out, 't', reply->message);
     put_number(out, 'P', reply->present != NULL);
     for (uint32_t i = 0; i < reply->present_count; i++)
         put_person(out, '+', &reply->present[i]);
@@ -130,9 +135,37 @@ static void sim_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
     chi_buf_add(out, "|.", 2);
 }
 
+static void sim_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
+{
+    write_reply(out, reply, false);
+}
+
+/* Without the session's key. */
+static void shy_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
+{
+    struct chi_reply shown = *reply;
+    shown.session = (struct chi_span){0};
+    write_reply(out, &shown, false);
+}
+
+/* A second text behind it, which has to come right behind it. */
+static void add_second(struct chi_buf *out, char letter)
+{
+    const char second[] = {CHI_FRAME_APART, 'Z', '|', 'c', '=', letter, '|', '.'};
+    chi_buf_add(out, second, sizeof second);
+}
+
+static void several_encode_reply(struct chi_buf *out, const struct chi_reply *reply)
+{
+    struct chi_reply shown = *reply;
+    shown.session = (struct chi_span){0};
+    write_reply(out, &shown, true);
+    add_second(out, reply_letter(reply->type));
+}
+
 /* Signals are stamped with the newest entry that delivery was told before: nobody may see them
  * sooner. */
-static void sim_encode_signal(struct chi_buf *out, const struct chi_signal *signal)
+static void write_signal(struct chi_buf *out, const struct chi_signal *signal, bool several)
 {
     static const char letters[] = {
         [CHI_SIGNAL_PRESENCE] = 'S', [CHI_SIGNAL_TYPING] = 'T', [CHI_SIGNAL_STATUS] = 'U'};
@@ -144,6 +177,7 @@ static void sim_encode_signal(struct chi_buf *out, const struct chi_signal *sign
     put_number(out, 'N', signal->on);
     put_number(out, 'S', signal->snapshot);
     put_number(out, 'Y', signal->counts_only);
+    put_number(out, 'Q', several);
     put_number(out, 'i', signal->number);
     put_number(out, 'k', signal->count);
     for (uint32_t i = 0; i < signal->came_count; i++)
@@ -155,6 +189,22 @@ static void sim_encode_signal(struct chi_buf *out, const struct chi_signal *sign
     chi_buf_add(out, "|z=", 3);
     chi_buf_add_u64(out, room < 0 ? 0 : sim_world->rooms[room].shown);
     chi_buf_add(out, "|.", 2);
+}
+
+static void sim_encode_signal(struct chi_buf *out, const struct chi_signal *signal)
+{
+    write_signal(out, signal, false);
+}
+
+/* Presence has a second text; the others have an empty one before theirs, which is no frame. */
+static void several_encode_signal(struct chi_buf *out, const struct chi_signal *signal)
+{
+    bool two = signal->type == CHI_SIGNAL_PRESENCE;
+    if (!two)
+        chi_buf_add_char(out, CHI_FRAME_APART);
+    write_signal(out, signal, two);
+    if (two)
+        add_second(out, 'S');
 }
 
 static void add_text(struct sim_bytes *out, const char *text)
@@ -199,6 +249,8 @@ void sim_request_write(struct sim_bytes *out, const struct chi_request *r)
     say(out, 't', r->content);
     say(out, 'c', r->cid);
     say(out, 'd', r->data);
+    say(out, 'o', r->to);
+    say(out, 'i', r->id);
     if (r->on)
         say_number(out, 'N', 1);
     if (r->limit)
@@ -295,6 +347,12 @@ static bool request_field(struct chi_request *out, char key, struct chi_span val
         return true;
     case 'd':
         out->data = value;
+        return true;
+    case 'o':
+        out->to = value;
+        return true;
+    case 'i':
+        out->id = value;
         return true;
     case 'N':
         out->on = true;
@@ -465,6 +523,11 @@ static bool frame_number(struct sim_frame *out, char key, uint64_t n)
     case 'z':
         out->top = n;
         return out->has_top = true;
+    case 'j':
+        out->stamp = n;
+        return true;
+    case 'Q':
+        return out->several = true;
     case 'D':
         return out->dup = true;
     case 'O':
@@ -488,7 +551,7 @@ bool sim_frame_read(struct chi_span text, struct sim_bytes *scratch, struct sim_
 {
     if (text.len && text.at[0] == '{')
         return sim_native_read(text, scratch, out);
-    if (!text.len || !strchr("EWAXJLHOPKGB?STUC", text.at[0]))
+    if (!text.len || !strchr("EWAXJLHOPKGB?STUVZC", text.at[0]))
         return false;
     memset(out, 0, offsetof(struct sim_frame, people));
     out->came = out->went = out->renamed = out->page_count = 0;
@@ -503,12 +566,80 @@ bool sim_frame_read(struct chi_span text, struct sim_bytes *scratch, struct sim_
     return at == end;
 }
 
+#define SIM_TEXTS(reply, signal)                                                                   \
+    .decode = sim_decode, .encode_entry = sim_encode_entry, .encode_reply = (reply),               \
+    .encode_signal = (signal)
+
 const struct chi_dialect sim_dialect = {
     .name = "sim",
-    .decode = sim_decode,
-    .encode_entry = sim_encode_entry,
-    .encode_reply = sim_encode_reply,
-    .encode_signal = sim_encode_signal,
+    SIM_TEXTS(sim_encode_reply, sim_encode_signal),
+};
+
+const struct chi_dialect sim_foreign[SIM_KINDS] = {
+    {
+        .name = "chatservice",
+        SIM_TEXTS(shy_encode_reply, sim_encode_signal),
+        .name_key = "token",
+        .entrance = CHI_ENTRANCE_SILENT,
+        .hearing = CHI_HEARS_ENTRIES,
+        .must_name = true,
+        .must_join = true,
+        .shares_names = true,
+        .replays = true,
+        .also_last = true,
+        .hides_key = true,
+    },
+    {
+        .name = "minichat",
+        SIM_TEXTS(several_encode_reply, several_encode_signal),
+        .name_key = "username",
+        .entrance = CHI_ENTRANCE_JOINS,
+        .bad_close = 1007,
+        .several = true,
+        .must_name = true,
+        .shares_names = true,
+        .replays = true,
+        .told_itself = true,
+        .hides_key = true,
+    },
+    {
+        .name = "gochat",
+        SIM_TEXTS(several_encode_reply, several_encode_signal),
+        .post_name = CHI_POST_NAME_ONCE,
+        .entrance = CHI_ENTRANCE_SILENT,
+        .bad_close = 1007,
+        .several = true,
+        .must_name = true,
+        .shares_names = true,
+        .replays = true,
+        .no_history = true,
+        .told_itself = true,
+        .hides_key = true,
+    },
+    {
+        .name = "multiserver",
+        SIM_TEXTS(several_encode_reply, several_encode_signal),
+        .post_name = CHI_POST_NAME_WHOLE,
+        .entrance = CHI_ENTRANCE_OBSERVES,
+        .several = true,
+        .greets = true,
+        .shares_names = true,
+        .no_history = true,
+        .told_itself = true,
+        .hides_key = true,
+    },
+    {
+        .name = "realtime",
+        SIM_TEXTS(several_encode_reply, several_encode_signal),
+        .post_name = CHI_POST_NAME_EACH,
+        .entrance = CHI_ENTRANCE_OBSERVES,
+        .hearing = CHI_HEARS_ASKED,
+        .several = true,
+        .shares_names = true,
+        .no_history = true,
+        .told_itself = true,
+        .hides_key = true,
+    },
 };
 
 /* --------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ void sim_native_write(struct sim_bytes *out, const struct chi_request *r)
     }
     say_text(out, "room", r->room);
     say_text(out, r->type == CHI_REQUEST_WHO ? "after" : "name", r->name);
+    say_text(out, "after_id", r->id);
     say_text(out, "session", r->session);
     say_text(out, r->type == CHI_REQUEST_STATUS ? "status" : "content", r->content);
     say_text(out, "cid", r->cid);
@@ -322,7 +323,7 @@ static char type_of(struct chi_span word)
     } types[] = {{"chat", 'E'},     {"welcome", 'W'}, {"ack", 'A'},     {"error", 'X'},
                  {"joined", 'J'},   {"left", 'L'},    {"history", 'H'}, {"who", 'O'},
                  {"pong", 'P'},     {"ok", 'K'},      {"gap", 'G'},     {"bye", 'B'},
-                 {"presence", 'S'}, {"typing", 'T'},  {"status", 'U'}};
+                 {"presence", 'S'}, {"typing", 'T'},  {"status", 'U'},  {"private", 'V'}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (chi_span_is(word, types[i].word))
             return types[i].type;
@@ -396,7 +397,7 @@ static bool frame_field(void *ctx, struct sim_bytes *scratch, struct chi_span ke
     for (size_t i = 0; (on || v.kind == 'f') && i < sizeof switches / sizeof switches[0]; i++)
         if (chi_span_is(key, switches[i].key))
             memcpy((char *)f + switches[i].at, &on, sizeof on);
-    return f->type != 'E' || entry_field(&f->entry, scratch, key, v);
+    return (f->type != 'E' && f->type != 'V') || entry_field(&f->entry, scratch, key, v);
 }
 
 bool sim_native_read(struct chi_span text, struct sim_bytes *scratch, struct sim_frame *out)

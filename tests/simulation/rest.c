@@ -11,6 +11,7 @@
 
 void sim_check_step(struct sim_world *w)
 {
+    sim_slots_step(w);
     const char *wrong = chi_hub_check(w->hub);
     if (wrong)
         sim_fail(w, "chi_hub_check: %s", wrong);
@@ -35,6 +36,23 @@ void sim_check_step(struct sim_world *w)
 /* ----------------------------------------------------------------------------------------- at
  * rest */
 
+/* Each is where its dialect's entrance says, or was told why not. */
+static void rest_entrance(struct sim_world *w, const struct sim_conn *c)
+{
+    const struct chi_dialect *dialect = c->later.dialect;
+    bool there = w->rooms[c->home].member[c->slot];
+    if (!c->entered)
+        return;
+    if (dialect->entrance == CHI_ENTRANCE_OBSERVES && !there && !c->troubled)
+        sim_fail(w, "conn %u: does not observe %s", c->serial, w->rooms[c->home].name);
+    if (dialect->entrance == CHI_ENTRANCE_JOINS && !there && !c->troubled)
+        sim_fail(w, "conn %u: is not in %s", c->serial, w->rooms[c->home].name);
+    if (dialect->greets && !c->greeted)
+        sim_fail(w, "conn %u: was not welcomed", c->serial);
+    if (w->slots[c->slot].refused)
+        sim_fail(w, "conn %u: has no name, and was not closed", c->serial);
+}
+
 static void rest_conn(struct sim_world *w, struct sim_conn *c)
 {
     if (c->asked_count && !c->unclear)
@@ -48,16 +66,23 @@ static void rest_conn(struct sim_world *w, struct sim_conn *c)
         sim_fail(w, "conn %u: half a frame: %.*s", c->serial, (int)c->rx.len, c->rx.at);
     if (c->pong != c->pings)
         sim_fail(w, "conn %u: ping %u was not answered", c->serial, c->pings);
+    rest_entrance(w, c);
     for (int i = 0; i < SIM_ROOMS; i++) {
         const struct sim_room *room = &w->rooms[i];
         const struct sim_member *m = &c->in[i];
+        if (m->in && m->hears && m->heard != room->signal_last && m->heard_or != room->signal_last)
+            sim_fail(w, "conn %u: heard presence %llu of %s, not %llu", c->serial, NUMBER(m->heard),
+                     room->name, NUMBER(room->signal_last));
+        if (m->in && m->hears && m->untold)
+            sim_fail(w, "conn %u: was never told that it came to %s", c->serial, room->name);
         const struct sim_past *next = sim_past_after(room, m->cursor);
-        if (m->in && !m->anywhere && next)
+        if (m->in && next && !(m->observer && c->unwatched))
             sim_fail(w, "conn %u: stands at %llu of %s, %llu was never sent", c->serial,
                      NUMBER(m->cursor), room->name, NUMBER(next->position));
         if (m->in && m->gap_due)
             sim_fail(w, "conn %u: was never told its gap in %s", c->serial, room->name);
-        if (c->observing ? m->in && !room->member[c->slot] : m->in != (room->member[c->slot] != 0))
+        if (c->observing ? m->in && !room->member[c->slot] && !c->unwatched
+                         : m->in != (room->member[c->slot] != 0))
             sim_fail(w, "conn %u: %s in %s, but the hub thinks otherwise", c->serial,
                      m->in ? "is" : "is not", room->name);
     }
@@ -110,7 +135,7 @@ static void rest_room(struct sim_world *w, int at)
     }
     for (int i = 0; i < SIM_CONNS; i++) {
         const struct sim_conn *c = &w->conns[i];
-        if (c->used && c->open && c->in[at].in && !c->in[at].observer)
+        if (c->used && c->open && c->in[at].in && c->in[at].hears)
             rest_view(w, c, at, truth, nameless);
     }
 }

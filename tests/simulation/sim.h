@@ -23,6 +23,9 @@
 #define SIM_POSTS        300        /* posts of one actor */
 #define SIM_REUSED       (-2)       /* a post under the cid of another: never to be acked */
 #define SIM_ERASURES     64         /* redactions in one story */
+#define SIM_KINDS        5          /* of clients of other chat servers */
+#define SIM_PLACES       128        /* of names in rooms, that are remembered */
+#define SIM_KNOWN        512        /* sessions that were named */
 #define SIM_FRAME_MAX    (1u << 17) /* the longest frame */
 #define SIM_WINDOW_SLACK (3u << 16) /* windows may hold so much more for a moment */
 
@@ -58,7 +61,8 @@
     X(LASTING, 27, "lasting")              /* the hub dies and comes back with its log kept */     \
     X(ROLLBACK, 28, "rollback")            /* … but without the log's newest entries */          \
     X(HOLES, 29, "holes")                  /* … but without some in its middle */                \
-    X(DOWN, 30, "down")                    /* the log cannot commit for a while */
+    X(DOWN, 30, "down")                    /* the log cannot commit for a while */                 \
+    X(FOREIGN, 31, "foreign")              /* people with the clients of other chat servers */
 /* With these the log is one that lasts. */
 #define SIM_LASTS (SIM_LASTING | SIM_ROLLBACK | SIM_HOLES)
 
@@ -117,9 +121,11 @@ struct sim_seen {
 
 /* A frame from the hub, whatever dialect it came in. `type` is E(ntry), W(elcome), A(ck), X
  * (error), J(oined), L(eft), H(istory), O (who), P(ong), K (ok), G(ap), B(ye), ? (help), S
- * (presence), T(yping), U (status), C (the transport's own). */
+ * (presence), T(yping), U (status), V (private), Z (the second text of the frame before), C (the
+ * transport's own). */
 struct sim_frame {
     char type;
+    bool several;  /* a Z follows */
     bool native;   /* which dialect it came in */
     bool boxed;    /* which framing */
     bool dup;      /* ack */
@@ -133,7 +139,8 @@ struct sim_frame {
     int code;      /* error, left: the library's number; 0 for an unknown name */
     struct chi_span ref, room, epoch, cid, name, user, session;
     uint64_t position, start, from, to, count, number, top;
-    struct sim_seen entry;                /* E */
+    uint64_t stamp;                       /* number of an error, or of what is said privately */
+    struct sim_seen entry;                /* E; V: content */
     struct sim_person people[SIM_PEOPLE]; /* came, went, renamed, in this order */
     uint32_t came, went, renamed;
     struct sim_seen page[SIM_PAGE];
@@ -142,6 +149,8 @@ struct sim_frame {
 };
 
 extern const struct chi_dialect sim_dialect;
+/* The same, with the manners of chatservice, minichat, gochat, multiserver and realtime. */
+extern const struct chi_dialect sim_foreign[SIM_KINDS];
 extern const struct chi_framing sim_line;  /* a newline behind the text */
 extern const struct chi_framing sim_boxed; /* length and checksum before it */
 
@@ -173,6 +182,7 @@ struct sim_past {
     uint64_t position, prev;
     uint32_t user;     /* interned */
     uint32_t cid;      /* interned; 0: none */
+    uint32_t sender;   /* interned name */
     uint64_t content;  /* hash */
     bool redacting;    /* it may be without its texts */
     bool lost;         /* it may be told as a gap, for damage to the log */
@@ -194,6 +204,51 @@ struct sim_room {
     uint8_t left_first[SIM_SLOTS]; /* left was said, member_leave not yet */
     uint64_t *signal_top; /* by presence number: `shown` + 1 when it was made first; owned */
     uint64_t signal_cap;
+    uint64_t signal_last; /* number of the last presence signal */
+};
+
+/* A client of the hub as core speaks of it, by its slot (manners.c). */
+struct sim_slot {
+    const struct chi_dialect *dialect; /* how it speaks; NULL: nobody is there */
+    int32_t history;                   /* of its listener, as in struct chi_client_desc … */
+    bool presence;                     /* … and so is this */
+    uint32_t user, name;      /* interned: public id, key of its name; 0: it was not told */
+    bool member[SIM_ROOMS];   /* `joined` was said, and `left` not since */
+    uint64_t then[SIM_ROOMS]; /* newest positions shown when the hub last read of it */
+    int watching;             /* the room that it observes, or -1 */
+    int joining;        /* a room that it was put into in this step, without a word yet; or -1 */
+    bool signals;       /* … with its signals … */
+    uint64_t from, top; /* … after this position, while this was the newest that was shown … */
+    uint64_t base;      /* … and this the number of the last presence signal */
+    uint32_t naming;    /* interned ref of the post that named it, until that is resolved */
+    bool early;         /* it was said to have come before that */
+    bool gap_due;       /* the next reply has to be a gap … */
+    uint64_t gap_from, gap_to; /* … and say this */
+    bool full, failed;         /* a reply was one too many, or could not be taken */
+    bool refused;              /* it was not given the name that it must have */
+};
+
+/* Where a name's last session stood in a room. */
+struct sim_place {
+    uint32_t name;             /* interned key */
+    int room;                  /* which */
+    uint64_t position;         /* up to which it was sent … */
+    char epoch[CHI_EPOCH_LEN]; /* … under this epoch … */
+    uint64_t at;               /* … until this time */
+    uint32_t batch;            /* number of the session */
+};
+
+/* A session that was named. */
+struct sim_known {
+    uint32_t user, name; /* interned */
+    int slot;            /* of its connection; -1: none */
+    uint64_t until;      /* then it has the name up to this time */
+};
+
+/* What is said privately in this step. */
+struct sim_whisper {
+    const struct sim_post *post; /* NULL: nothing is */
+    uint8_t due[SIM_SLOTS];      /* 1: must get it; 2: may */
 };
 
 struct sim_one {
@@ -218,8 +273,10 @@ struct sim_view {
 /* A room as one connection sees it. */
 struct sim_member {
     bool in;            /* joined was received, left not */
-    bool observer;      /* entries come, but no signals */
-    bool anywhere;      /* the first entry may be any */
+    bool observer;      /* it is not there for the others */
+    bool hears;         /* its signals come, too */
+    bool fresh;         /* nothing came since `joined`, … */
+    bool untold;        /* … or not yet that it came itself */
     bool gap_due;       /* a gap has to come before any entry */
     bool asked;         /* `hello` asked to resume it, as follows */
     bool held;          /* … and that holds */
@@ -227,6 +284,9 @@ struct sim_member {
     uint64_t cursor;    /* up to where everything was received */
     uint64_t acked;     /* position of the last own post that was acked here … */
     uint32_t acked_ref; /* … and its ref */
+    uint64_t began;     /* where it joined */
+    uint64_t heard; /* number of the last presence signal that came, or behind which they begin … */
+    uint64_t heard_or; /* … or up to this, if its place in the signals may have been set anew */
     struct sim_view view;
 };
 
@@ -234,6 +294,8 @@ struct sim_asked {
     uint32_t ref;
     uint8_t type;    /* enum chi_request_type */
     int8_t room;     /* or -1 */
+    bool named;      /* post: it gave its client the name */
+    uint32_t name;   /* hello: interned key of the wished name */
     bool held;       /* join after: the position holds */
     bool continued;  /* who: not the first page */
     int32_t post;    /* the actor's post, -1, or SIM_REUSED */
@@ -268,9 +330,21 @@ struct sim_conn {
     bool welcomed;   /* welcome was received */
     bool bye;        /* bye was received */
     bool unclear;    /* an error said that something was not even read, for want of memory */
-    uint32_t user;   /* interned public id, once welcomed */
-    uint32_t name;   /* interned, once welcomed */
-    int code;        /* of close */
+    bool decided;    /* how it speaks is known before it speaks */
+    bool entered;    /* chi_hub_enter was called for it */
+    bool watches;    /* it is to observe a room */
+    bool greeted;    /* it was welcomed without a name */
+    bool unwatched;  /* it was in a room as an observer, and is not any more */
+    bool troubled;   /* an error was received that is no answer to a request */
+    int32_t history; /* of its listener */
+    bool presence, private_posts;
+    int home;       /* its listener's room */
+    char alias[48]; /* the name that its client wishes for it, if it is of another chat server */
+    char second;    /* type of the frame of which a second text is due; 0: of none */
+    uint64_t stamp; /* number of the last error or private message */
+    uint32_t user;  /* interned public id, once welcomed */
+    uint32_t name;  /* interned, once welcomed */
+    int code;       /* of close */
     int actor;
     uint64_t id;
     uint32_t slot;   /* the hub's number */
@@ -307,6 +381,9 @@ struct sim_post {
     int8_t room;
     bool has_cid;
     uint16_t attempts;
+    bool whisper;      /* for `to` alone */
+    uint32_t to;       /* interned key of a name */
+    uint32_t as;       /* interned: it has to be said under this name; 0: not known */
     uint32_t size;     /* of its content */
     uint32_t user;     /* interned; 0 while not known */
     uint32_t serial;   /* of the connection it was last sent on */
@@ -319,6 +396,8 @@ struct sim_post {
 struct sim_actor {
     int conn;         /* or -1 */
     bool hello_due;   /* say hello before anything else */
+    uint8_t kind;     /* of its client: 0, or one more than its place in sim_foreign */
+    uint8_t alias;    /* which name it has there */
     bool unique;      /* its wished name is its own */
     bool patient;     /* stays away */
     char session[72]; /* the key; "": none */
@@ -349,6 +428,7 @@ struct sim_world {
     uint64_t micros;      /* for slices */
     uint64_t wall;        /* Unix ms at now = 0 */
     uint64_t last_tick;
+    uint64_t turned; /* when chi_hub_turn was called last */
     uint32_t step;
     uint32_t room_count; /* rooms that people go to in this world */
     uint32_t faults;     /* in force now; none at rest */
@@ -375,6 +455,15 @@ struct sim_world {
     struct sim_conn conns[SIM_CONNS];
     struct sim_actor actors[SIM_ACTORS];
     struct sim_room rooms[SIM_ROOMS];
+    struct sim_slot slots[SIM_SLOTS];
+    struct sim_place places[SIM_PLACES]; /* the longest ago first */
+    uint32_t place_count, batches;
+    bool vague_places; /* it is not known which of them are remembered */
+    bool leaving;      /* a connection ends that said goodbye */
+    struct sim_known known[SIM_KNOWN];
+    uint32_t known_count;
+    bool vague_names; /* there were more sessions than it keeps track of */
+    struct sim_whisper whisper;
     struct sim_question questions[64];
     uint32_t question_count;
     struct sim_frame frame; /* the one being checked */
@@ -484,9 +573,44 @@ struct sim_asked *sim_asked_of(struct sim_conn *c, struct chi_span ref);
 bool sim_actor_restless(const struct sim_world *w, int actor);
 /* Its connection is no more. */
 void sim_actor_lost(struct sim_world *w, int actor, struct sim_conn *c);
+/* What actors of both sorts do. */
+bool sim_ask(struct sim_world *w, struct sim_conn *c, struct chi_request *r, int room, int post);
+bool sim_asks_who(struct sim_world *w, struct sim_conn *c);
+void sim_wreck(struct sim_world *w, int actor, struct sim_conn *c);
+/* The post whose text begins like this; NULL: none. */
+struct sim_post *sim_post_of_text(struct sim_world *w, struct chi_span text, char mark, int *actor);
 /* Text of post number n, the same at each attempt. */
 struct chi_span sim_post_text(const struct sim_post *post, int actor, uint32_t n, char out[],
                               size_t size);
+
+/* ------------------------------------------------------------------- clients of other chat servers */
+
+/* What its listener and its client say, before the hub knows it. False: it is not let in, for its
+ * name. */
+bool sim_foreign_describe(struct sim_world *w, int actor, struct sim_conn *c,
+                          struct chi_client_desc *desc);
+void sim_foreign_enter(struct sim_world *w, struct sim_conn *c);
+void sim_foreign_step(struct sim_world *w, int actor, struct sim_conn *c, bool calm);
+void sim_foreign_hurry(struct sim_world *w, int actor, struct sim_conn *c);
+/* Whether its client gets signals. */
+bool sim_hears(const struct chi_dialect *dialect, bool presence);
+/* How many of the last are for who comes anew. */
+uint32_t sim_standard(const struct sim_world *w, const struct chi_dialect *dialect,
+                      int32_t history);
+
+/* manners.c: what core tells, by slots. */
+void sim_slot_open(struct sim_world *w, uint32_t slot, const struct chi_client_desc *desc);
+void sim_slot_asks(struct sim_world *w, uint32_t slot); /* it is about to be read of */
+void sim_slot_reply(struct sim_world *w, uint32_t slot, const struct chi_reply *reply);
+void sim_slot_replied(struct sim_world *w, uint32_t slot, int rc); /* what delivery answered */
+void sim_slot_join(struct sim_world *w, uint32_t slot, int room, uint64_t from, bool signals);
+void sim_slot_leave(struct sim_world *w, uint32_t slot, int room);
+void sim_slot_signals(struct sim_world *w, uint32_t slot, int room); /* from now on */
+void sim_slot_end(struct sim_world *w, uint32_t slot);               /* delivery knows it still */
+void sim_slot_signal(struct sim_world *w, int room, const struct chi_signal *signal);
+void sim_slots_step(struct sim_world *w);  /* after each step */
+void sim_slots_reset(struct sim_world *w); /* the hub is no more */
+uint32_t sim_name_key(struct sim_world *w, struct chi_span name);
 
 /* -------------------------------------------------------------------------------------- checker */
 
@@ -505,6 +629,11 @@ bool sim_passing(int code);
 void sim_check_answer(struct sim_world *w, const struct chi_reply *reply);
 /* A frame as a client received it. */
 void sim_check_frame(struct sim_world *w, struct sim_conn *c, struct sim_frame *frame);
+/* Frames that tell who is there, and what they do (views.c). */
+void sim_view_set(struct sim_world *w, struct sim_view *v, const struct sim_frame *f);
+void sim_check_signal(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f);
+void sim_check_who(struct sim_world *w, struct sim_conn *c, int at, const struct sim_frame *f,
+                   const struct sim_asked *asked);
 /* After each step. */
 void sim_check_step(struct sim_world *w);
 /* When nothing is left to do. */
@@ -512,6 +641,9 @@ void sim_check_rest(struct sim_world *w);
 /* When all have gone. */
 void sim_check_end(struct sim_world *w);
 const struct sim_past *sim_past_at(const struct sim_room *room, uint64_t position);
+/* Whether `want` entries follow a position, or all that may be kept. */
+bool sim_reaches_back(const struct sim_world *w, const struct sim_room *room, uint64_t from,
+                      uint32_t want);
 /* The first entry after a position; NULL: none. */
 const struct sim_past *sim_past_after(const struct sim_room *room, uint64_t position);
 

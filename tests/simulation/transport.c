@@ -110,6 +110,8 @@ static void conn_close(void *self, uint32_t conn, int code, struct chi_span reas
     c->closing = true;
     c->code = code;
     inbox_drop(c);
+    if (w->slots[c->slot].refused && code != 1008 && !(w->config.faults & SIM_ALLOC))
+        sim_fail(w, "conn %u has no name and is closed with %d", c->serial, code);
     if (c->cut)
         sim_conn_free(w, c);
 }
@@ -173,8 +175,14 @@ int sim_connect(struct sim_world *w, int actor)
                                    .welcome = sim_one_in(&w->rng, 3)};
     if (sim_one_in(&w->rng, 4))
         desc.as.encoding = any_encoding(w);
-    if (sim_one_in(&w->rng, 3))
+    bool meet = (w->config.faults & SIM_FOREIGN) && w->room_count == 1;
+    c->home = sim_one_in(&w->rng, 3) && !meet;
+    if (c->home)
         desc.default_room = chi_span_of(w->rooms[1].name);
+    if ((w->config.faults & SIM_FOREIGN) && !sim_foreign_describe(w, actor, c, &desc)) {
+        sim_conn_free(w, c);
+        return -1;
+    }
     int rc = chi_hub_client_open(w->hub, &desc, &c->id);
     if (rc) {
         SIM_TRACE(w, "actor %d is not let in: %s", actor, chathub_errname(rc));
@@ -182,9 +190,12 @@ int sim_connect(struct sim_world *w, int actor)
         return -1;
     }
     c->slot = chi_hub_client_slot(c->id);
+    sim_slot_open(w, c->slot, &desc);
     SIM_TRACE(w, "actor %d connects as conn %u (slot %u, window %u, %s/%s)", actor, c->serial,
               c->slot, c->window, c->later.dialect->name, c->later.framing->name);
-    return at;
+    if (c->decided)
+        sim_foreign_enter(w, c);
+    return c->used ? at : -1;
 }
 
 void sim_conn_say_text(struct sim_world *w, struct sim_conn *c, struct chi_span text)
@@ -222,8 +233,15 @@ static enum chi_next hand_over(struct sim_world *w, struct sim_conn *c, struct s
     int rc = dialect->decode(&c->scratch, span, &request, &error);
     if (rc == 0)
         return CHI_NEXT_READ;
-    return rc > 0 ? chi_hub_request(w->hub, c->id, &request)
-                  : chi_hub_bad_request(w->hub, c->id, &error);
+    sim_slot_asks(w, c->slot);
+    if (rc > 0)
+        return chi_hub_request(w->hub, c->id, &request);
+    bool ends = c->later.dialect->bad_close && rc == CHATHUB_EREQUEST;
+    uint32_t serial = c->serial;
+    enum chi_next next = chi_hub_bad_request(w->hub, c->id, &error); /* may end it */
+    if (ends && next != CHI_NEXT_GONE)
+        sim_fail(w, "conn %u was not understood and lives on", serial);
+    return next;
 }
 
 bool sim_conn_serve(struct sim_world *w, struct sim_conn *c)
@@ -237,8 +255,10 @@ bool sim_conn_serve(struct sim_world *w, struct sim_conn *c)
     uint32_t serial = c->serial;
     if (!c->served) {
         c->served = true;
-        if (chi_hub_client_encoding(w->hub, c->id, c->later))
+        if (!c->entered && chi_hub_client_encoding(w->hub, c->id, c->later))
             chi_hub_close_client(w->hub, c->id, 1011, CHI_SPAN("no memory"));
+        else if (!c->entered && w->actors[c->actor].kind)
+            sim_foreign_enter(w, c);
     }
     if (c->used && c->serial == serial && c->open) {
         SIM_TRACE(w, "the hub reads of conn %u: %.*s", serial, (int)text->len, text->at);
@@ -246,8 +266,7 @@ bool sim_conn_serve(struct sim_world *w, struct sim_conn *c)
         if (c->used && c->serial == serial) {
             if (c->scratch.at)
                 memset(c->scratch.at, 'Z', c->scratch.cap);
-            if (next == CHI_NEXT_WAIT)
-                c->reading = false;
+            c->reading = next != CHI_NEXT_WAIT;
             if (next == CHI_NEXT_GONE)
                 inbox_drop(c);
         }
@@ -357,15 +376,18 @@ void sim_conn_notice(struct sim_world *w, struct sim_conn *c)
         return; /* it said goodbye behind all that */
     SIM_TRACE(w, "the hub learns that conn %u is gone", c->serial);
     w->stirred = true;
+    w->leaving = c->left_clean;
     if (c->left_clean && sim_one_in(&w->rng, 2)) {
         c->left_clean = false; /* the flush closes it, if this did not */
         chi_hub_close_client(w->hub, c->id, 1000, (struct chi_span){0});
+        w->leaving = false;
         return;
     }
     const char *how = c->left_clean ? "left" : "lost";
     uint64_t id = c->id;
     sim_conn_free(w, c);
     chi_hub_client_closed(w->hub, id, how);
+    w->leaving = false;
 }
 
 /* ----------------------------------------------------------------------- between core and
@@ -402,6 +424,7 @@ static int door_client_open(struct chi_delivery *d, uint32_t client,
 static int door_client_encoding(struct chi_delivery *d, uint32_t client,
                                 struct chi_encoding encoding)
 {
+    sim_world->slots[client].dialect = encoding.dialect;
     return chi_delivery_ops.client_encoding(d, client, encoding);
 }
 
@@ -418,12 +441,14 @@ static void door_client_close(struct chi_delivery *d, uint32_t client, int code,
                               struct chi_span reason)
 {
     forget_members(client);
+    sim_slot_end(sim_world, client);
     chi_delivery_ops.client_close(d, client, code, reason);
 }
 
 static void door_client_gone(struct chi_delivery *d, uint32_t client)
 {
     forget_members(client);
+    sim_slot_end(sim_world, client);
     chi_delivery_ops.client_gone(d, client);
 }
 
@@ -434,7 +459,9 @@ static int door_reply(struct chi_delivery *d, uint32_t client, const struct chi_
     sim_check_answer(w, reply);
     if (reply->type == CHI_REPLY_LEFT && at >= 0 && w->rooms[at].member[client])
         w->rooms[at].left_first[client] = 1; /* member_leave has to follow before the next entry */
+    sim_slot_reply(w, client, reply);
     int rc = chi_delivery_ops.reply(d, client, reply);
+    sim_slot_replied(w, client, rc);
     SIM_TRACE(w, "reply %d to slot %u: %d", (int)reply->type, client, rc);
     return rc;
 }
@@ -449,6 +476,7 @@ static int door_room_open(struct chi_delivery *d, uint32_t number, struct chi_sp
     struct sim_room *room = &sim_world->rooms[at];
     room->open = true;
     room->number = number;
+    room->signal_last = 0;
     if (top > room->shown)
         room->shown = top;
     if (!room->count || top > room->past[room->count - 1].position)
@@ -479,12 +507,16 @@ static int door_member_join(struct chi_delivery *d, uint32_t number, uint32_t cl
     if (rc == 0) {
         room->member[client] = 1;
         room->members++;
+        sim_slot_join(sim_world, client, (int)(room - sim_world->rooms), from, signals);
     }
     return rc;
 }
 
 static void door_member_signals(struct chi_delivery *d, uint32_t number, uint32_t client)
 {
+    struct sim_room *room = room_of(number, "signals");
+    if (room)
+        sim_slot_signals(sim_world, client, (int)(room - sim_world->rooms));
     chi_delivery_ops.member_signals(d, number, client);
 }
 
@@ -495,6 +527,7 @@ static void door_member_leave(struct chi_delivery *d, uint32_t number, uint32_t 
         return;
     room->members -= room->member[client];
     room->member[client] = room->left_first[client] = 0;
+    sim_slot_leave(sim_world, client, (int)(room - sim_world->rooms));
     chi_delivery_ops.member_leave(d, number, client);
 }
 
@@ -536,6 +569,7 @@ static void door_signal(struct chi_delivery *d, uint32_t number, const struct ch
     struct sim_room *room = room_of(number, "signal");
     if (!room)
         return;
+    sim_slot_signal(w, (int)(room - w->rooms), signal);
     if (signal->type == CHI_SIGNAL_PRESENCE) {
         signal_went(w, number, signal);
         if (signal->number >= room->signal_cap) {

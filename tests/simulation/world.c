@@ -190,6 +190,10 @@ static bool settle_settings(struct sim_world *w)
     }
     if (w->config.faults & SIM_LIMITS)
         tighten(w, s);
+    if (w->config.faults & SIM_FOREIGN) {
+        s->replay_names = sim_one_in(&w->rng, 2) ? pick(w, 0, 1, 3) : 64;
+        s->replay_time = pick(w, 300, 3000, 3600000);
+    }
     w->vague_bounds = w->vague_bounds || s->max_rooms < SIM_ROOMS; /* rooms are forgotten whole */
     w->vague_bounds = w->vague_bounds && !w->store; /* that one is bounded by number alone */
     return true;
@@ -241,6 +245,7 @@ static void close_hub(struct sim_world *w)
     w->delivery = NULL;
     w->flog = NULL;
     w->question_count = 0;
+    sim_slots_reset(w);
     for (int i = 0; i < SIM_ROOMS; i++) {
         struct sim_room *room = &w->rooms[i], was = *room;
         sim_free(room->signal_top);
@@ -262,6 +267,8 @@ static struct sim_world *world_new(const struct sim_config *config)
     w->wall = 1767326645678;
     w->faults = config->faults;
     w->room_count = sim_one_in(&w->rng, 3) ? 1 : 1 + sim_below(&w->rng, SIM_ROOMS);
+    if ((config->faults & SIM_FOREIGN) && sim_one_in(&w->rng, 2))
+        w->room_count = 1; /* where they meet */
     w->env = (struct chi_env){&env_ops, w};
     for (int i = 0; i < SIM_ROOMS; i++)
         memcpy(w->rooms[i].name, rooms[i], strlen(rooms[i]));
@@ -328,6 +335,7 @@ static void turn(struct sim_world *w)
 {
     if (w->woken || chi_hub_next(w->hub) <= w->now) {
         w->woken = false;
+        w->turned = w->now;
         chi_hub_turn(w->hub);
     }
     tick(w);
