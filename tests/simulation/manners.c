@@ -203,7 +203,7 @@ static void check_no_more(struct sim_world *w, uint32_t slot, int at, uint64_t f
     const struct sim_slot *s = &w->slots[slot];
     uint32_t want = sim_standard(w, s->dialect, s->history), n = 0;
     const struct sim_past *past = sim_past_after(&w->rooms[at], from);
-    const struct sim_past *end = w->rooms[at].past + w->rooms[at].count;
+    const struct sim_past *end = past ? w->rooms[at].past + w->rooms[at].count : NULL;
     for (; past && past < end && past->position <= s->then[at]; past++)
         n += !past->lost;
     if (n > want)
