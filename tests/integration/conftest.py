@@ -105,8 +105,10 @@ class Lines:
     def wait(self, test, since=0):
         """The first line (from number `since` on) for which `test` answers something, and that answer."""
         def found():
-            for line in self.all[since:]:
-                if (answer := test(line)) is not None:
+            nonlocal since
+            while since < len(self.all):
+                since += 1
+                if (answer := test(self.all[since - 1])) is not None:
                     return [answer]
             return [None] if self.ended else None
         with self.changed:
@@ -407,6 +409,18 @@ def start_chatd():
     for chatd in running:
         if chatd.process.returncode is None:
             chatd.stop()
+
+
+@pytest.fixture(scope="session")
+def need_unicode():
+    """need_unicode(name) skips where the name is not of ASCII, and chatd was built without utf8proc."""
+    done = subprocess.run([str(find_program("chatd")), "--check-config", "--default-room", "\u4eba"],
+                          capture_output=True, timeout=PATIENCE, check=False)
+
+    def need(name):
+        if done.returncode and not name.isascii():
+            pytest.skip("this chatd was built without utf8proc")
+    return need
 
 
 @pytest.fixture(scope="session")

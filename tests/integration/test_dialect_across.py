@@ -311,8 +311,9 @@ def test_no_token_and_no_text_stands_in_the_log(start_chatd):
 
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("who", ["x" * 64, "ü" * 32, "Zoë Müller-Lüdenscheidt", "人", "a.b-c_d!", "O'Neill"])
-def test_names_are_printable_text_with_inner_spaces(chatd, name, who):
+def test_names_are_printable_text_with_inner_spaces(need_unicode, chatd, name, who):
     """Of up to 64 bytes; shown as they were given."""
+    need_unicode(who)
     dialect = DIALECTS[name]
     peer = enter(dialect, chatd, who)
     peer.send(dialect.say(who, "hi"))

@@ -183,7 +183,7 @@ def test_html_comes_through_as_text(chatd, name):
 
 
 @pytest.mark.parametrize("name", ["chatservice", "minichat"])
-def test_what_was_said_outlives_a_restart_and_keeps_its_ids(start_logged, name):
+def test_what_was_said_outlives_a_restart_and_keeps_its_ids(sqlite, start_logged, name):
     """With a log in a file, who comes then gets what a new one gets: the same frames, byte by byte."""
     dialect, shown = DIALECTS[name], []
     for run in range(2):

@@ -234,8 +234,9 @@ class TestFrames:
 
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("bad", FORGED + UNFIT + EMPTY)
-def test_names_that_are_reserved_or_none_are_refused(arenas, name, bad):
+def test_names_that_are_reserved_or_none_are_refused(need_unicode, arenas, name, bad):
     """And nobody hears of them."""
+    need_unicode(bad)
     arena = arenas(name)
     if name in ("chatservice", "minichat"):
         with pytest.raises(Refused) as refused:
