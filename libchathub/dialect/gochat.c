@@ -1,7 +1,5 @@
 /* gochat: objects of username and content in both directions; a client's first one carries its name
  * (docs/dialects.md). Each frame ends in a newline of its own. */
-#include <string.h>
-
 #include "chathub.h"
 #include "dialect/dialect.h"
 #include "dialect/reading.h"
@@ -38,14 +36,9 @@ static void read_request(struct chi_reading *in, struct chi_request *out)
 static int gochat_decode(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                          struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
-    memset(out, 0, offsetof(struct chi_request, resume));
-    int result = chi_reading_begin(
-        &in, "send one object, such as {\"username\":\"alice\",\"content\":\"hi\"}");
-    if (result > 0)
-        read_request(&in, out);
-    json_decref(in.object);
-    return error->code ? error->code : result;
+    return chi_reading_request(
+        scratch, text, "send one object, such as {\"username\":\"alice\",\"content\":\"hi\"}",
+        read_request, out, error);
 }
 
 /* ------------------------------------------------------------------------------------- writing */

@@ -1,7 +1,5 @@
 /* minichat: objects of the four keys type, content, sender and timestamp, in both directions
  * (docs/dialects.md). Each frame ends in a newline of its own. */
-#include <string.h>
-
 #include "chathub.h"
 #include "dialect/dialect.h"
 #include "dialect/reading.h"
@@ -75,12 +73,8 @@ static void read_request(struct chi_reading *in, struct chi_request *out)
 static int minichat_decode(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                            struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
-    memset(out, 0, offsetof(struct chi_request, resume));
-    int result = chi_reading_begin(&in, "send one object, such as {\"content\":\"hi\"}");
-    if (result > 0)
-        read_request(&in, out);
-    json_decref(in.object);
+    int result = chi_reading_request(scratch, text, "send one object, such as {\"content\":\"hi\"}",
+                                     read_request, out, error);
     /* bad_close is meant for what is no object: a wrong type is told, and the client stays */
     if (error->code == CHATHUB_EREQUEST)
         error->code = CHATHUB_ETYPE;

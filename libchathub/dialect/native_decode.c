@@ -317,11 +317,6 @@ static void read_request(struct chi_reading *in, struct chi_request *out)
 int chi_native_decode(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                       struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
-    memset(out, 0, offsetof(struct chi_request, resume));
-    int result = chi_reading_begin(&in, "send one object, such as {\"content\":\"hi\"}");
-    if (result > 0)
-        read_request(&in, out);
-    json_decref(in.object);
-    return error->code ? error->code : result;
+    return chi_reading_request(scratch, text, "send one object, such as {\"content\":\"hi\"}",
+                               read_request, out, error);
 }

@@ -251,3 +251,16 @@ int chi_reading_begin(struct chi_reading *in, const char *hint)
         chi_reading_fail(in, CHATHUB_EJSON, "this is a list; %s", hint);
     return in->error->code ? in->error->code : 1;
 }
+
+int chi_reading_request(struct chi_buf *scratch, struct chi_span text, const char *hint,
+                        void (*read)(struct chi_reading *in, struct chi_request *out),
+                        struct chi_request *out, struct chi_decode_error *error)
+{
+    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
+    memset(out, 0, offsetof(struct chi_request, resume));
+    int result = chi_reading_begin(&in, hint);
+    if (result > 0)
+        read(&in, out);
+    json_decref(in.object);
+    return error->code ? error->code : result;
+}

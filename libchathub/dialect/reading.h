@@ -19,6 +19,11 @@ struct chi_reading {
  * what to do if it is no object. */
 int chi_reading_begin(struct chi_reading *in, const char *hint);
 
+/* A whole decode of struct chi_dialect: clears *out, and has `read` fill it from the object. */
+int chi_reading_request(struct chi_buf *scratch, struct chi_span text, const char *hint,
+                        void (*read)(struct chi_reading *in, struct chi_request *out),
+                        struct chi_request *out, struct chi_decode_error *error);
+
 /* The first one counts. */
 void chi_reading_fail(struct chi_reading *in, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -46,13 +46,7 @@ static void read_post(struct chi_reading *in, struct chi_request *out)
 static int realtime_decode(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                            struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
-    memset(out, 0, offsetof(struct chi_request, resume));
-    int result = chi_reading_begin(&in, HINT);
-    if (result > 0)
-        read_post(&in, out);
-    json_decref(in.object);
-    return error->code ? error->code : result;
+    return chi_reading_request(scratch, text, HINT, read_post, out, error);
 }
 
 /* ------------------------------------------------------------------------------------- writing */
