@@ -74,12 +74,39 @@ bool cb_check_entry(struct cb_room *room, struct cb_member *member, const struct
     const struct cb_entry *same = &room->entries[i];
     if (same->position != entry->position || same->poster != entry->poster || same->n != entry->n) {
         fault(faults, &faults->disorder, "members saw different entries", entry, same->position);
+    } else if (same->hash != entry->hash) {
+        fault(faults, &faults->altered, "members saw different texts", entry, same->position);
     }
     member->index = i + 1;
     member->last = entry->position;
     member->known = true;
     member->got += entry->poster != CB_FOREIGN;
     return true;
+}
+
+bool cb_check_chained(const struct cb_room *room)
+{
+    const struct cb_entry *last = &room->entries[room->count - 1];
+    return last->prev < last->position && (room->count == 1 || last->prev == last[-1].position);
+}
+
+bool cb_check_follows(const struct cb_room *room, const struct cb_member *member)
+{
+    return member->known && member->index < room->count &&
+           room->entries[member->index].prev == member->last;
+}
+
+void cb_check_run(const struct cb_room *room, struct cb_member *member, uint32_t count,
+                  uint32_t ours)
+{
+    member->index += count;
+    member->last = room->entries[member->index - 1].position;
+    member->got += ours;
+}
+
+void cb_check_altered(const struct cb_entry *entry, struct cb_faults *faults)
+{
+    fault(faults, &faults->altered, "not the text that was posted", entry, entry->position);
 }
 
 void cb_check_gap(const struct cb_room *room, struct cb_member *member, uint64_t from, uint64_t to)

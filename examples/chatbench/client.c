@@ -1,4 +1,4 @@
-/* Connections on one epoll loop.
+/* Connections: how they are made, written to and ended; loop.c reads them.
  *
  * Happy path: start (connect) -> writable: WebSocket request -> 101 -> join -> joined -> frames.
  * Lines skip the WebSocket part. What can fail: a connection that is refused or ends early is
@@ -15,15 +15,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Connections from one source address; Linux has 28,232 ports for them by default. */
 #define PORTS_PER_SOURCE 20000u
 #define WAITING_MAX      (16u << 20) /* bytes that one socket did not take */
-#define EVENTS           512
-#define TIMER            UINT32_MAX
 
 uint64_t cb_clock(void)
 {
@@ -156,20 +153,41 @@ static void write_bytes(struct cb_bench *bench, struct cb_client *client, const 
     }
 }
 
+void cb_client_flush(struct cb_bench *bench, struct cb_client *client)
+{
+    size_t len = bench->batch_len;
+    bench->batch_len = 0;
+    if (len && client->state != CB_GONE) {
+        write_bytes(bench, client, bench->batch, len);
+    }
+}
+
+static void add_frame(struct cb_bench *bench, struct cb_client *client, int opcode,
+                      const char *text, size_t len)
+{
+    if (bench->batch_len + len + CB_FRAME_EXTRA > CB_BATCH) {
+        cb_client_flush(bench, client);
+    }
+    bench->seed = bench->seed * 1664525u + 1013904223u;
+    bench->batch_len += cb_frame_write(bench->options.websocket, opcode, text, len, bench->seed,
+                                       bench->batch + bench->batch_len);
+}
+
+void cb_client_add(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len)
+{
+    add_frame(bench, client, CB_TEXT, text, len);
+}
+
 static void write_frame(struct cb_bench *bench, struct cb_client *client, int opcode,
                         const char *text, size_t len)
 {
-    bench->seed = bench->seed * 1664525u + 1013904223u;
-    size_t n =
-        cb_frame_write(bench->options.websocket, opcode, text, len, bench->seed, bench->frame);
-    write_bytes(bench, client, bench->frame, n);
+    add_frame(bench, client, opcode, text, len);
+    cb_client_flush(bench, client);
 }
 
 void cb_client_send(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len)
 {
-    if (client->state != CB_GONE) {
-        write_frame(bench, client, CB_TEXT, text, len);
-    }
+    write_frame(bench, client, CB_TEXT, text, len);
 }
 
 void cb_client_pause(struct cb_bench *bench, struct cb_client *client, bool paused)
@@ -222,10 +240,8 @@ static void connected(struct cb_bench *bench, struct cb_client *client)
     write_bytes(bench, client, head, (size_t)n);
 }
 
-/* The server's answer to the upgrade: how many bytes it has, 0 if it is incomplete, -1 if it is
- * a refusal. */
-static ptrdiff_t upgraded(struct cb_bench *bench, struct cb_client *client, const char *bytes,
-                          size_t len)
+ptrdiff_t cb_client_upgraded(struct cb_bench *bench, struct cb_client *client, const char *bytes,
+                             size_t len)
 {
     const char *end = memmem(bytes, len, "\r\n\r\n", 4);
     if (!end) {
@@ -244,12 +260,12 @@ static ptrdiff_t upgraded(struct cb_bench *bench, struct cb_client *client, cons
     return end + 4 - bytes;
 }
 
-static void take_frame(struct cb_bench *bench, struct cb_client *client,
-                       const struct cb_frame *frame)
+void cb_client_frame(struct cb_bench *bench, struct cb_client *client, const struct cb_frame *frame)
 {
     bench->frames++;
+    client->frames++;
     if (frame->opcode == CB_TEXT) {
-        cb_talk_text(bench, client, frame->text, frame->len);
+        cb_talk_take(bench, client, frame);
     } else if (frame->opcode == CB_PING) {
         write_frame(bench, client, CB_PONG, frame->text, frame->len < 125 ? frame->len : 125);
     } else if (frame->opcode == CB_CLOSE) {
@@ -261,81 +277,7 @@ static void take_frame(struct cb_bench *bench, struct cb_client *client,
     }
 }
 
-/* Handles all whole frames; answers how many bytes they had. */
-static size_t take_bytes(struct cb_bench *bench, struct cb_client *client, const char *bytes,
-                         size_t len)
-{
-    size_t used = 0;
-    if (client->state == CB_UPGRADING) {
-        ptrdiff_t head = upgraded(bench, client, bytes, len);
-        if (head <= 0) {
-            return 0;
-        }
-        used = (size_t)head;
-    }
-    struct cb_frame frame;
-    int found = 0;
-    while (client->state != CB_GONE &&
-           (found = cb_frame_read(bench->options.websocket, bytes + used, len - used, &frame)) >
-               0) {
-        take_frame(bench, client, &frame);
-        used += frame.used;
-    }
-    if (found < 0) {
-        cb_client_lost(bench, client, "the server sent something that is no frame");
-    }
-    return used;
-}
-
-static void keep_partial(struct cb_bench *bench, struct cb_client *client, const char *bytes,
-                         size_t len)
-{
-    if (client->state == CB_GONE) {
-        return;
-    }
-    if (len != client->in_len) {
-        char *in = len ? realloc(client->in, len) : NULL;
-        if (len && !in) {
-            cb_client_lost(bench, client, "out of memory");
-            return;
-        }
-        if (!len) {
-            free(client->in);
-        }
-        client->in = in;
-        client->in_len = (uint32_t)len;
-    }
-    if (len) {
-        memcpy(client->in, bytes, len);
-    }
-}
-
-static void readable(struct cb_bench *bench, struct cb_client *client)
-{
-    char *scratch = bench->scratch;
-    size_t kept = client->in_len;
-    if (kept) {
-        memcpy(scratch, client->in, kept);
-    }
-    ssize_t n = recv(client->fd, scratch + kept, CB_SCRATCH - kept, 0);
-    if (n <= 0) {
-        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-            cb_client_lost(bench, client,
-                           n == 0 ? "the server ended the connection" : strerror(errno));
-        }
-        return;
-    }
-    bench->now = bench->last_progress = cb_clock();
-    bench->bytes += (uint64_t)n;
-    size_t len = kept + (size_t)n;
-    size_t used = take_bytes(bench, client, scratch, len);
-    if (used == 0 && len == CB_SCRATCH) {
-        cb_client_lost(bench, client, "the server sent a frame of more than 1 MiB");
-    }
-    keep_partial(bench, client, scratch + used, len - used);
-}
-
-static void writable(struct cb_bench *bench, struct cb_client *client)
+void cb_client_writable(struct cb_bench *bench, struct cb_client *client)
 {
     if (client->state == CB_CONNECTING) {
         connected(bench, client);
@@ -353,35 +295,4 @@ static void writable(struct cb_bench *bench, struct cb_client *client)
     free(client->out);
     client->out = NULL;
     watch(bench, client, EPOLL_CTL_MOD);
-}
-
-static void set_timer(struct cb_bench *bench, uint64_t deadline)
-{
-    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(deadline / 1000000000u),
-                                         .tv_nsec = (long)(deadline % 1000000000u)}};
-    timerfd_settime(bench->timer, TFD_TIMER_ABSTIME, &at, NULL);
-}
-
-void cb_step(struct cb_bench *bench, uint64_t deadline)
-{
-    struct epoll_event events[EVENTS];
-    bool due = deadline <= cb_clock();
-    if (!due) {
-        set_timer(bench, deadline); /* also forgets an expiry that nobody read */
-    }
-    int n = epoll_wait(bench->epoll, events, EVENTS, due ? 0 : -1);
-    bench->now = cb_clock();
-    for (int i = 0; i < n; i++) {
-        if (events[i].data.u32 == TIMER) {
-            continue;
-        }
-        struct cb_client *client = &bench->clients[events[i].data.u32];
-        if (client->state != CB_GONE && events[i].events & EPOLLOUT) {
-            writable(bench, client);
-        }
-        bool ended = events[i].events & (EPOLLERR | EPOLLHUP);
-        if (client->state != CB_GONE && (events[i].events & EPOLLIN || ended)) {
-            readable(bench, client);
-        }
-    }
 }

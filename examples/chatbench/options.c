@@ -31,7 +31,7 @@ static const char help[] =
     "  --rate N             posts a second by all posters together (100)\n"
     "  --outstanding N      instead: so many posts under way at any time, as fast as they are "
     "acked\n"
-    "  --size BYTES         content of a post, 64 to 65536 (128)\n"
+    "  --size BYTES         content of a post, 16 to 65536 (128)\n"
     "  --seconds S          how long to post (10)\n"
     "  --posts N            instead: how many posts in all\n"
     "  --settle S           pause between the last join and the first post (0.5)\n"

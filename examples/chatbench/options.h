@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* Content of a post begins with its stamp, which needs so much. */
-#define CB_SIZE_MIN 64u
+/* Bytes of content: a post has as many, neither more nor less. */
+#define CB_SIZE_MIN 16u
 #define CB_SIZE_MAX 65536u
 
 struct cb_options {

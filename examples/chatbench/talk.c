@@ -4,13 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* A post's content: mark, run, client, number, time at which it was due; then padding. */
-#define STAMP      "cb1:%016" PRIx64 ":%06" PRIu32 ":%08" PRIu32 ":%020" PRIu64 ":"
-#define STAMP_LEN  58u
-#define STAMP_HEAD "\"content\":\"cb1:"
 
 /* What follows `key` in the text, or NULL. A quote inside a JSON string is escaped, so keys are
  * found only as keys. */
@@ -32,11 +26,6 @@ static uint64_t number_of(const char *text, size_t len, const char *key)
     return number;
 }
 
-static uint64_t digits(const char *at, int base)
-{
-    return strtoull(at, NULL, base);
-}
-
 void cb_talk_join(struct cb_bench *bench, struct cb_client *client)
 {
     const struct cb_options *o = &bench->options;
@@ -48,57 +37,88 @@ void cb_talk_join(struct cb_bench *bench, struct cb_client *client)
     cb_client_send(bench, client, text, (size_t)n);
 }
 
-/* The draft has room for the content and CB_DRAFT_EXTRA bytes more. */
-void cb_talk_post(struct cb_bench *bench, struct cb_client *client, uint64_t due)
+/* Reads digits of base 16; `*at` is then behind them. A frame ends in `}`. */
+static uint64_t hexadecimal(const char **at)
 {
-    const struct cb_options *o = &bench->options;
-    uint32_t number = cb_number(bench, client), n = client->posted;
-    size_t room = o->size + CB_DRAFT_EXTRA;
-    char *draft = bench->draft;
-    size_t len = (size_t)snprintf(
-        draft, room, "{\"type\":\"post\",\"room\":\"%s-%" PRIu32 "\",\"content\":\"" STAMP,
-        o->prefix, cb_room_of(bench, client), bench->run, number, n, due);
-    memset(draft + len, 'x', o->size - STAMP_LEN);
-    len += o->size - STAMP_LEN;
-    len += (size_t)snprintf(draft + len, room - len,
-                            "\",\"cid\":\"%016" PRIx64 "-%" PRIu32 "-%" PRIu32 "\"}", bench->run,
-                            number, n);
-    bench->sent++;
-    client->posted++;
-    cb_client_send(bench, client, draft, len);
+    uint64_t number = 0;
+    for (;; (*at)++) {
+        int digit = **at >= '0' && **at <= '9'   ? **at - '0'
+                    : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10
+                                                 : -1;
+        if (digit < 0) {
+            return number;
+        }
+        number = number << 4 | (uint64_t)digit;
+    }
 }
 
-/* Reads the stamp; entries that are none of ours stay CB_FOREIGN. */
-static uint64_t read_stamp(const struct cb_bench *bench, const char *text, size_t len,
-                           struct cb_entry *entry)
+/* Is it one of this run's posts (post.c says what its cid looks like)? Then the entry gets its
+ * poster and number, and the time at which it was due is answered; else 0. */
+static uint64_t read_cid(const struct cb_bench *bench, const char *text, size_t len,
+                         struct cb_entry *entry)
 {
-    const char *at = value_of(text, len, STAMP_HEAD);
-    if (!at || len - (size_t)(at - text) < STAMP_LEN || digits(at, 16) != bench->run) {
+    const char *at = value_of(text, len, "\"cid\":\"");
+    if (!at || len - (size_t)(at - text) < CB_MARK + 4 || memcmp(at, bench->mark, CB_MARK) != 0) {
         return 0;
     }
-    uint64_t poster = digits(at + 17, 10);
-    if (poster >= bench->options.posters) {
+    at += CB_MARK + 1;
+    uint64_t poster = hexadecimal(&at);
+    at += *at == '.';
+    uint64_t n = hexadecimal(&at), k = n * bench->options.posters + poster;
+    if (*at != '"' || poster >= bench->options.posters || n > UINT32_MAX || k >= bench->sent) {
         return 0;
     }
     entry->poster = (uint32_t)poster;
-    entry->n = (uint32_t)digits(at + 24, 10);
-    return digits(at + 33, 10);
+    entry->n = (uint32_t)n;
+    return bench->due[k];
 }
 
-static void take_entry(struct cb_bench *bench, struct cb_client *client, const char *text,
-                       size_t len)
+static bool content_is_whole(const struct cb_bench *bench, const char *text, size_t len)
 {
+    size_t size = bench->options.size;
+    const char *at = value_of(text, len, "\"content\":\"");
+    return at && len - (size_t)(at - text) > size && memcmp(at, bench->content, size) == 0 &&
+           at[size] == '"';
+}
+
+/* Tells texts apart that differ by accident. */
+static uint64_t hash_of(const char *text, size_t len)
+{
+    uint64_t hash = len, word;
+    for (size_t at = 0; at < len; at += 8) {
+        word = 0;
+        memcpy(&word, text + at, len - at < 8 ? len - at : 8);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+static void take_entry(struct cb_bench *bench, struct cb_client *client,
+                       const struct cb_frame *frame)
+{
+    const char *text = frame->text;
     struct cb_entry entry = {.poster = CB_FOREIGN};
-    entry.position = number_of(text, len, "\"position\":");
-    entry.prev = number_of(text, len, "\"prev\":");
-    uint64_t due = read_stamp(bench, text, len, &entry);
+    entry.position = number_of(text, frame->len, "\"position\":");
+    entry.prev = number_of(text, frame->len, "\"prev\":");
+    entry.hash = hash_of(text, frame->len);
+    uint64_t due = read_cid(bench, text, frame->len, &entry);
     bench->deliveries++;
     client->entries++;
     if (due && !client->slow) {
-        cb_histogram_add(&bench->latency, bench->now > due ? bench->now - due : 0);
+        cb_histogram_add(&bench->latency, bench->now > due ? bench->now - due : 0, 1);
     }
-    if (!cb_check_entry(&bench->rooms[cb_room_of(bench, client)], &client->member, &entry,
-                        bench->next, &bench->faults)) {
+    uint32_t number = cb_room_of(bench, client);
+    struct cb_room *room = &bench->rooms[number];
+    uint32_t before = room->count;
+    bool ok = cb_check_entry(room, &client->member, &entry, bench->next, &bench->faults);
+    if (ok && room->count > before) {
+        if (due && !content_is_whole(bench, text, frame->len)) {
+            cb_check_altered(&entry, &bench->faults);
+        }
+        ok = cb_stream_add(bench, number, frame, due, cb_check_chained(room));
+    }
+    if (!ok) {
         cb_client_lost(bench, client, "out of memory");
     }
 }
@@ -150,12 +170,14 @@ static bool is_type(const char *type, size_t len, const char *name)
     return len > n && memcmp(type, name, n) == 0 && type[n] == '"';
 }
 
-void cb_talk_text(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len)
+void cb_talk_take(struct cb_bench *bench, struct cb_client *client, const struct cb_frame *frame)
 {
+    const char *text = frame->text;
+    size_t len = frame->len;
     const char *type = value_of(text, len, "\"type\":\"");
     size_t left = type ? len - (size_t)(type - text) : 0;
     if (is_type(type, left, "chat")) {
-        take_entry(bench, client, text, len);
+        take_entry(bench, client, frame);
     } else if (is_type(type, left, "ack")) {
         take_ack(bench, client, text, len);
     } else if (is_type(type, left, "presence")) {

@@ -8,7 +8,8 @@ static int line_read(const char *bytes, size_t len, struct cb_frame *out)
     if (!end) {
         return 0;
     }
-    *out = (struct cb_frame){CB_TEXT, bytes, (size_t)(end - bytes), (size_t)(end - bytes) + 1};
+    *out =
+        (struct cb_frame){CB_TEXT, bytes, (size_t)(end - bytes), bytes, (size_t)(end - bytes) + 1};
     return 1;
 }
 
@@ -39,7 +40,7 @@ static int websocket_read(const char *bytes, size_t len, struct cb_frame *out)
     if (len - head < size) {
         return 0;
     }
-    *out = (struct cb_frame){b[0] & 15, bytes + head, (size_t)size, head + (size_t)size};
+    *out = (struct cb_frame){b[0] & 15, bytes + head, (size_t)size, bytes, head + (size_t)size};
     return 1;
 }
 
@@ -74,9 +75,15 @@ size_t cb_frame_write(bool websocket, int opcode, const char *text, size_t len, 
     size_t head = write_head(opcode, len, out);
     memcpy(out + head, &mask, 4);
     head += 4;
-    const char *key = out + head - 4;
-    for (size_t i = 0; i < len; i++) {
-        out[head + i] = (char)(text[i] ^ key[i & 3]);
+    uint64_t key = mask | (uint64_t)mask << 32, word;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        memcpy(&word, text + i, 8);
+        word ^= key;
+        memcpy(out + head + i, &word, 8);
+    }
+    for (const char *rest = (const char *)&key; i < len; i++) {
+        out[head + i] = (char)(text[i] ^ rest[i & 7]);
     }
     return head + len;
 }

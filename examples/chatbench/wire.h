@@ -13,10 +13,11 @@ enum { CB_TEXT = 1, CB_CLOSE = 8, CB_PING = 9, CB_PONG = 10 };
 #define CB_FRAME_EXTRA 14u
 
 struct cb_frame {
-    int opcode;       /* CB_TEXT for lines */
-    const char *text; /* payload, in the bytes that were read */
-    size_t len;       /* of the payload */
-    size_t used;      /* bytes of the whole frame */
+    int opcode;        /* CB_TEXT for lines */
+    const char *text;  /* payload, in the bytes that were read */
+    size_t len;        /* of the payload */
+    const char *bytes; /* the whole frame, there */
+    size_t used;       /* its length */
 };
 
 /* Finds the first frame in `bytes`. 1: found; 0: more bytes are needed; -1: nothing that a

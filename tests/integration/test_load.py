@@ -66,7 +66,8 @@ class Room:
             self.say(connection, {"type": "joined", "position": self.position, "start": self.position})
             return
         self.position += 1
-        entry = {"type": "chat", "position": self.position, "prev": self.position - 1, "content": request["content"]}
+        entry = {"type": "chat", "position": self.position, "prev": self.position - 1, "content": request["content"],
+                 "cid": request["cid"]}
         for number, member in enumerate(self.members):
             for shown in self.spoil(entry) if number == 1 else [entry]:
                 self.say(member, shown)
