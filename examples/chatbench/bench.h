@@ -143,8 +143,13 @@ struct cb_measures {
     uint64_t caught_up;       /* clients that had by then */
     uint32_t presence_max;    /* presence frames of one client until the first post */
     double presence_mean;
+    uint32_t join_frames_max; /* frames of any kind of one client until the first post */
+    double join_frames_mean;
+    uint64_t lag_max; /* acked entries that a reading member had not got when the posting ended */
+    uint64_t lag_ns;  /* most time since a post was due that a reading member had not got then */
     uint32_t presence_end;               /* the same at the end, at most */
     bool has_cpu;                        /* cpu_* are known */
+    struct cb_cpu cpu_start, cpu_joined; /* at the first connection, and when all had joined */
     struct cb_cpu cpu_before, cpu_after; /* at the first post, and when all had arrived */
     double own_cpu;                      /* seconds of CPU of chatbench in the same time */
     int64_t pss_start, pss_joined, pss_posted, pss_end; /* bytes; -1: not known */
@@ -169,7 +174,10 @@ void cb_run(struct cb_bench *bench, struct cb_measures *m);
 int64_t cb_pss(const struct cb_bench *bench);
 /* Clients that have what they were behind. */
 uint64_t cb_count_caught_up(const struct cb_bench *bench);
-void cb_count_presence(struct cb_bench *bench, struct cb_measures *m);
+/* Frames that each client got so far. */
+void cb_count_frames(const struct cb_bench *bench, struct cb_measures *m);
+/* How far behind what was acked the worst reading member is. False: out of memory. */
+bool cb_look_at_lag(const struct cb_bench *bench, struct cb_measures *m);
 /* How far behind the slow clients are, and how much of that the kernel holds. */
 void cb_look_at_slow(struct cb_bench *bench, struct cb_measures *m);
 /* Seconds of CPU of this process. */

@@ -6,6 +6,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+static uint32_t max_of(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 int64_t cb_pss(const struct cb_bench *bench)
 {
     return bench->options.pid ? cb_proc_pss(bench->options.pid) : -1;
@@ -20,15 +25,86 @@ uint64_t cb_count_caught_up(const struct cb_bench *bench)
     return n;
 }
 
-void cb_count_presence(struct cb_bench *bench, struct cb_measures *m)
+void cb_count_frames(const struct cb_bench *bench, struct cb_measures *m)
 {
-    uint64_t sum = 0;
+    uint64_t presence = 0, all = 0;
     for (uint32_t i = 0; i < bench->options.clients; i++) {
-        uint32_t n = bench->clients[i].presence;
-        sum += n;
-        m->presence_max = n > m->presence_max ? n : m->presence_max;
+        const struct cb_client *client = &bench->clients[i];
+        presence += client->presence;
+        all += client->frames;
+        m->presence_max = max_of(client->presence, m->presence_max);
+        m->join_frames_max = max_of(client->frames, m->join_frames_max);
     }
-    m->presence_mean = (double)sum / bench->options.clients;
+    m->presence_mean = (double)presence / bench->options.clients;
+    m->join_frames_mean = (double)all / bench->options.clients;
+}
+
+/* Posts acked in each room; to be freed. NULL: out of memory. */
+static uint64_t *acked_in_rooms(const struct cb_bench *bench)
+{
+    const struct cb_options *o = &bench->options;
+    uint64_t *acked = calloc(o->rooms, sizeof *acked);
+    for (uint32_t i = 0; acked && i < o->posters; i++) {
+        acked[i % o->rooms] += bench->clients[i].acked;
+    }
+    return acked;
+}
+
+/* For each room, when the oldest of its posts was due that nobody has got; `now` if there is none.
+ * To be freed. NULL: out of memory. */
+static uint64_t *oldest_unseen(const struct cb_bench *bench, uint64_t now)
+{
+    const struct cb_options *o = &bench->options;
+    uint64_t *oldest = malloc(o->rooms * sizeof *oldest);
+    for (uint32_t room = 0; oldest && room < o->rooms; room++) {
+        oldest[room] = now;
+    }
+    for (uint32_t i = 0; oldest && i < o->posters; i++) {
+        uint64_t k = (uint64_t)bench->next[i] * o->posters + i;
+        uint64_t *room = &oldest[i % o->rooms];
+        if (k < bench->sent && bench->due[k] < *room) {
+            *room = bench->due[k];
+        }
+    }
+    return oldest;
+}
+
+/* When the oldest of the posts was due that others have got, and this member has not; or
+ * `unseen`. */
+static uint64_t oldest_missing(const struct cb_room *room, const struct cb_member *member,
+                               uint64_t unseen)
+{
+    for (uint32_t i = member->index; i < room->stream.count; i++) {
+        if (room->stream.marks[i].due) {
+            return room->stream.marks[i].due;
+        }
+    }
+    return unseen;
+}
+
+bool cb_look_at_lag(const struct cb_bench *bench, struct cb_measures *m)
+{
+    uint64_t now = cb_clock();
+    uint64_t *acked = acked_in_rooms(bench), *unseen = oldest_unseen(bench, now);
+    bool ok = acked && unseen;
+    for (uint32_t i = 0; ok && i < bench->options.clients; i++) {
+        const struct cb_client *client = &bench->clients[i];
+        uint32_t room = i % bench->options.rooms;
+        if (client->state != CB_LIVE || client->paused) {
+            continue;
+        }
+        uint64_t has = (uint64_t)client->member.got + client->member.gapped;
+        uint64_t due = oldest_missing(&bench->rooms[room], &client->member, unseen[room]);
+        if (acked[room] > has && acked[room] - has > m->lag_max) {
+            m->lag_max = acked[room] - has;
+        }
+        if (due < now && now - due > m->lag_ns) {
+            m->lag_ns = now - due;
+        }
+    }
+    free(acked);
+    free(unseen);
+    return ok;
 }
 
 /* Entries of this run in the room of this client, as far as anybody saw or was acked. */
@@ -79,16 +155,12 @@ double cb_own_cpu(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* What each member should have and has. */
 bool cb_add_up(struct cb_bench *bench, struct cb_measures *m)
 {
     const struct cb_options *o = &bench->options;
-    uint64_t *acked = calloc(o->rooms, sizeof *acked);
+    uint64_t *acked = acked_in_rooms(bench);
     if (!acked) {
         return false;
-    }
-    for (uint32_t i = 0; i < o->posters; i++) {
-        acked[i % o->rooms] += bench->clients[i].acked;
     }
     for (uint32_t room = 0; room < o->rooms; room++) {
         acked[room] = run_entries(acked, bench, room);
@@ -108,6 +180,6 @@ bool cb_all_well(const struct cb_bench *bench, const struct cb_measures *m)
 {
     const struct cb_faults *f = &bench->faults;
     return bench->live == bench->options.clients && m->caught_up == bench->live && !m->lost &&
-           !f->holes && !f->doubled && !f->disorder && !bench->refused && !bench->errors &&
-           (bench->options.gaps_ok || !bench->gaps);
+           !f->holes && !f->doubled && !f->disorder && !f->altered && !bench->refused &&
+           !bench->errors && (bench->options.gaps_ok || !bench->gaps);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The number after `skip` fields, or 0. The kernel's own texts are well formed. */
@@ -16,52 +17,95 @@ static unsigned long long field(const char *at, int skip, int base)
     return strtoull(at, NULL, base);
 }
 
-/* utime and stime are fields 14 and 15 (proc(5)); the name, the second, is in brackets and may
- * hold anything. */
-static bool read_stat(const char *path, struct cb_thread *out)
+/* The first bytes of a file in /proc, as a text; "" if there are none. */
+static void read_text(const char *path, char *out, size_t size)
 {
-    char line[1024];
     FILE *file = fopen(path, "re");
-    size_t len = file ? fread(line, 1, sizeof line - 1, file) : 0;
+    size_t len = file ? fread(out, 1, size - 1, file) : 0;
     if (file) {
         fclose(file);
     }
-    line[len] = 0;
-    const char *open = strchr(line, '('), *close = strrchr(line, ')');
-    if (!open || !close) {
+    out[len] = 0;
+}
+
+/* utime and stime are fields 14 and 15 (proc(5)); the name, the second, is in brackets and may
+ * hold anything. */
+static void read_kinds(int pid, struct cb_cpu *out)
+{
+    char path[64], line[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    read_text(path, line, sizeof line);
+    const char *close = strrchr(line, ')');
+    if (close) {
+        double tick = (double)sysconf(_SC_CLK_TCK);
+        out->user = (double)field(close + 1, 11, 10) / tick;
+        out->system = (double)field(close + 1, 12, 10) / tick;
+    }
+}
+
+/* schedstat begins with the ns that the thread ran (Documentation/scheduler/sched-stats). */
+static bool read_thread(int pid, const char *id, struct cb_thread *out)
+{
+    char path[320], text[128];
+    snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, id);
+    read_text(path, text, sizeof text);
+    if (!text[0]) {
         return false;
     }
-    double tick = (double)sysconf(_SC_CLK_TCK);
-    snprintf(out->name, sizeof out->name, "%.*s", (int)(close - open - 1), open + 1);
-    out->user = (double)field(close + 1, 11, 10) / tick;
-    out->system = (double)field(close + 1, 12, 10) / tick;
+    out->seconds = (double)field(text, 0, 10) / 1e9;
+    out->id = atoi(id);
+    snprintf(path, sizeof path, "/proc/%d/task/%s/comm", pid, id);
+    read_text(path, out->name, sizeof out->name);
+    out->name[strcspn(out->name, "\n")] = 0;
     return true;
 }
 
 bool cb_proc_cpu(int pid, struct cb_cpu *out)
 {
-    char path[320];
-    struct cb_thread all;
+    char path[64];
+    clockid_t clock;
+    struct timespec t;
     memset(out, 0, sizeof *out);
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    if (!read_stat(path, &all)) {
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) < 0) {
         return false;
     }
-    out->user = all.user;
-    out->system = all.system;
+    out->total = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    read_kinds(pid, out);
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
     if (!tasks) {
         return false;
     }
     for (struct dirent *task; (task = readdir(tasks)) && out->count < CB_THREADS_MAX;) {
-        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", pid, task->d_name);
-        if (task->d_name[0] != '.' && read_stat(path, &out->threads[out->count])) {
-            out->count++;
-        }
+        bool found =
+            task->d_name[0] != '.' && read_thread(pid, task->d_name, &out->threads[out->count]);
+        out->count += found;
     }
     closedir(tasks);
     return true;
+}
+
+double cb_proc_thread(const struct cb_cpu *before, const struct cb_thread *thread)
+{
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (before->threads[i].id == thread->id) {
+            return thread->seconds - before->threads[i].seconds;
+        }
+    }
+    return thread->seconds;
+}
+
+double cb_proc_log(const struct cb_cpu *before, const struct cb_cpu *after)
+{
+    static const char name[] = "chathub-log-";
+    double seconds = 0;
+    for (uint32_t i = 0; i < after->count; i++) {
+        const struct cb_thread *thread = &after->threads[i];
+        if (strncmp(thread->name, name, sizeof name - 1) == 0) {
+            seconds += cb_proc_thread(before, thread);
+        }
+    }
+    return seconds;
 }
 
 int64_t cb_proc_pss(int pid)

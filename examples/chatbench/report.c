@@ -6,14 +6,31 @@
 
 #define MS(ns) ((double)(ns) / 1e6)
 
+/* Seconds of server CPU while posting, all threads. */
 static double cpu_of(const struct cb_measures *m)
 {
-    return m->cpu_after.user + m->cpu_after.system - m->cpu_before.user - m->cpu_before.system;
+    return m->cpu_after.total - m->cpu_before.total;
+}
+
+static double log_of(const struct cb_measures *m)
+{
+    return cb_proc_log(&m->cpu_before, &m->cpu_after);
+}
+
+static double share_us(double seconds, uint64_t count)
+{
+    return count ? seconds * 1e6 / (double)count : 0;
 }
 
 static double per_delivery_us(const struct cb_bench *bench, const struct cb_measures *m)
 {
-    return bench->deliveries ? cpu_of(m) * 1e6 / (double)bench->deliveries : 0;
+    return share_us(cpu_of(m) - log_of(m), bench->deliveries);
+}
+
+static double connect_us(const struct cb_bench *bench, const struct cb_measures *m)
+{
+    double log = cb_proc_log(&m->cpu_start, &m->cpu_joined);
+    return share_us(m->cpu_joined.total - m->cpu_start.total - log, bench->options.clients);
 }
 
 static double per_client(const struct cb_bench *bench, int64_t from, int64_t to)
@@ -29,10 +46,13 @@ static void people_server(const struct cb_bench *bench, const struct cb_measures
                "%.2f s\n",
                cpu_of(m), span > 0 ? 100 * cpu_of(m) / span : 0, per_delivery_us(bench, m),
                m->own_cpu);
+        printf("             %.2f us a post, and %.2f us of the log's threads, which are not in "
+               "that; %.1f us to connect and join\n",
+               share_us(cpu_of(m) - log_of(m), bench->acked), share_us(log_of(m), bench->acked),
+               connect_us(bench, m));
         for (uint32_t i = 0; i < m->cpu_after.count && m->cpu_after.count > 1; i++) {
             const struct cb_thread *t = &m->cpu_after.threads[i];
-            printf("  thread %-16s %.2f s user, %.2f s system since its start\n", t->name, t->user,
-                   t->system);
+            printf("  thread %-16s %.3f s\n", t->name, cb_proc_thread(&m->cpu_before, t));
         }
     }
     if (m->pss_start >= 0 && m->pss_end >= 0) {
@@ -77,6 +97,8 @@ static void people(const struct cb_bench *bench, const struct cb_measures *m)
     printf("presence     %.1f frames a client until the first post, at most %" PRIu32
            " (at the end %" PRIu32 ")\n",
            m->presence_mean, m->presence_max, m->presence_end);
+    printf("frames       %.1f a client from connecting until the first post, at most %" PRIu32 "\n",
+           m->join_frames_mean, m->join_frames_max);
     printf("posts        %" PRIu64 " sent, %" PRIu64 " acked, %" PRIu64
            " refused, in %.2f s (%.0f a second)\n",
            bench->sent, bench->acked, bench->refused, m->post_seconds,
@@ -85,11 +107,14 @@ static void people(const struct cb_bench *bench, const struct cb_measures *m)
            bench->deliveries, m->expected, m->drain_seconds);
     printf("latency      p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", MS(cb_histogram_at(h, 0.5)),
            MS(cb_histogram_at(h, 0.99)), MS(h->max));
+    printf("lag          when the posting ended: at most %" PRIu64
+           " acked entries, and a post that was due %.2f ms before\n",
+           m->lag_max, MS(m->lag_ns));
     people_slow(bench, m);
     people_server(bench, m);
     printf("faults       %" PRIu64 " lost, %" PRIu64 " holes, %" PRIu64 " doubled, %" PRIu64
-           " out of order, %" PRIu64 " errors, %" PRIu32 " connections lost\n",
-           m->lost, f->holes, f->doubled, f->disorder, bench->errors, bench->ended);
+           " out of order, %" PRIu64 " altered, %" PRIu64 " errors, %" PRIu32 " connections lost\n",
+           m->lost, f->holes, f->doubled, f->disorder, f->altered, bench->errors, bench->ended);
     if (f->first[0]) {
         printf("first fault  %s\n", f->first);
     }
@@ -98,11 +123,14 @@ static void people(const struct cb_bench *bench, const struct cb_measures *m)
 static void json_server(const struct cb_bench *bench, const struct cb_measures *m)
 {
     if (m->has_cpu) {
-        printf(",\"cpu_seconds\":%.3f,\"cpu_user\":%.3f,\"cpu_system\":%.3f,\"cpu_us_per_"
-               "delivery\":%.4f"
+        printf(",\"cpu_seconds\":%.6f,\"cpu_user\":%.3f,\"cpu_system\":%.3f"
                ",\"own_cpu_seconds\":%.3f",
                cpu_of(m), m->cpu_after.user - m->cpu_before.user,
-               m->cpu_after.system - m->cpu_before.system, per_delivery_us(bench, m), m->own_cpu);
+               m->cpu_after.system - m->cpu_before.system, m->own_cpu);
+        printf(",\"cpu_us_per_delivery\":%.5f,\"cpu_us_per_post\":%.3f,\"log_us_per_post\":%.3f"
+               ",\"connect_cpu_us\":%.3f",
+               per_delivery_us(bench, m), share_us(cpu_of(m) - log_of(m), bench->acked),
+               share_us(log_of(m), bench->acked), connect_us(bench, m));
     }
     if (m->pss_start >= 0) {
         printf(",\"pss_start\":%" PRId64 ",\"pss_joined\":%" PRId64 ",\"pss_posted\":%" PRId64
@@ -122,6 +150,8 @@ static void json(const struct cb_bench *bench, const struct cb_measures *m)
            m->caught_up_seconds);
     printf(",\"presence_max\":%" PRIu32 ",\"presence_mean\":%.2f,\"presence_end\":%" PRIu32,
            m->presence_max, m->presence_mean, m->presence_end);
+    printf(",\"join_frames_mean\":%.2f,\"join_frames_max\":%" PRIu32, m->join_frames_mean,
+           m->join_frames_max);
     printf(",\"sent\":%" PRIu64 ",\"acked\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"dups\":%" PRIu64
            ",\"post_seconds\":%.3f,\"drain_seconds\":%.3f",
            bench->sent, bench->acked, bench->refused, bench->dups, m->post_seconds,
@@ -133,9 +163,10 @@ static void json(const struct cb_bench *bench, const struct cb_measures *m)
            MS(cb_histogram_at(h, 0.99)), MS(h->max));
     printf(",\"lost\":%" PRIu64 ",\"gaps\":%" PRIu64 ",\"gapped\":%" PRIu64 ",\"holes\":%" PRIu64
            ",\"doubled\":%" PRIu64 ",\"disorder\":%" PRIu64 ",\"errors\":%" PRIu64
-           ",\"ended\":%" PRIu32,
+           ",\"ended\":%" PRIu32 ",\"altered\":%" PRIu64,
            m->lost, bench->gaps, m->gapped, f->holes, f->doubled, f->disorder, bench->errors,
-           bench->ended);
+           bench->ended, f->altered);
+    printf(",\"lag_max\":%" PRIu64 ",\"lag_ms\":%.3f", m->lag_max, MS(m->lag_ns));
     printf(",\"lag_min\":%" PRIu32 ",\"kernel_max\":%" PRId64, m->lag_min, m->kernel_max);
     json_server(bench, m);
     printf("}\n");

@@ -53,28 +53,34 @@ static void pause_slow(struct cb_bench *bench, bool paused)
     }
 }
 
-static bool arrived(const struct cb_bench *bench, bool slow_too)
+static bool has_all(const struct cb_bench *bench, uint32_t i)
 {
     const struct cb_options *o = &bench->options;
-    if (cb_answered(bench) < bench->sent) {
+    const struct cb_client *client = &bench->clients[i];
+    return client->state != CB_LIVE || (client->member.index >= bench->rooms[i % o->rooms].count &&
+                                        (i >= o->posters || bench->next[i] >= client->acked));
+}
+
+/* `*lacks` is a client that did not have all when it was asked last: most often it still has not. */
+static bool arrived(const struct cb_bench *bench, bool slow_too, uint32_t *lacks)
+{
+    const struct cb_options *o = &bench->options;
+    uint32_t count = o->clients - (slow_too ? 0 : o->stall);
+    if (cb_answered(bench) < bench->sent || (*lacks < count && !has_all(bench, *lacks))) {
         return false;
     }
-    for (uint32_t i = 0; i < o->clients - (slow_too ? 0 : o->stall); i++) {
-        const struct cb_client *client = &bench->clients[i];
-        const struct cb_room *room = &bench->rooms[i % o->rooms];
-        if (client->state == CB_LIVE && (client->member.index < room->count ||
-                                         (i < o->posters && bench->next[i] < client->acked))) {
-            return false;
-        }
+    for (*lacks = 0; *lacks < count && has_all(bench, *lacks);) {
+        (*lacks)++;
     }
-    return true;
+    return *lacks == count;
 }
 
 /* Until everything has arrived or nothing comes any more. */
 static void drain(struct cb_bench *bench, bool slow_too)
 {
+    uint32_t lacks = 0;
     bench->last_progress = bench->now = cb_clock();
-    while (!arrived(bench, slow_too) &&
+    while (!arrived(bench, slow_too, &lacks) &&
            bench->now - bench->last_progress < cb_ns(bench->options.drain)) {
         cb_step(bench, bench->now + CB_SECOND / 100);
     }
@@ -84,12 +90,15 @@ static void post_and_drain(struct cb_bench *bench, struct cb_measures *m)
 {
     const struct cb_options *o = &bench->options;
     bench->frames = bench->bytes = bench->deliveries = 0;
-    m->has_cpu = o->pid && cb_proc_cpu(o->pid, &m->cpu_before);
+    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_before);
     double own = cb_own_cpu();
     uint64_t begin = cb_clock();
     pause_slow(bench, true);
     cb_post_all(bench);
     uint64_t posted = cb_clock();
+    if (!cb_look_at_lag(bench, m)) {
+        cb_problem(bench, "out of memory");
+    }
     drain(bench, false);
     m->pss_posted = cb_pss(bench);
     double passed = cb_seconds(begin, cb_clock());
@@ -113,14 +122,16 @@ void cb_run(struct cb_bench *bench, struct cb_measures *m)
     const struct cb_options *o = &bench->options;
     uint64_t begin = cb_clock();
     m->pss_start = cb_pss(bench);
+    m->has_cpu = o->pid && cb_proc_cpu(o->pid, &m->cpu_start);
     bool joined = connect_all(bench);
     m->join_seconds = cb_seconds(begin, cb_clock());
+    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_joined);
     if (!joined) {
         return;
     }
     catch_up(bench, m, begin);
     wait_for(bench, o->settle);
-    cb_count_presence(bench, m);
+    cb_count_frames(bench, m);
     m->pss_joined = cb_pss(bench);
     post_and_drain(bench, m);
     wait_for(bench, o->idle);
