@@ -72,6 +72,7 @@ struct cb_bench {
     uint64_t sent, acked, refused, dups; /* posts */
     uint64_t frames, bytes;              /* received, since the first post */
     uint64_t deliveries;                 /* entries received, since the first post */
+    uint64_t compared;                   /* of them equal to what another member got */
     uint64_t last_progress;              /* when something was received last, ns */
     uint64_t errors;                     /* error frames that answer no post */
     uint64_t gaps;                       /* gap frames */

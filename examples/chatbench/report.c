@@ -159,6 +159,7 @@ static void json(const struct cb_bench *bench, const struct cb_measures *m)
     printf(",\"deliveries\":%" PRIu64 ",\"expected\":%" PRIu64 ",\"frames\":%" PRIu64
            ",\"bytes\":%" PRIu64,
            bench->deliveries, m->expected, bench->frames, bench->bytes);
+    printf(",\"compared\":%" PRIu64, bench->compared);
     printf(",\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f", MS(cb_histogram_at(h, 0.5)),
            MS(cb_histogram_at(h, 0.99)), MS(h->max));
     printf(",\"lost\":%" PRIu64 ",\"gaps\":%" PRIu64 ",\"gapped\":%" PRIu64 ",\"holes\":%" PRIu64

@@ -89,7 +89,7 @@ static void drain(struct cb_bench *bench, bool slow_too)
 static void post_and_drain(struct cb_bench *bench, struct cb_measures *m)
 {
     const struct cb_options *o = &bench->options;
-    bench->frames = bench->bytes = bench->deliveries = 0;
+    bench->frames = bench->bytes = bench->deliveries = bench->compared = 0;
     m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_before);
     double own = cb_own_cpu();
     uint64_t begin = cb_clock();

@@ -174,6 +174,7 @@ size_t cb_stream_match(struct cb_bench *bench, struct cb_client *client, const c
     uint32_t count = take_run(bench, client, first, end);
     bench->frames += count;
     bench->deliveries += count;
+    bench->compared += count;
     client->frames += count;
     client->entries += count;
     return count ? (size_t)(stream->marks[first + count - 1].end - begin) : 0;
