@@ -33,8 +33,8 @@ struct cb_client {
     uint8_t state;           /* enum cb_state */
     bool slow;               /* one of those that stop reading */
     bool paused;             /* reads nothing now */
-    uint32_t acked;          /* of them committed */
-    uint32_t refused;        /* of them answered by an error */
+    uint32_t acked;          /* its posts that were committed */
+    uint32_t refused;        /* its posts that were answered by an error */
     uint32_t presence;       /* presence frames received */
     uint32_t frames;         /* frames received */
     uint32_t entries;        /* entries received, whoever posted them */
@@ -91,18 +91,20 @@ bool cb_client_start(struct cb_bench *bench);
 void cb_client_add(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len);
 /* Writes it. What the socket does not take waits. */
 void cb_client_flush(struct cb_bench *bench, struct cb_client *client);
+/* Writes one frame at once. */
 void cb_client_send(struct cb_bench *bench, struct cb_client *client, const char *text, size_t len);
 void cb_client_pause(struct cb_bench *bench, struct cb_client *client, bool paused);
 /* Closes politely, if it is open. */
 void cb_client_end(struct cb_bench *bench, struct cb_client *client);
 /* The connection is lost or useless. */
 void cb_client_lost(struct cb_bench *bench, struct cb_client *client, const char *why);
-void cb_client_readable(struct cb_bench *bench, struct cb_client *client);
+/* The socket takes more, or is connected. */
 void cb_client_writable(struct cb_bench *bench, struct cb_client *client);
-/* The bytes of an answer to the upgrade: how many it has, 0 if it is incomplete, -1 if it is a
+/* The answer to the upgrade: how many bytes it has, 0 if it is incomplete, -1 if it is a
  * refusal. */
 ptrdiff_t cb_client_upgraded(struct cb_bench *bench, struct cb_client *client, const char *bytes,
                              size_t len);
+/* Handles one frame that was parsed. */
 void cb_client_frame(struct cb_bench *bench, struct cb_client *client,
                      const struct cb_frame *frame);
 
@@ -112,6 +114,7 @@ void cb_step(struct cb_bench *bench, uint64_t deadline);
 
 /* talk.c: requests and what comes back */
 void cb_talk_join(struct cb_bench *bench, struct cb_client *client);
+/* Handles a frame of text. */
 void cb_talk_take(struct cb_bench *bench, struct cb_client *client, const struct cb_frame *frame);
 /* Keeps the first problem. */
 __attribute__((format(printf, 2, 3))) void cb_problem(struct cb_bench *bench, const char *format,
@@ -144,12 +147,12 @@ struct cb_measures {
     uint64_t caught_up;       /* clients that had by then */
     uint32_t presence_max;    /* presence frames of one client until the first post */
     double presence_mean;
+    uint32_t presence_end;    /* of one client at the end, at most */
     uint32_t join_frames_max; /* frames of any kind of one client until the first post */
     double join_frames_mean;
     uint64_t lag_max; /* acked entries that a reading member had not got when the posting ended */
     uint64_t lag_ns;  /* most time since a post was due that a reading member had not got then */
-    uint32_t presence_end;               /* the same at the end, at most */
-    bool has_cpu;                        /* cpu_* are known */
+    bool has_cpu;     /* cpu_* are known */
     struct cb_cpu cpu_start, cpu_joined; /* at the first connection, and when all had joined */
     struct cb_cpu cpu_before, cpu_after; /* at the first post, and when all had arrived */
     double own_cpu;                      /* seconds of CPU of chatbench in the same time */
@@ -161,6 +164,7 @@ struct cb_measures {
 };
 
 /* post.c */
+/* Writes what all posts have in common. */
 void cb_post_prepare(struct cb_bench *bench);
 /* Posts what was asked for, and handles what comes meanwhile. */
 void cb_post_all(struct cb_bench *bench);

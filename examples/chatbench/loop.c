@@ -65,7 +65,7 @@ static void keep_partial(struct cb_bench *bench, struct cb_client *client, const
     }
 }
 
-void cb_client_readable(struct cb_bench *bench, struct cb_client *client)
+static void readable(struct cb_bench *bench, struct cb_client *client)
 {
     char *scratch = bench->scratch;
     size_t kept = client->in_len;
@@ -122,7 +122,7 @@ void cb_step(struct cb_bench *bench, uint64_t deadline)
         }
         bool ended = events[i].events & (EPOLLERR | EPOLLHUP);
         if (client->state != CB_GONE && (events[i].events & EPOLLIN || ended)) {
-            cb_client_readable(bench, client);
+            readable(bench, client);
         }
     }
 }
