@@ -39,7 +39,8 @@ FOREIGN = {
 }
 
 # Outside the library these may look inside; all else lives by chathub.h.
-INSIDERS = ("tests/unit/", "tests/conformance/", "tests/simulation/", "tests/fuzz/", "tests/bench/log_")
+INSIDERS = ("tests/unit/", "tests/conformance/", "tests/simulation/", "tests/fuzz/", "tests/bench/log_",
+             "tests/bench/instructions", "tests/bench/scale")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 
