@@ -7,9 +7,11 @@
 
 static int usage(void)
 {
-    fputs("usage: scale rooms N [--name BYTES] [--log FILE]   what an idle room costs\n"
-          "       --quick: only what does not depend on the machine; for tests\n",
-          stderr);
+    fputs(
+        "usage: scale rooms N [--name BYTES] [--log FILE]   what an idle room costs\n"
+        "       scale members N                          what a round over a room's members costs\n"
+        "       --quick: only what does not depend on the machine; for tests\n",
+        stderr);
     return 2;
 }
 
@@ -40,5 +42,7 @@ int main(int argc, char **argv)
         return usage();
     if (!strcmp(argv[1], "rooms"))
         return scale_rooms(&options);
+    if (!strcmp(argv[1], "members") && !options.log)
+        return options.count < 200 ? usage() : scale_members(&options);
     return usage();
 }

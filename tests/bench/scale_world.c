@@ -42,12 +42,6 @@ double scale_cpu(void)
     return clock_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-uint64_t scale_micros(void *unused)
-{
-    (void)unused;
-    return (uint64_t)(clock_of(CLOCK_MONOTONIC) * 1e6);
-}
-
 /* ---------------------------------------------------------------------------------- environment */
 
 static struct scale_world *of(void *self)
@@ -139,10 +133,8 @@ static ptrdiff_t sink_send(void *self, uint32_t conn, const void *bytes, size_t 
 {
     struct scale_world *w = self;
     (void)bytes;
-    if (conn < w->stalled) {
-        w->taken_in++;
+    if (w->stall_every && conn % w->stall_every == 0)
         return 0;
-    }
     w->writes++;
     w->bytes += len;
     return (ptrdiff_t)len;
@@ -236,7 +228,7 @@ void scale_world_turn(struct scale_world *w, uint64_t (*clock)(void *ctx))
         w->ticked = w->now;
         chi_delivery_tick(w->delivery);
     }
-    w->left = chi_delivery_flush(w->delivery, clock, NULL);
+    w->left = chi_delivery_flush(w->delivery, clock, w);
 }
 
 void scale_world_settle(struct scale_world *w)

@@ -16,8 +16,7 @@ struct scale_world {
     struct chi_hub *hub;
     struct chi_inproc *inproc;
     struct chi_transport transport; /* takes everything, of any connection … */
-    uint32_t stalled;               /* … but of those with a number below this */
-    uint32_t taken_in;              /* calls of `send` that took nothing */
+    uint32_t stall_every;           /* … but of those whose number this divides; 0: of all */
     uint64_t writes, bytes;         /* that it took, each connection of a span for itself */
     uint64_t now;                   /* ms; passes only by scale_world_pass and by waiting */
     uint64_t ticked;                /* when delivery last kept house */
@@ -33,7 +32,8 @@ void scale_world_init(struct scale_world *w);
 void scale_world_open(struct scale_world *w, const char *path);
 void scale_world_close(struct scale_world *w);
 
-/* One turn of the loop with one flush, whose slice `clock` (µs) judges; NULL: no limit. */
+/* One turn of the loop with one flush, whose slice `clock` (µs, of the world) judges;
+ * NULL: no limit. */
 void scale_world_turn(struct scale_world *w, uint64_t (*clock)(void *ctx));
 /* Turns until nobody wants one. */
 void scale_world_settle(struct scale_world *w);
@@ -51,7 +51,6 @@ void scale_world_join(struct scale_world *w, uint64_t id, const char *room);
 void scale_world_post(struct scale_world *w, uint64_t id, const char *room, struct chi_span text);
 
 double scale_cpu(void); /* of this process, seconds */
-uint64_t scale_micros(void *unused);
 /* Says what is wrong and ends the program. */
 __attribute__((noreturn, format(printf, 1, 2))) void scale_fail(const char *format, ...);
 
