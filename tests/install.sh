@@ -7,7 +7,7 @@ test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-web
     strace chromium)
 # Any npm will do for the tests' own packages.
 command -v npm >/dev/null || test_packages+=(nodejs npm)
-ci_packages=(clang-format clang-tidy cppcheck)
+ci_packages=(clang-format clang-tidy cppcheck valgrind)
 
 is_installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
