@@ -5,127 +5,11 @@
 
 Quick (--quick) is for tests: small counts, correctness only, nothing that depends on the machine's speed.
 """
-import argparse
 import concurrent.futures
-import json
-import os
-import pathlib
-import re
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-class Failed(Exception):
-    """Something did not run; its text says what and what to do."""
-
-
-def first():
-    """Before other programs of a busy machine, where that is permitted."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, -15)
-    except PermissionError:
-        pass
-
-
-class Server:
-    """A process that tells its URLs in its output; ended at the end of the `with`."""
-
-    def __init__(self, command, patterns):
-        self.command, self.patterns = [str(part) for part in command], patterns
-        self.output = tempfile.NamedTemporaryFile("w+", prefix="bench-", suffix=".log")
-        self.urls = {}
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=self.output,
-                                        stderr=subprocess.STDOUT, preexec_fn=first)
-        self.pid = self.process.pid
-        deadline = time.monotonic() + 20
-        while not all(self._find(name) for name in self.patterns):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                text = pathlib.Path(self.output.name).read_text(errors="replace")[-2000:]
-                self.__exit__(Failed)
-                raise Failed(f"{self.command[0]} did not start:\n{text}")
-            time.sleep(0.02)
-        return self
-
-    def _find(self, name):
-        text = pathlib.Path(self.output.name).read_text(errors="replace")
-        pattern, form = self.patterns[name]
-        found = re.search(pattern, text)
-        if found:
-            self.urls[name] = form.format(found.group(1))
-        return found
-
-    def __exit__(self, kind=None, *_):
-        if self.process.poll() is None:
-            self.process.stdin.close()  # ends the floor
-            if "floor" not in self.patterns:
-                self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
-        text = pathlib.Path(self.output.name).read_text(errors="replace")
-        self.output.close()
-        if status != 0 and kind is None:
-            raise Failed(f"{self.command[0]} ended with {status}; its last words:\n{text[-4000:]}")
-
-
-class Bench:
-    """Where the programs are, and what was measured."""
-
-    def __init__(self, chatd, chatbench, floor, quick, pairs=3):
-        self.programs = {"chatd": chatd, "chatbench": chatbench, "floor": floor}
-        for name, path in self.programs.items():
-            if not (quick and name == "floor") and not pathlib.Path(path).exists():
-                raise Failed(f"there is no {name} at {path}; build first, or say --build or --{name}")
-        self.quick = quick
-        self.pairs = 1 if quick else pairs  # how often comparisons are repeated
-        self.rows = []  # (bar, figure, limit, well)
-        self.figures = {}
-
-    def chatd(self, *options):
-        command = [self.programs["chatd"], "--listen", "ws://127.0.0.1:0/ws", "--listen",
-                   "tcp://127.0.0.1:0", "--log", "memory", *options]
-        return Server(command, {"ws": (r"ws://127\.0\.0\.1:([1-9]\d*)/ws", "ws://127.0.0.1:{}/ws"),
-                                "tcp": (r"(?:tcp://127\.0\.0\.1:|nc 127\.0\.0\.1 )([1-9]\d*)",
-                                        "tcp://127.0.0.1:{}")})
-
-    def floor(self):
-        return Server([self.programs["floor"]], {"floor": (r"tcp://127\.0\.0\.1:(\d+)", "tcp://127.0.0.1:{}")})
-
-    def load(self, server, scheme, **options):
-        """One run of chatbench: its figures, with `well` (all arrived) and `problem`."""
-        command = [str(self.programs["chatbench"]), "--json", "--url", server.urls[scheme], "--pid", str(server.pid)]
-        for name, value in options.items():
-            command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, preexec_fn=first)
-        if not done.stdout.strip():
-            raise Failed(f"{' '.join(command)}: {done.stderr.strip()}")
-        figures = json.loads(done.stdout)
-        figures["well"] = done.returncode == 0
-        figures["problem"] = done.stderr.strip()
-        if server.process.poll() is not None:
-            raise Failed(f"chatd ended during {' '.join(command)} with {server.process.returncode}")
-        return figures
-
-    def row(self, bar, figure, limit, well, figures=None):
-        """One line of the table. well: True, False, or None for figures without a bar."""
-        verdict = "" if well is None else "ok" if well else "MISSED"
-        print(f"{bar:<34} {figure:<52} {limit:<22} {verdict}", flush=True)
-        if figures and figures.get("problem"):
-            print(f"    {figures['problem']}", flush=True)
-        self.rows.append({"bar": bar, "figure": figure, "limit": limit, "well": well})
-
-    def keep(self, name, value):
-        self.figures[name] = value
+import harness
 
 
 def arrived(run):
@@ -223,13 +107,14 @@ def bar_stall(bench):
 def bar_cost(bench):
     """CPU of a delivery against the bare floor, in the same minute. No bar yet."""
     load = {"clients": 1000, "size": 128, "seconds": 10}
+    schemes = {"floor": "tcp", "tcp": "tcp", "ws": "ws"}
     for name, how in (("200 posts/s", {"rate": 200}), ("64 outstanding", {"outstanding": 64})):
-        costs = {"floor": [], "tcp": [], "ws": []}
+        costs = {kind: [] for kind in schemes}
         runs = []
         for _ in range(bench.pairs):
             for kind, cost in costs.items():
                 with bench.floor() if kind == "floor" else bench.chatd("--log-entries", "1000") as server:
-                    run = bench.load(server, kind, **load, **how)
+                    run = bench.load(server, schemes[kind], **load, **how)
                 runs.append((kind, run))
                 if not run["well"]:
                     bench.row(f"cost, {name}, {kind}", "not all arrived", "all", False, run)
@@ -246,34 +131,18 @@ BARS = {"fanout": bar_fanout, "join": bar_join, "idle": bar_idle, "stall": bar_s
 QUICK = ("fanout", "join", "idle", "stall")
 
 
-def programs(args):
-    build = pathlib.Path(args.build)
-    return [args.chatd or build / "examples/chatd/chatd", args.chatbench or build / "examples/chatbench/chatbench",
-            args.floor or build / "tests/bench/floor"]
+def measure(args):
+    programs = harness.paths(args, ["chatd", "chatbench"] if args.quick else ["chatd", "chatbench", "floor"])
+    bench = harness.Bench(programs, args.quick, args.pairs)
+    for name in args.only or (QUICK if args.quick else BARS):
+        BARS[name](bench)
+    return bench
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=os.environ.get("CHATHUB_BUILD", ROOT / "build/release"),
-                        help="build folder (a release build)")
-    parser.add_argument("--chatd", help="the server, in place of the build folder's")
-    parser.add_argument("--chatbench", help="the load client, in place of the build folder's")
-    parser.add_argument("--floor", help="the floor, in place of the build folder's")
-    parser.add_argument("--only", nargs="+", choices=BARS, help="only these bars")
+    parser = harness.parser(__doc__, ["chatd", "chatbench", "floor"], BARS)
     parser.add_argument("--pairs", type=int, default=3, help="how often comparisons are repeated (3)")
-    parser.add_argument("--quick", action="store_true", help="small counts, correctness only")
-    parser.add_argument("--json", help="write all figures to this file")
-    args = parser.parse_args()
-    try:
-        bench = Bench(*programs(args), args.quick, args.pairs)
-        for name in args.only or (QUICK if args.quick else BARS):
-            BARS[name](bench)
-    except Failed as failed:
-        print(f"bars.py: {failed}", file=sys.stderr)
-        return 1
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps({"bars": bench.rows, "figures": bench.figures}, indent=1))
-    return 0 if all(row["well"] is not False for row in bench.rows) else 1
+    return harness.run(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 FOLDER is on the disk that is to be measured (/var/tmp), with 2 GB left. Quick (--quick) is for tests: small counts,
 correctness only, nothing that depends on the machine's speed.
 """
-import argparse
 import json
 import os
 import pathlib
@@ -20,27 +19,19 @@ import tempfile
 import threading
 import time
 
-import bars
-from bars import Failed, Server, first
+import harness
+from harness import Disk, Failed, Server, arguments, first
 
 ROOMS, CLIENTS, OUTSTANDING, SIZE = 100, 50, 16, 200
 
 
-class LogBench(bars.Bench):
-    """Where the programs and the files are, and what was measured."""
+class LogBench(harness.Bench):
+    """A bench with files on a disk."""
 
     def __init__(self, programs, folder, quick, pairs):
-        for name, path in programs.items():
-            if not pathlib.Path(path).exists():
-                raise Failed(f"there is no {name} at {path}; build first, or say --build or --{name}")
-        self.programs, self.quick, self.folder = programs, quick, pathlib.Path(folder)
-        self.pairs = 1 if quick else pairs
-        self.rows, self.figures = [], {}
-        self.started = time.monotonic()
+        super().__init__(programs, quick, pairs)
+        self.folder = pathlib.Path(folder)
         self.filled = None  # the log with one large room, once it is made
-
-    def step(self, text):
-        print(f"  [{time.monotonic() - self.started:4.0f} s] {text}", file=sys.stderr, flush=True)
 
     def file(self, name):
         """Where a log's file is to be; what was there is gone."""
@@ -53,9 +44,7 @@ class LogBench(bars.Bench):
 
     def run(self, program, **options):
         """A program of the benches: the JSON object that it prints."""
-        command = [str(self.programs[program])]
-        for name, value in options.items():
-            command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+        command = [str(self.programs[program]), *arguments(options)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, preexec_fn=first)
         if done.returncode != 0:
             raise Failed(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -63,7 +52,7 @@ class LogBench(bars.Bench):
 
     def server(self, log, *options):
         command = [self.programs["chatd"], "--listen", "tcp://127.0.0.1:0", "--log", log, *options]
-        return Server(command, {"tcp": (r"(?:tcp://127\.0\.0\.1:|nc 127\.0\.0\.1 )([1-9]\d*)", "tcp://127.0.0.1:{}")})
+        return Server(command, {"tcp": harness.TCP})
 
     def large(self):
         """The file of a log with one room of a million entries; made once."""
@@ -74,11 +63,6 @@ class LogBench(bars.Bench):
             self.step(f"a room of {count:,} entries written in {run['seconds']:.1f} s")
             self.filled = path
         return self.filled
-
-
-def limit(bench, well):
-    """What depends on the machine's speed is no bar of --quick."""
-    return None if bench.quick else well
 
 
 def middle(runs, name):
@@ -144,9 +128,9 @@ def rows_at_the_log(bench, sync, kinds):
     single = max(rate["log, single"], rate["bare, single"])
     bars_apply = sync == "full"
     bench.row(f"  of bare SQLite, {name}", f"{100 * part:.0f} %", "60 %" if bars_apply else "",
-              limit(bench, part >= 0.6) if bars_apply else None)
+              bench.limit(part >= 0.6) if bars_apply else None)
     bench.row(f"  of single commits, {name}", f"{rate['log'] / single:.1f} x (the faster of the two)",
-              "5 x" if bars_apply else "", limit(bench, rate["log"] >= 5 * single) if bars_apply else None)
+              "5 x" if bars_apply else "", bench.limit(rate["log"] >= 5 * single) if bars_apply else None)
 
 
 def end_to_end(bench, sync, **load):
@@ -189,7 +173,7 @@ def bar_cpu(bench):
     bench.keep("cpu", run)
     bench.row(f"CPU of a post, {rate:,}/s, the log",
               f"{cost:.1f} us by {run['posts'] / run['commits']:.1f}; p50 {run['p50_ms']:.1f}, p99 {run['p99_ms']:.1f} ms",
-              "20 us", limit(bench, cost <= 20))
+              "20 us", bench.limit(cost <= 20))
     bench.step(f"{rate:,} posts a second through chatd")
     run, log, loop = end_to_end(bench, "full", rate=rate, seconds=seconds)
     cost = log * 1e6 / max(run["acked"], 1)
@@ -242,27 +226,6 @@ class Line:
         return self.ask({"type": "post", "room": "bench-0", "content": text, "cid": os.urandom(8).hex()})[1]
 
 
-class Disk:
-    """Bare writes and fdatasyncs of places that a file has already, as a WAL has that was written through once."""
-
-    def __init__(self, path):
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(self.file, bytes(1 << 20))
-        os.fsync(self.file)
-        self.at = 0
-
-    def write(self, pages):
-        self.at = (self.at + pages) % 200
-        block = os.urandom(4096 * pages)
-        start = time.perf_counter()
-        os.pwrite(self.file, block, self.at * 4096)
-        os.fdatasync(self.file)
-        return time.perf_counter() - start
-
-    def close(self):
-        os.close(self.file)
-
-
 def in_turns(actions, count, gap):
     """Each action once in `gap` seconds, spread evenly; the seconds that each took, by its name."""
     took = {name: [] for name in actions}
@@ -307,7 +270,7 @@ def bar_latency(bench):
         bench.row(f"write and fdatasync of {name}", f"{us[name]:.0f} us (p99 {p99[name]:.0f})", "", None)
     added = us["sqlite"] - us["memory"]
     bench.row("  SQLite later than memory", f"{added:.0f} us, {added / us['4 KiB']:.2f} x one write and fdatasync of 4 KiB",
-              "2 x", limit(bench, added <= 2 * us["4 KiB"]))
+              "2 x", bench.limit(added <= 2 * us["4 KiB"]))
 
 
 # ------------------------------------------------------------------------------------------------------- coming back
@@ -345,7 +308,7 @@ class Memory:
 
 def said(server, name):
     """A number that chatd told in its last lines; -1: it did not."""
-    found = re.findall(rf"\b{name}=(\d+)", pathlib.Path(server.output.name).read_text(errors="replace"))
+    found = re.findall(rf"\b{name}=(\d+)", server.said())
     return int(found[-1]) if found else -1
 
 
@@ -400,9 +363,9 @@ def bar_page(bench):
     bench.keep("page", run)
     for way in "forward", "backward":
         bench.row(f"page of 50 mid-room, {way}", f"{run[way + '_cpu_us']:.0f} us CPU, there after {run[way + '_us']:.0f} us",
-                  "1,000 us CPU", limit(bench, run[way + "_cpu_us"] < 1000))
+                  "1,000 us CPU", bench.limit(run[way + "_cpu_us"] < 1000))
     bench.row("  the very first one", f"{run['first_cpu_us']:.0f} us CPU, there after {run['first_us']:.0f} us",
-              "1,000 us CPU", limit(bench, run["first_cpu_us"] < 1000))
+              "1,000 us CPU", bench.limit(run["first_cpu_us"] < 1000))
 
 
 # ---------------------------------------------------------------------------------------------------------- the loop
@@ -456,42 +419,24 @@ BARS = {"posts": bar_posts, "cpu": bar_cpu, "latency": bar_latency, "reconnect":
         "loop": bar_loop}
 
 
-def check_folder(folder):
-    if not os.path.isdir(folder):
-        raise Failed(f"--dir {folder} is no folder")
-    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True).stdout.strip()
-    if kind in ("tmpfs", "ramfs"):
-        raise Failed(f"--dir {folder} is {kind}, where a sync costs nothing; give a folder on a disk")
+PROGRAMS = ["chatd", "chatbench", "log_posts", "schema"]
+
+
+def measure(args):
+    if not args.quick:
+        harness.check_folder(args.dir)
+    with tempfile.TemporaryDirectory(prefix="log-bars-", dir=args.dir) as folder:
+        bench = LogBench(harness.paths(args, PROGRAMS), folder, args.quick, args.pairs)
+        for name in args.only or BARS:
+            BARS[name](bench)
+    return bench
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=os.environ.get("CHATHUB_BUILD", bars.ROOT / "build/release"),
-                        help="build folder (a release build)")
-    programs = {"chatd": "examples/chatd/chatd", "chatbench": "examples/chatbench/chatbench",
-                "log_posts": "tests/bench/log_posts", "schema": "tests/bench/schema"}
-    for name in programs:
-        parser.add_argument("--" + name.replace("_", "-"), dest=name, help="this program, in place of the build folder's")
+    parser = harness.parser(__doc__, PROGRAMS, BARS)
     parser.add_argument("--dir", default="/var/tmp", help="folder on the disk to measure (/var/tmp)")
-    parser.add_argument("--only", nargs="+", choices=BARS, help="only these bars")
     parser.add_argument("--pairs", type=int, default=5, help="how often comparisons are repeated (5)")
-    parser.add_argument("--quick", action="store_true", help="small counts, correctness only")
-    parser.add_argument("--json", help="write all figures to this file")
-    args = parser.parse_args()
-    paths = {name: getattr(args, name) or pathlib.Path(args.build) / path for name, path in programs.items()}
-    try:
-        if not args.quick:
-            check_folder(args.dir)
-        with tempfile.TemporaryDirectory(prefix="log-bars-", dir=args.dir) as folder:
-            bench = LogBench(paths, folder, args.quick, args.pairs)
-            for name in args.only or BARS:
-                BARS[name](bench)
-    except Failed as failed:
-        print(f"log_bars.py: {failed}", file=sys.stderr)
-        return 1
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps({"bars": bench.rows, "figures": bench.figures}, indent=1))
-    return 0 if all(row["well"] is not False for row in bench.rows) else 1
+    return harness.run(measure, parser.parse_args())
 
 
 if __name__ == "__main__":
