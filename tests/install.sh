@@ -7,6 +7,8 @@ test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-web
     strace chromium)
 # Any npm will do for the tests' own packages.
 command -v npm >/dev/null || test_packages+=(nodejs npm)
+# What tests/bench/speed.py compares with, and draws with; not installed by itself.
+bench_packages=(golang-go golang-github-gorilla-websocket-dev nodejs node-ws gnuplot-nox)
 ci_packages=(clang-format clang-tidy cppcheck valgrind)
 
 is_installed() {

@@ -33,6 +33,23 @@ def test_the_logs_bars_can_be_measured(sqlite):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("bar", ["gathered", "paced", "rooms", "pair", "open", "bystander", "connect", "stalled", "idle",
+                                 "scale"])
+def test_the_bars_of_speed_can_be_measured(bar, sqlite, tmp_path):
+    """tests/bench/speed.py with small counts: chatd, the floor and the hubs of others lose nothing; nothing is measured."""
+    build = find_program("chatd").parents[2]
+    if not (build / "tests/bench/floor").exists():
+        pytest.skip("this build has no benches")
+    report = tmp_path / "figures.json"
+    done = subprocess.run([sys.executable, str(ROOT / "tests/bench/speed.py"), "--quick", "--only", bar, "--build", str(build),
+                           "--dir", str(tmp_path), "--plots", str(tmp_path / "plots"), "--json", str(report)],
+                          capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(report.read_text())["bars"]
+    for plot in (tmp_path / "plots").glob("*.svg"):
+        assert "</svg>" in plot.read_text()
+
+
 class Room:
     """A server for chatbench on TCP lines, whose deliveries to its second member go through `spoil` (or to `spoiled`).
 
