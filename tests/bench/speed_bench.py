@@ -1,5 +1,6 @@
 """How speed.py runs servers: alternately, with progress and what is left of the time; and what is made of figures."""
 import contextlib
+import functools
 import pathlib
 import socket
 import statistics
@@ -22,8 +23,12 @@ class SpeedBench(harness.Bench):
         self.folder = pathlib.Path(folder)
         self.runs = 1 if args.quick else args.runs
         self.few = min(self.runs, 3)  # where one run takes long
-        self.peers = peers.find(folder, lambda text: print(f"speed.py: {text}", flush=True))
         self.later, self.now, self.began = 0, 0, time.monotonic()  # seconds that the next bars, and this one, may take
+
+    @functools.cached_property
+    def peers(self):
+        """Commands of the servers of others, by name; built when they are first needed."""
+        return peers.find(self.folder, lambda text: print(f"speed.py: {text}", flush=True))
 
     def begin_bar(self, now, later):
         self.now, self.later, self.began = now, later, time.monotonic()
@@ -39,10 +44,10 @@ class SpeedBench(harness.Bench):
         """A fresh server of this kind; options are chatd's."""
         if kind == "floor":
             server = self.floor()
-        elif kind in self.peers:
-            server = peers.server(self.peers[kind])
-        else:
+        elif kind in ("sqlite", "memory"):
             server = self.chatd(*options, log=f"sqlite:{self.folder / 'speed.db'}" if kind == "sqlite" else "memory")
+        else:
+            server = peers.server(self.peers[kind])
         try:
             with server:
                 yield server
