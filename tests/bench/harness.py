@@ -157,7 +157,7 @@ class Bench:
     def row(self, bar, figure, limit, well, figures=None):
         """One line of the table. well: True, False, or None for figures without a bar."""
         verdict = "" if well is None else "ok" if well else "MISSED"
-        print(f"{bar:<34} {figure:<52} {limit:<22} {verdict}", flush=True)
+        print(f"{bar:<34} {figure:<60} {limit:<22} {verdict}", flush=True)
         if figures and figures.get("problem"):
             print(f"    {figures['problem']}", flush=True)
         self.rows.append({"bar": bar, "figure": figure, "limit": limit, "well": well})

@@ -63,7 +63,8 @@ def judge(bench, bar, figure_text, name, value, form="{:g}", at_least=False, wel
 
 
 def judge_ratio(bench, bar, found, name, form="{:g} x"):
-    judge(bench, bar, spread(found, "{:.3f} x" if limit(name) < 1 else "{:.2f} x"), name, statistics.median(found), form)
+    text = "x " + spread(found, "{:.3f}" if limit(name) < 1 else "{:.2f}")
+    judge(bench, bar, text, name, statistics.median(found), form)
 
 
 def all_kinds(bench):
