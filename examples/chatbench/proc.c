@@ -53,7 +53,7 @@ static bool read_thread(int pid, const char *id, struct cb_thread *out)
         return false;
     }
     out->seconds = (double)field(text, 0, 10) / 1e9;
-    out->id = atoi(id);
+    out->id = (int)strtol(id, NULL, 10);
     snprintf(path, sizeof path, "/proc/%d/task/%s/comm", pid, id);
     read_text(path, out->name, sizeof out->name);
     out->name[strcspn(out->name, "\n")] = 0;

@@ -16,29 +16,29 @@ import harness
 import speed_plots
 from speed_bench import (NAMES, SpeedBench, figure, median, percentile99, ratios, spread, values, wait_for_crowd)
 
-# name: (limit, where it is from)
+# name: (limit, of what)
 LIMITS = {
-    "gathered, of the floor": (2.0, "issue 5, row 1: CPU a delivery with 64 posts under way"),
-    "gathered, of gorilla": (1 / 10, "issue 5, row 1: 10 x less than the gorilla hub in the same run"),
-    "gathered, us": (0.25, "issue 5, row 1: 6 x less than uWebSockets 20.79's 1.5 us, measured elsewhere"),
-    "paced, of the floor": (1.10, "issue 5, row 2: CPU a delivery at 50 posts/s"),
-    "paced, p99 of the floor's": (1.2, "issue 5, row 2, with the memory log"),
-    "paced, pace ms": (2.0, "issue 5, row 2: log-pace, which SQLite may add, with ..."),
-    "paced, syncs": (2, "issue 5, row 2: ... so many fdatasyncs"),
-    "rooms, of the floor": (1.25, "issue 5, row 3: CPU a delivery in 1,000 rooms"),
-    "pair, us": (25.0, "issue 5, row 4: CPU of a post in a room of 2, without the log's threads"),
-    "pair, log us": (20.0, "issue 5, row 4: CPU of a post in the log's threads"),
-    "idle, B": (640, "issue 5, row 6: memory of an idle client, at 15,000"),
-    "open, p99 ms": (15.0, "issue 5, row 7: at 2,000 posts/s"),
-    "open, rate": (5000, "issue 5, row 7: posts/s that are to be reached with ..."),
-    "open, p99 ms at the rate": (20.0, "issue 5, row 7: ... this p99 ..."),
-    "open, lag ms": (100.0, "issue 5, row 7: ... and nothing lagging: no member is behind by more"),
-    "bystander, p99 ms": (20.0, "issue 5, row 8"),
-    "connect, us": (60.0, "issue 5, row 9: CPU to connect, upgrade, join"),
-    "connect, frames": (10, "issue 5, row 9: frames each until the first post, so O(n) in all"),
-    "stalled, p99 of the same": (1.2, "issue 5, row 10: of the same run without stalled ones"),
-    "stalled, KiB": (64, "issue 5, row 10: memory of each beyond the log"),
-    "scale, of the floor": (1.5, "issue 5, row 11: CPU a delivery in every cell"),
+    "gathered, of the floor": (2.0, "CPU a delivery with 64 posts under way"),
+    "gathered, of gorilla": (1 / 10, "10 x less than the gorilla hub in the same run"),
+    "gathered, us": (0.25, "6 x less than uWebSockets 20.79's 1.5 us, measured elsewhere"),
+    "paced, of the floor": (1.10, "CPU a delivery at 50 posts/s"),
+    "paced, p99 of the floor's": (1.2, "with the memory log"),
+    "paced, pace ms": (2.0, "log-pace, which SQLite may add, with ..."),
+    "paced, syncs": (2, "... so many fdatasyncs"),
+    "rooms, of the floor": (1.25, "CPU a delivery in 1,000 rooms"),
+    "pair, us": (25.0, "CPU of a post in a room of 2, without the log's threads"),
+    "pair, log us": (20.0, "CPU of a post in the log's threads"),
+    "idle, B": (640, "memory of an idle client, at 15,000"),
+    "open, p99 ms": (15.0, "at 2,000 posts/s"),
+    "open, rate": (5000, "posts/s that are to be reached with ..."),
+    "open, p99 ms at the rate": (20.0, "... this p99 ..."),
+    "open, lag ms": (100.0, "... and nothing lagging: no member is behind by more"),
+    "bystander, p99 ms": (20.0, "in a room of 10 beside a large one"),
+    "connect, us": (60.0, "CPU to connect, upgrade, join"),
+    "connect, frames": (10, "frames each until the first post, so O(n) in all"),
+    "stalled, p99 of the same": (1.2, "of the same run without stalled ones"),
+    "stalled, KiB": (64, "memory of each beyond the log"),
+    "scale, of the floor": (1.5, "CPU a delivery in every cell"),
 }
 
 FRAME = 150  # bytes of an entry's frame in `open`
