@@ -5,17 +5,11 @@
 
 #include "delivery/delivery.h"
 #include "util/list.h"
+#include "util/paged.h"
 
 /* Different ways in which one hub writes frames (dialect and framing). */
 #define CHI_ENCODINGS 16
 #define CHI_NO_ROOM   UINT32_MAX
-
-/* A table of records by dense number; records never move. */
-struct chi_paged {
-    char **pages;   /* each with CHI_PAGED_STEP zeroed records, or NULL */
-    uint32_t count; /* pages there is a pointer for */
-    size_t size;    /* bytes of one record */
-};
 
 /* Where an entry's frame ends in its segment. */
 struct chi_mark {
@@ -181,12 +175,6 @@ struct chi_delivery {
     uint32_t turn; /* counts pumps: where among its rooms a client begins */
     struct chi_delivery_counts counts;
 };
-
-/* paged.c */
-#define CHI_PAGED_STEP 256u
-int chi_paged_ensure(struct chi_paged *table, uint32_t index);
-void *chi_paged_at(const struct chi_paged *table, uint32_t index); /* NULL: never ensured */
-void chi_paged_fini(struct chi_paged *table);
 
 static inline struct chi_receiver *chi_receiver_at(const struct chi_delivery *d, uint32_t index)
 {

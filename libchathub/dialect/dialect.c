@@ -10,6 +10,20 @@ static const struct chi_dialect *const DIALECTS[] = {
 };
 #define DIALECT_COUNT (sizeof(DIALECTS) / sizeof(DIALECTS[0]))
 
+unsigned chi_dialect_number(const struct chi_dialect *dialect)
+{
+    unsigned number = 0;
+
+    while (number + 1 < DIALECT_COUNT && DIALECTS[number] != dialect)
+        number++;
+    return number;
+}
+
+const struct chi_dialect *chi_dialect_at(unsigned number)
+{
+    return DIALECTS[number];
+}
+
 const struct chi_dialect *chi_dialect_find(struct chi_span name)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {

@@ -18,6 +18,9 @@ extern const struct chi_dialect chi_dialect_gochat;
 extern const struct chi_dialect chi_dialect_multiserver;
 extern const struct chi_dialect chi_dialect_realtime;
 
+/* Numbers of those above, but the local one: below 16, for who keeps few bytes. */
+unsigned chi_dialect_number(const struct chi_dialect *dialect);
+const struct chi_dialect *chi_dialect_at(unsigned number);
 /* By name, for options and ?dialect=; NULL if there is none. */
 const struct chi_dialect *chi_dialect_find(struct chi_span name);
 /* Their names, for messages: "native, human, …". */

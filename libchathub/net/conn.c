@@ -26,15 +26,11 @@
 
 /* -------------------------------------------------------------------------------------- numbers */
 
-static int grow_table(struct chi_net *net)
+static int grow_hot(struct chi_net *net)
 {
     uint32_t cap = net->cap ? net->cap * 2 : 64;
-    struct chi_conn **conns = realloc(net->conns, cap * sizeof(*conns));
-
-    if (!conns)
-        return CHATHUB_ENOMEM;
-    net->conns = conns;
     struct chi_hot *hot = realloc(net->hot, cap * sizeof(*hot));
+
     if (!hot)
         return CHATHUB_ENOMEM;
     net->hot = hot;
@@ -49,15 +45,16 @@ static int take_number(struct chi_net *net, uint32_t *out)
         net->free_number = net->hot[*out].last_out;
         return 0;
     }
-    if (net->top == net->cap && grow_table(net) != 0)
+    if (chi_paged_ensure(&net->conns, net->top) != 0 ||
+        (net->top == net->cap && grow_hot(net) != 0))
         return CHATHUB_ENOMEM;
     *out = net->top++;
+    chi_conn_at(net, *out)->phase = CHI_PHASE_DEAD; /* until it is adopted */
     return 0;
 }
 
 static void give_number(struct chi_net *net, uint32_t number)
 {
-    net->conns[number] = NULL;
     net->hot[number].fd = -1;
     net->hot[number].last_out = net->free_number;
     net->free_number = number + 1;
@@ -65,18 +62,52 @@ static void give_number(struct chi_net *net, uint32_t number)
 
 /* ---------------------------------------------------------------------------------- own sending */
 
-struct chi_out *chi_out_new(void)
+struct chi_unfinished *chi_conn_unfinished(struct chi_conn *conn)
 {
-    return calloc(1, sizeof(struct chi_out));
+    if (!conn->unfinished)
+        conn->unfinished = calloc(1, sizeof(*conn->unfinished));
+    return conn->unfinished;
 }
 
-void chi_out_free(struct chi_out *out)
+void chi_conn_settle(struct chi_conn *conn)
 {
+    const struct chi_unfinished *all = conn->unfinished;
+
+    if (!all || all->input || all->out || all->pong || all->reason)
+        return;
+    free(conn->unfinished);
+    conn->unfinished = NULL;
+}
+
+struct chi_out *chi_out_get(struct chi_conn *conn)
+{
+    struct chi_unfinished *all = chi_conn_unfinished(conn);
+
+    if (all && !all->out)
+        all->out = calloc(1, sizeof(*all->out));
+    return all ? all->out : NULL;
+}
+
+void chi_out_drop(struct chi_conn *conn)
+{
+    struct chi_out *out = chi_conn_out(conn);
+
     if (!out)
         return;
     chi_buf_fini(&out->bytes);
     free(out->own);
     free(out);
+    conn->unfinished->out = NULL;
+    chi_conn_settle(conn);
+}
+
+void chi_pong_drop(struct chi_conn *conn)
+{
+    if (!conn->unfinished)
+        return;
+    free(conn->unfinished->pong);
+    conn->unfinished->pong = NULL;
+    chi_conn_settle(conn);
 }
 
 /* Everything was sent and we are saying goodbye: our side ends, unless the peer's close frame is
@@ -87,7 +118,7 @@ static void finish_goodbye(struct chi_conn *conn)
         return;
     if (!conn->shut) {
         conn->shut = true;
-        shutdown(conn->fd, SHUT_WR);
+        shutdown(chi_conn_fd(conn), SHUT_WR);
     }
     if (conn->hung) {
         conn->broken = true;
@@ -96,21 +127,21 @@ static void finish_goodbye(struct chi_conn *conn)
 }
 
 /* One send of what is first in `out`; what it answered. */
-static ssize_t push_once(const struct chi_conn *conn, const struct chi_out *out)
+static ssize_t push_once(int fd, const struct chi_out *out)
 {
     if (out->sent < out->bytes.len)
-        return send(conn->fd, out->bytes.at + out->sent, out->bytes.len - out->sent,
+        return send(fd, out->bytes.at + out->sent, out->bytes.len - out->sent,
                     MSG_NOSIGNAL | MSG_DONTWAIT | (out->tail_len ? MSG_MORE : 0));
     size_t off = out->sent - out->bytes.len;
-    return send(conn->fd, out->tail + off, out->tail_len - off, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return send(fd, out->tail + off, out->tail_len - off, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 bool chi_conn_push(struct chi_conn *conn)
 {
-    struct chi_out *out = conn->out;
+    struct chi_out *out = chi_conn_out(conn);
 
     while (out && out->sent < out->bytes.len + out->tail_len) {
-        ssize_t n = push_once(conn, out);
+        ssize_t n = push_once(chi_conn_fd(conn), out);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
@@ -125,23 +156,20 @@ bool chi_conn_push(struct chi_conn *conn)
         out->sent += (size_t)n;
         conn->net->hot[conn->number].last_out = chi_net_now(conn->net);
     }
-    chi_out_free(out);
-    conn->out = NULL;
+    chi_out_drop(conn);
     if (conn->phase == CHI_PHASE_CLOSING)
         finish_goodbye(conn);
     chi_conn_watch(conn);
     return true;
 }
 
-void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out)
+void chi_conn_goodbye(struct chi_conn *conn)
 {
-    if (conn->out != out) {
-        chi_out_free(conn->out);
-        conn->out = out;
-    }
+    const struct chi_input *input = chi_conn_input(conn);
+
     conn->paused = conn->starved = false;
     chi_conn_phase(conn, CHI_PHASE_CLOSING, conn->net->parts.settings->close_time);
-    if (conn->input && conn->input->rest.len > 0) {
+    if (input && input->rest.len > 0) {
         conn->resume = true;
         chi_conn_later(conn);
     }
@@ -159,7 +187,7 @@ void chi_conn_watch(struct chi_conn *conn)
         return;
     if (!conn->paused && !conn->starved && !conn->resume && !conn->hung)
         events |= EPOLLIN;
-    if (conn->blocked || conn->out)
+    if (conn->blocked || chi_conn_out(conn))
         events |= EPOLLOUT;
     /* A hangup is reported without being asked for: where it is known and nothing is to be sent,
      * watching would spin. */
@@ -171,9 +199,9 @@ void chi_conn_watch(struct chi_conn *conn)
               !watch          ? EPOLL_CTL_DEL
               : conn->watched ? EPOLL_CTL_MOD
                               : EPOLL_CTL_ADD,
-              conn->fd, &event);
+              chi_conn_fd(conn), &event);
     conn->watched = watch;
-    conn->interest = (uint8_t)events;
+    conn->interest = events & 7u;
 }
 
 void chi_conn_later(struct chi_conn *conn)
@@ -184,7 +212,7 @@ void chi_conn_later(struct chi_conn *conn)
         return;
     conn->queued = true;
     conn->later = net->later;
-    net->later = conn;
+    net->later = conn->number + 1;
     chi_net_soon(net);
 }
 
@@ -193,7 +221,7 @@ void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time)
     struct chi_net *net = conn->net;
     bool mute = phase <= CHI_PHASE_FIRST;
 
-    conn->phase = (uint8_t)phase;
+    conn->phase = (unsigned)phase & 7u;
     conn->due = chi_net_now(net) + time;
     if (mute && !conn->counted)
         net->mute++;
@@ -205,16 +233,18 @@ void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time)
         chi_listener_resume(net);
 }
 
-static bool is_young(const struct chi_conn *conn)
+bool chi_conn_is_young(const struct chi_conn *conn)
 {
+    const struct chi_input *input = chi_conn_input(conn);
+
     return conn->phase <= CHI_PHASE_FIRST ||
-           (conn->phase == CHI_PHASE_OPEN && conn->input && conn->input->begun);
+           (conn->phase == CHI_PHASE_OPEN && input && input->begun);
 }
 
 static bool grow_young(struct chi_net *net)
 {
     uint32_t cap = net->young_cap ? net->young_cap * 2 : 64;
-    struct chi_conn **young = realloc(net->young, cap * sizeof(*young));
+    uint32_t *young = realloc(net->young, cap * sizeof(*young));
 
     if (!young)
         return false;
@@ -226,24 +256,16 @@ static bool grow_young(struct chi_net *net)
 void chi_conn_age(struct chi_conn *conn)
 {
     struct chi_net *net = conn->net;
-    bool young = is_young(conn);
 
-    if (young == (conn->young != 0))
+    if (conn->young || !chi_conn_is_young(conn))
         return;
-    if (young) {
-        /* Without memory it is watched by the next change of its state, or by the sweep's slower
-         * rules. */
-        if (net->young_count == net->young_cap && !grow_young(net))
-            return;
-        net->young[net->young_count++] = conn;
-        conn->young = net->young_count;
-        chi_net_fine(net);
+    /* Without memory it is watched by the next change of its state, or by the sweep's slower
+     * rules. */
+    if (net->young_count == net->young_cap && !grow_young(net))
         return;
-    }
-    struct chi_conn *last = net->young[--net->young_count];
-    net->young[conn->young - 1] = last;
-    last->young = conn->young;
-    conn->young = 0;
+    net->young[net->young_count++] = conn->number;
+    conn->young = true;
+    chi_net_fine(net);
 }
 
 void chi_conn_bury(struct chi_conn *conn)
@@ -252,25 +274,35 @@ void chi_conn_bury(struct chi_conn *conn)
 
     if (conn->phase == CHI_PHASE_DEAD)
         return;
-    close(conn->fd); /* leaves the epoll set with it */
-    conn->fd = -1;
+    close(chi_conn_fd(conn)); /* leaves the epoll set with it */
     net->hot[conn->number].fd = -1;
     net->count--;
     conn->watched = false;
     conn->client = 0;
-    chi_out_free(conn->out);
-    conn->out = NULL;
-    free(conn->pong);
-    conn->pong = NULL;
+    chi_out_drop(conn);
+    chi_pong_drop(conn);
     chi_conn_phase(conn, CHI_PHASE_DEAD, 0);
     chi_conn_later(conn);
 }
 
-void chi_conn_free(struct chi_conn *conn)
+void chi_conn_fini(struct chi_conn *conn)
 {
     chi_input_free(conn);
-    give_number(conn->net, conn->number);
-    free(conn);
+    chi_out_drop(conn);
+    chi_pong_drop(conn);
+    free(conn->unfinished);
+    conn->unfinished = NULL;
+}
+
+void chi_conn_free(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+    uint32_t number = conn->number;
+
+    chi_conn_fini(conn);
+    /* What the fine timer's list says of the number holds for who is given it next. */
+    *conn = (struct chi_conn){.phase = CHI_PHASE_DEAD, .young = conn->young};
+    give_number(net, number);
 }
 
 /* ------------------------------------------------------------------------------------ log lines */
@@ -349,7 +381,7 @@ int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welc
     };
     bool enters = conn->decided && encoding.dialect->entrance != CHI_ENTRANCE_LISTENS;
 
-    conn->dialect = encoding.dialect;
+    conn->dialect = chi_dialect_number(encoding.dialect) & 15u;
     int error = chi_hub_client_open(conn->net->parts.hub, &desc, &conn->client);
     if (error) {
         conn->client = 0;
@@ -369,14 +401,14 @@ int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welc
 
 static void log_disconnected(const struct chi_conn *conn, const char *reason)
 {
+    const char *own = conn->unfinished ? conn->unfinished->reason : NULL;
     char ms[24];
     uint64_t now = conn->net->parts.env.ops->now(conn->net->parts.env.self);
     uint32_t steps = (uint32_t)(now / CHI_OPENED_STEP) - conn->opened;
 
     snprintf(ms, sizeof(ms), "%llu", (unsigned long long)steps * CHI_OPENED_STEP);
-    const struct chi_field fields[] = {
-        {"reason", chi_span_of(conn->reason ? conn->reason : reason)},
-        {"duration_ms", chi_span_of(ms)}};
+    const struct chi_field fields[] = {{"reason", chi_span_of(own ? own : reason)},
+                                       {"duration_ms", chi_span_of(ms)}};
     chi_conn_log(conn, CHATHUB_INFO, "disconnected", fields, 2);
 }
 
@@ -404,12 +436,14 @@ void chi_conn_end(struct chi_conn *conn, const char *reason)
 
 void chi_conn_fail(struct chi_conn *conn, int code, const char *reason)
 {
+    struct chi_unfinished *all = chi_conn_unfinished(conn);
+
     conn->deaf = true;
-    if (!conn->reason)
-        conn->reason = reason;
+    if (all && !all->reason)
+        all->reason = reason;
     if (conn->client)
         chi_hub_close_client(conn->net->parts.hub, conn->client, code, chi_span_of(reason));
-    else if (conn->phase == CHI_PHASE_CLOSING && !conn->out)
+    else if (conn->phase == CHI_PHASE_CLOSING && !chi_conn_out(conn))
         finish_goodbye(conn);
 }
 
@@ -419,16 +453,17 @@ static void set_socket_options(const struct chi_conn *conn)
     const int on = 1, idle = 60, interval = 15, probes = 4;
     int notsent = (int)settings->notsent;
     unsigned user = settings->stall_time + 1000;
+    int fd = chi_conn_fd(conn);
 
     if (conn->peer.family == 0)
         return;
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user, sizeof(user));
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user, sizeof(user));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
 }
 
 /* Lines have no handshake: the hub learns of the client at once. */
@@ -445,41 +480,39 @@ static void open_lines(struct chi_conn *conn)
     const struct chi_field field = {"reason", chi_span_of(chathub_errname(error))};
     chi_conn_log(conn, CHATHUB_INFO, "refused", &field, 1);
     conn->deaf = true;
-    out = chi_out_new();
+    out = chi_out_get(conn);
     if (out) {
         chi_buf_add_text(&out->bytes, "! ");
         chi_buf_add_text(&out->bytes, chathub_strerror(error));
         chi_buf_add_char(&out->bytes, '\n');
     }
-    chi_conn_goodbye(conn, out);
+    chi_conn_goodbye(conn);
 }
 
-int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer)
+int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
 {
-    struct chi_conn *conn = calloc(1, sizeof(*conn));
     struct epoll_event event = {.events = EPOLLIN};
-    uint32_t now = chi_net_now(net);
+    uint32_t now = chi_net_now(net), number;
 
-    if (!conn || take_number(net, &conn->number) != 0) {
-        free(conn);
+    if (take_number(net, &number) != 0)
         return CHATHUB_ENOMEM;
-    }
-    conn->net = net;
-    conn->listener = (uint8_t)listener;
-    conn->peer = *peer;
-    conn->opened = (uint32_t)(net->parts.env.ops->now(net->parts.env.self) / CHI_OPENED_STEP);
-    conn->fd = fd;
-    conn->last_in = now;
-    event.data.u64 = conn->number;
+    event.data.u64 = number;
     if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
-        give_number(net, conn->number);
-        free(conn);
+        give_number(net, number);
         return CHATHUB_EIO;
     }
-    conn->watched = true;
-    conn->interest = EPOLLIN;
-    net->conns[conn->number] = conn;
-    net->hot[conn->number] = (struct chi_hot){fd, now};
+    struct chi_conn *conn = chi_conn_at(net, number);
+    *conn = (struct chi_conn){
+        .net = net,
+        .number = number,
+        .peer = *peer,
+        .opened = (uint32_t)(net->parts.env.ops->now(net->parts.env.self) / CHI_OPENED_STEP),
+        .last_in = now,
+        .watched = true,
+        .interest = EPOLLIN,
+        .young = conn->young,
+    };
+    net->hot[number] = (struct chi_hot){fd, now};
     net->count++;
     set_socket_options(conn);
     if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)

@@ -205,13 +205,14 @@ static bool may_upgrade(struct chi_conn *conn, const struct chi_head *head)
     return true;
 }
 
-static struct chi_out *make_answer(const struct chi_head *head, bool subprotocol)
+/* Whatever the hub has to say goes behind it. false: no memory. */
+static bool begin_answer(struct chi_conn *conn, const struct chi_head *head, bool subprotocol)
 {
-    struct chi_out *out = chi_out_new();
+    struct chi_out *out = chi_out_get(conn);
     struct chi_span key;
 
     if (!out)
-        return NULL;
+        return false;
     chi_head_find(head, "Sec-WebSocket-Key", &key);
     chi_buf_add_text(
         &out->bytes,
@@ -221,30 +222,25 @@ static struct chi_out *make_answer(const struct chi_head *head, bool subprotocol
     if (subprotocol)
         chi_buf_add_text(&out->bytes, "\r\nSec-WebSocket-Protocol: " CHI_SUBPROTOCOL);
     chi_buf_add_text(&out->bytes, "\r\n\r\n");
-    if (!out->bytes.failed)
-        return out;
-    chi_out_free(out);
-    return NULL;
+    return !out->bytes.failed;
 }
 
 static void upgrade(struct chi_conn *conn, const struct chi_head *head,
                     const struct chi_arrival *arrival)
 {
     struct chi_encoding encoding = {arrival->dialect, &chi_framing_websocket};
-    struct chi_out *out = make_answer(head, arrival->native);
+    bool begun = begin_answer(conn, head, arrival->native);
 
     conn->websocket = true;
-    conn->out = out; /* whatever the hub has to say goes behind it */
     int error =
-        out ? chi_conn_open(conn, encoding, arrival->native, arrival->name) : CHATHUB_ENOMEM;
+        begun ? chi_conn_open(conn, encoding, arrival->native, arrival->name) : CHATHUB_ENOMEM;
     if (error) {
-        conn->out = NULL;
-        chi_out_free(out);
+        chi_out_drop(conn);
         conn->websocket = false;
         chi_http_refuse(conn, 503, chathub_strerror(error), "Retry-After: 5\r\n");
         return;
     }
-    if (conn->out)
+    if (chi_conn_out(conn))
         chi_conn_push(conn);
 }
 

@@ -304,7 +304,7 @@ static void add_head(struct chi_conn *conn, struct chi_buf *out, const struct an
 /* Sends an answer and closes. Takes over answer->own. */
 static void respond(struct chi_conn *conn, const struct answer *answer)
 {
-    struct chi_out *out = chi_out_new();
+    struct chi_out *out = chi_out_get(conn);
 
     conn->deaf = true;
     if (out) {
@@ -317,12 +317,10 @@ static void respond(struct chi_conn *conn, const struct answer *answer)
     } else {
         free(answer->own);
     }
-    if (out && out->bytes.failed) {
-        chi_out_free(out);
-        out = NULL;
-    }
+    if (out && out->bytes.failed)
+        chi_out_drop(conn);
     conn->http = true;
-    chi_conn_goodbye(conn, out);
+    chi_conn_goodbye(conn);
 }
 
 void chi_http_refuse(struct chi_conn *conn, int status, const char *why, const char *extra)
@@ -572,7 +570,7 @@ static bool too_long(const char *bytes, size_t len, struct chi_guard *guard)
 /* The head so far, with `len` bytes more: in place if it began with them. */
 static const char *gather(struct chi_conn *conn, const char *bytes, size_t len)
 {
-    struct chi_input *input = conn->input;
+    struct chi_input *input = chi_conn_input(conn);
 
     if (!input || input->bytes.len == 0)
         return bytes;
@@ -593,7 +591,8 @@ static bool keep(struct chi_conn *conn, const char *head, size_t len)
 size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len)
 {
     struct chi_guard guard = {0};
-    size_t before = conn->input ? conn->input->bytes.len : 0;
+    struct chi_input *input = chi_conn_input(conn);
+    size_t before = input ? input->bytes.len : 0;
     const char *head;
 
     /* One byte more than fits, so that too much can be told from just enough. */
@@ -616,8 +615,8 @@ size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len)
     }
     /* What was gathered must stay as it is while it is looked at, and be gone before frames are
      * fed. */
-    struct chi_buf own = conn->input->bytes;
-    conn->input->bytes = (struct chi_buf){0};
+    struct chi_buf own = input->bytes;
+    input->bytes = (struct chi_buf){0};
     on_head(conn, own.at, end);
     chi_buf_fini(&own);
     return end - before;

@@ -4,14 +4,16 @@
 
 struct chi_input *chi_input_get(struct chi_conn *conn)
 {
-    if (!conn->input)
-        conn->input = calloc(1, sizeof(*conn->input));
-    return conn->input;
+    struct chi_unfinished *all = chi_conn_unfinished(conn);
+
+    if (all && !all->input)
+        all->input = calloc(1, sizeof(*all->input));
+    return all ? all->input : NULL;
 }
 
 void chi_input_free(struct chi_conn *conn)
 {
-    struct chi_input *input = conn->input;
+    struct chi_input *input = chi_conn_input(conn);
 
     if (!input)
         return;
@@ -20,12 +22,13 @@ void chi_input_free(struct chi_conn *conn)
     chi_buf_fini(&input->rest);
     chi_frames_free(input->frames);
     free(input);
-    conn->input = NULL;
+    conn->unfinished->input = NULL;
+    chi_conn_settle(conn);
 }
 
 void chi_input_settle(struct chi_conn *conn)
 {
-    struct chi_input *input = conn->input;
+    struct chi_input *input = chi_conn_input(conn);
 
     if (!input)
         return;

@@ -6,8 +6,10 @@
 #include <uv.h>
 
 #include "core/ports.h"
+#include "dialect/dialect.h"
 #include "net/framing.h"
 #include "net/net.h"
+#include "util/paged.h"
 
 /* The most that is read of one connection at a time. */
 #define CHI_READ_SIZE 65536u
@@ -33,9 +35,10 @@ enum chi_phase {
 
 /* A peer's address, for log lines and limits. */
 struct chi_peer {
-    uint8_t family;    /* 4, 6, or 0 for a Unix socket */
     uint8_t bytes[16]; /* of the address, network order */
     uint16_t port;
+    uint8_t family;   /* 4, 6, or 0 for a Unix socket */
+    uint8_t listener; /* index in net->listeners of the one that it came by */
 };
 #define CHI_PEER_TEXT 64
 /* "127.0.0.1:1234", "[::1]:1234" or "unix"; answers `out`. */
@@ -81,52 +84,60 @@ struct chi_pong {
     uint8_t bytes[CHI_CONTROL_MAX];
 };
 
+/* What a connection has only while something of it is not finished. */
+struct chi_unfinished {
+    struct chi_input *input; /* NULL while nothing is cut */
+    struct chi_out *out;     /* NULL while nothing is sent by itself */
+    struct chi_pong *pong;   /* NULL while none waits */
+    const char *reason;      /* why it ends, a constant, or NULL */
+};
+
 /* ms; a connection may last for years, and few bytes are kept for it. */
 #define CHI_OPENED_STEP 32
 
+/* There is one for each idle client: what it has at times only is in `unfinished`, and its
+ * descriptor is in net->hot. */
 struct chi_conn {
     uint64_t client; /* the hub's id; 0: it knows none (yet, or any more) */
     struct chi_net *net;
-    struct chi_input *input;           /* NULL while nothing is cut */
-    struct chi_out *out;               /* NULL while nothing is sent by itself */
-    struct chi_pong *pong;             /* NULL while none waits */
-    struct chi_conn *later;            /* next in net->later, while `queued` */
-    const char *reason;                /* why it ends, a constant, or NULL */
-    const struct chi_dialect *dialect; /* what it says is read by */
+    struct chi_unfinished *unfinished; /* NULL where all in it would be */
     struct chi_peer peer;
-    int fd;
-    uint32_t opened;         /* env.now when it was accepted, in steps of CHI_OPENED_STEP */
-    uint32_t number;         /* index in net->conns */
-    uint32_t young;          /* index in net->young + 1; 0: not there */
-    uint32_t due;            /* end of the phase HEAD, SILENT, FIRST or CLOSING */
-    uint32_t last_in;        /* when a byte came */
-    uint32_t pinged;         /* when the ping went out that has no answer */
-    uint32_t unsent;         /* bytes that the kernel held when it was last asked */
-    uint32_t control_second; /* second to which control_count belongs */
-    uint16_t control_count;  /* control frames received in it */
-    uint16_t close_code;     /* of the peer's close frame; 0: it had none */
-    uint8_t phase;           /* enum chi_phase */
-    uint8_t interest;        /* events that epoll watches */
-    uint8_t listener;        /* index in net->listeners */
-    bool websocket : 1;      /* upgraded */
-    bool http : 1;           /* closing after an HTTP answer */
-    bool decided : 1;        /* its dialect is settled */
-    bool paused : 1;         /* the hub wants no request now */
-    bool starved : 1;        /* not read from: too much unfinished input in all */
-    bool deaf : 1;           /* what comes is thrown away */
-    bool hung : 1;           /* the peer is gone; only what it sent before is still to be read */
-    bool blocked : 1;        /* the last send took less than it was given */
-    bool broken : 1;         /* a send failed; to be ended from the loop */
-    bool resume : 1;         /* to be read from again, from the loop */
-    bool queued : 1;         /* in net->later */
-    bool ping_due : 1;       /* a ping waits for a frame boundary */
-    bool ping_sent : 1;      /* a ping is unanswered */
-    bool peer_closed : 1;    /* its close frame came */
-    bool shut : 1;           /* our side is shut down */
-    bool counted : 1;        /* in net->mute */
-    bool watched : 1;        /* in the epoll set */
-    bool lined : 1;          /* a first line came */
+    uint32_t opened;   /* env.now when it was accepted, in steps of CHI_OPENED_STEP */
+    uint32_t number;   /* in net->conns and net->hot */
+    uint32_t later;    /* number of the next in net->later + 1, while `queued`; 0: the last */
+    uint32_t due;      /* end of the phase HEAD, SILENT, FIRST or CLOSING */
+    uint32_t last_in;  /* when a byte came */
+    uint32_t pinged;   /* when the ping went out that has no answer */
+    uint32_t unsent;   /* bytes that the kernel held when it was last asked */
+    uint16_t controls; /* control frames received in the second `control_second` … */
+    union {
+        uint16_t control_second; /* … cut: 18 hours later it is the same */
+        uint16_t close_code;     /* peer_closed: its close frame's; 0: it had none */
+    };
+    unsigned phase : 3;    /* enum chi_phase */
+    unsigned interest : 3; /* events that epoll watches */
+    unsigned dialect : 4;  /* chi_dialect_at: what it says is read by */
+    bool websocket : 1;    /* upgraded */
+    bool http : 1;         /* closing after an HTTP answer */
+    bool decided : 1;      /* its dialect is settled */
+    bool paused : 1;       /* the hub wants no request now */
+    bool starved : 1;      /* not read from: too much unfinished input in all */
+    bool deaf : 1;         /* what comes is thrown away */
+    bool hung : 1;         /* the peer is gone; only what it sent before is still to be read */
+    bool blocked : 1;      /* the last send took less than it was given */
+    bool broken : 1;       /* a send failed; to be ended from the loop */
+    bool resume : 1;       /* to be read from again, from the loop */
+    bool queued : 1;       /* in net->later */
+    bool ping_due : 1;     /* a ping waits for a frame boundary */
+    bool ping_sent : 1;    /* a ping is unanswered */
+    bool peer_closed : 1;  /* its close frame came */
+    bool shut : 1;         /* our side is shut down */
+    bool counted : 1;      /* in net->mute */
+    bool watched : 1;      /* in the epoll set */
+    bool lined : 1;        /* a first line came */
+    bool young : 1;        /* its number is in net->young */
 };
+_Static_assert(sizeof(void *) > 8 || sizeof(struct chi_conn) <= 80, "what an idle client costs");
 
 /* What sends look at, dense. */
 struct chi_hot {
@@ -144,16 +155,18 @@ struct chi_net {
     uv_timer_t soon;                        /* once, when `later` is not empty */
     struct chi_listener *listeners[CHI_LISTENERS_MAX];
     uint32_t listener_count;
-    struct chi_conn **conns; /* by number; NULL: free */
-    struct chi_hot *hot;     /* by number */
-    uint32_t cap;            /* of both */
-    uint32_t top;            /* numbers in use are below it */
-    uint32_t free_number;    /* first free one below `top` + 1; 0: none */
-    uint32_t count;          /* open sockets of connections */
-    uint32_t mute;           /* of them: not through their handshake, or have said nothing yet */
-    struct chi_conn **young; /* connections with a deadline that the fine timer watches */
+    struct chi_paged conns; /* struct chi_conn by number; phase DEAD: free, or to be freed */
+    struct chi_hot *hot;    /* by number */
+    uint32_t cap;           /* of `hot` */
+    uint32_t top;           /* numbers in use are below it */
+    uint32_t free_number;   /* first free one below `top` + 1; 0: none */
+    uint32_t count;         /* open sockets of connections */
+    uint32_t mute;          /* of them: not through their handshake, or have said nothing yet */
+    uint32_t *young; /* numbers of those with a deadline that the fine timer watches, and of such
+                        as had one when it last ran; each once */
     uint32_t young_count, young_cap;
-    struct chi_conn *later;     /* to be looked at from the loop, newest first */
+    uint32_t later;             /* number of the first to be looked at from the loop, newest first,
+                                   + 1; 0: none */
     uint64_t partial;           /* bytes of unfinished input of all */
     struct chi_frames *spare;   /* a frame reader at a boundary, for whoever reads next, or NULL */
     char *buffer;               /* CHI_READ_SIZE bytes for reading, shared */
@@ -173,7 +186,28 @@ struct chi_net {
 
 static inline struct chi_listener *chi_conn_listener(const struct chi_conn *conn)
 {
-    return conn->net->listeners[conn->listener];
+    return conn->net->listeners[conn->peer.listener];
+}
+/* By a number below net->top. */
+static inline struct chi_conn *chi_conn_at(const struct chi_net *net, uint32_t number)
+{
+    return chi_paged_at(&net->conns, number);
+}
+static inline int chi_conn_fd(const struct chi_conn *conn)
+{
+    return conn->net->hot[conn->number].fd;
+}
+static inline const struct chi_dialect *chi_conn_dialect(const struct chi_conn *conn)
+{
+    return chi_dialect_at(conn->dialect);
+}
+static inline struct chi_input *chi_conn_input(const struct chi_conn *conn)
+{
+    return conn->unfinished ? conn->unfinished->input : NULL;
+}
+static inline struct chi_out *chi_conn_out(const struct chi_conn *conn)
+{
+    return conn->unfinished ? conn->unfinished->out : NULL;
 }
 
 /* env.now, cut: differences hold for 24 days, far above every time that is measured. */
@@ -204,10 +238,9 @@ void chi_listener_close_all(struct chi_net *net);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over an open, non-blocking descriptor as a new connection of listener number `listener`.
- * CHATHUB_ENOMEM,
- * CHATHUB_EIO: the descriptor stays the caller's. */
-int chi_conn_adopt(struct chi_net *net, uint32_t listener, int fd, const struct chi_peer *peer);
+/* Takes over an open, non-blocking descriptor as a new connection. CHATHUB_ENOMEM, CHATHUB_EIO: the
+ * descriptor stays the caller's. */
+int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer);
 /* Tells the hub that a client is there, and has it enter by the name that it connected with (may be
  * empty), if its dialect is settled; else it is in the phase in which it is silent. 0 or the hub's
  * error. */
@@ -222,8 +255,8 @@ uint64_t chi_conn_forget(struct chi_conn *conn, const char *reason);
 /* Has the hub end it with a close code; nothing that it says is heard any more. From the loop
  * only. */
 void chi_conn_fail(struct chi_conn *conn, int code, const char *reason);
-/* Enters the phase CLOSING: sends `out` (owned from here on; NULL: nothing), then says goodbye. */
-void chi_conn_goodbye(struct chi_conn *conn, struct chi_out *out);
+/* Enters the phase CLOSING: sends what is in `out`, then says goodbye. */
+void chi_conn_goodbye(struct chi_conn *conn);
 /* Sends of `out` what the socket takes. false: it is broken, and queued to be ended. */
 bool chi_conn_push(struct chi_conn *conn);
 /* What epoll has to watch, after a change of the flags. */
@@ -232,17 +265,27 @@ void chi_conn_watch(struct chi_conn *conn);
 void chi_conn_later(struct chi_conn *conn);
 /* Sets the end of its phase (0: none) and whether the fine timer looks at it. */
 void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time);
-/* Whether the fine timer watches it, by phase and input. */
+/* Whether the fine timer has to watch it, by phase and input; and has it watch it if so. */
+bool chi_conn_is_young(const struct chi_conn *conn);
 void chi_conn_age(struct chi_conn *conn);
-/* Frees everything of a connection but its number; for chi_net_close too. */
+/* Closes the socket, and lets go of all but input and number; for chi_net_close too. */
 void chi_conn_bury(struct chi_conn *conn);
+/* Frees what it owns. */
+void chi_conn_fini(struct chi_conn *conn);
+/* And gives its number away. */
 void chi_conn_free(struct chi_conn *conn);
 /* A log line about a connection: its address and up to 4 fields more. */
 void chi_conn_log(const struct chi_conn *conn, int level, const char *event,
                   const struct chi_field *fields, size_t n);
 
-struct chi_out *chi_out_new(void); /* empty; NULL if there is no memory */
-void chi_out_free(struct chi_out *out);
+/* What it sends by itself, empty if there was nothing yet; NULL if there is no memory. */
+struct chi_out *chi_out_get(struct chi_conn *conn);
+void chi_out_drop(struct chi_conn *conn);
+void chi_pong_drop(struct chi_conn *conn);
+/* Its unfinished things, made if there are none; NULL if there is no memory. */
+struct chi_unfinished *chi_conn_unfinished(struct chi_conn *conn);
+/* After something of them ended: lets go of them if that was the last. */
+void chi_conn_settle(struct chi_conn *conn);
 
 /* --------------------------------------------------------------------------------------- read.c */
 

@@ -59,7 +59,7 @@ static bool on_line(struct chi_conn *conn, struct chi_span line)
 /* The end of a line whose beginning earlier reads brought. */
 static bool finish_line(struct chi_conn *conn, const char *bytes, size_t len)
 {
-    struct chi_input *input = conn->input;
+    struct chi_input *input = chi_conn_input(conn);
     struct chi_buf line = input->bytes;
     bool more;
 
@@ -105,7 +105,8 @@ size_t chi_lines_feed(struct chi_conn *conn, const char *bytes, size_t len)
             return len;
         }
         size_t size = (size_t)(end - bytes) - at;
-        if (conn->input && conn->input->bytes.len > 0)
+        const struct chi_input *input = chi_conn_input(conn);
+        if (input && input->bytes.len > 0)
             more = finish_line(conn, bytes + at, size);
         else
             more = on_line(conn, (struct chi_span){bytes + at, size});

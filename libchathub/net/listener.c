@@ -338,9 +338,10 @@ static void out_of_descriptors(struct chi_net *net, int error)
     env->ops->log(env->self, CHATHUB_ERROR, "accept failed", fields, 2);
 }
 
-static void fill_peer(struct chi_peer *peer, const union socket_address *from)
+static void fill_peer(struct chi_peer *peer, const union socket_address *from, uint32_t listener)
 {
     memset(peer, 0, sizeof(*peer));
+    peer->listener = (uint8_t)listener;
     if (from->any.sa_family == AF_INET) {
         peer->family = 4;
         peer->port = ntohs(from->four.sin_port);
@@ -359,9 +360,11 @@ static bool crowded(const struct chi_net *net, const struct chi_peer *peer)
 
     if (chi_peer_is_local(peer))
         return false;
-    for (uint32_t i = 0; i < net->young_count; i++)
-        if (net->young[i]->counted && chi_peer_same(&net->young[i]->peer, peer))
+    for (uint32_t i = 0; i < net->young_count; i++) {
+        const struct chi_conn *conn = chi_conn_at(net, net->young[i]);
+        if (conn->counted && chi_peer_same(&conn->peer, peer))
             n++;
+    }
     return n >= net->parts.settings->max_handshakes_address;
 }
 
@@ -392,10 +395,10 @@ static bool accept_one(struct chi_net *net, uint32_t listener, int which)
             out_of_descriptors(net, errno);
         return errno == EINTR || errno == ECONNABORTED || errno == EPROTO;
     }
-    fill_peer(&peer, &from);
+    fill_peer(&peer, &from, listener);
     if (crowded(net, &peer))
         refuse_crowd(net, fd, &peer);
-    else if (chi_conn_adopt(net, listener, fd, &peer) != 0)
+    else if (chi_conn_adopt(net, fd, &peer) != 0)
         close(fd);
     return true;
 }

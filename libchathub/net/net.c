@@ -26,8 +26,8 @@ static void dispatch(struct chi_net *net, const struct epoll_event *event)
 
     if (data & IS_LISTENER) {
         chi_listener_ready(net, (uint32_t)(data & UINT32_MAX) / 2, (int)(data & 1));
-    } else if (data < net->top && net->conns[data]) {
-        chi_conn_ready(net->conns[data], event->events);
+    } else if (data < net->top) {
+        chi_conn_ready(chi_conn_at(net, (uint32_t)data), event->events);
     }
 }
 
@@ -70,13 +70,12 @@ static void on_soon(uv_timer_t *timer)
 static void free_all(struct chi_net *net)
 {
     for (uint32_t i = 0; i < net->top; i++)
-        if (net->conns[i])
-            chi_conn_free(net->conns[i]);
+        chi_conn_fini(chi_conn_at(net, i));
     for (uint32_t i = 0; i < net->listener_count; i++)
         free(net->listeners[i]);
     chi_frames_free(net->spare);
     chi_buf_fini(&net->scratch);
-    free(net->conns);
+    chi_paged_fini(&net->conns);
     free(net->hot);
     free(net->young);
     free(net->buffer);
@@ -126,6 +125,7 @@ int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out)
         return error;
     net->parts = *parts;
     net->accepting = true;
+    net->conns.size = sizeof(struct chi_conn);
     net->epoll = epoll_create1(EPOLL_CLOEXEC);
     net->buffer = malloc(CHI_READ_SIZE);
     chi_transport_init(net);
@@ -172,8 +172,8 @@ void chi_net_stop_accepting(struct chi_net *net)
     net->stopped = true;
     chi_listener_close_all(net);
     for (uint32_t i = 0; i < net->top; i++)
-        if (net->conns[i] && net->conns[i]->phase == CHI_PHASE_HEAD)
-            chi_conn_end(net->conns[i], "shutting down");
+        if (chi_conn_at(net, i)->phase == CHI_PHASE_HEAD)
+            chi_conn_end(chi_conn_at(net, i), "shutting down");
 }
 
 void chi_net_close(struct chi_net *net, void (*done)(void *arg), void *arg)
@@ -188,8 +188,7 @@ void chi_net_close(struct chi_net *net, void (*done)(void *arg), void *arg)
     net->closing = net->stopped = true;
     chi_listener_close_all(net);
     for (uint32_t i = 0; i < net->top; i++)
-        if (net->conns[i])
-            chi_conn_end(net->conns[i], "shutting down");
+        chi_conn_end(chi_conn_at(net, i), "shutting down");
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
         uv_close(handles[i], on_handle_closed);
 }

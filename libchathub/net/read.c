@@ -23,16 +23,17 @@
 static int settle_dialect(struct chi_conn *conn, struct chi_span text)
 {
     struct chi_net *net = conn->net;
-    struct chi_encoding encoding = {conn->dialect,
+    const struct chi_dialect *before = chi_conn_dialect(conn);
+    struct chi_encoding encoding = {before,
                                     conn->websocket ? &chi_framing_websocket : &chi_framing_lines};
     int error = 0;
 
     conn->decided = true;
     if (text.at[0] == '{' || conn->websocket)
         error = chi_dialect_of_frame(&net->scratch, text, &encoding.dialect);
-    if (error || encoding.dialect == conn->dialect)
+    if (error || encoding.dialect == before)
         return error;
-    conn->dialect = encoding.dialect;
+    conn->dialect = chi_dialect_number(encoding.dialect) & 15u;
     return chi_hub_client_encoding(net->parts.hub, conn->client, encoding);
 }
 
@@ -61,11 +62,11 @@ bool chi_conn_message(struct chi_conn *conn, struct chi_span text)
         chi_conn_fail(conn, 1011, "out of memory");
         return false;
     }
-    int got = conn->dialect->decode(&net->scratch, text, &net->request, &net->error);
+    int got = chi_conn_dialect(conn)->decode(&net->scratch, text, &net->request, &net->error);
     if (got == 0)
         return true;
     enum chi_next next = hand_over(conn, got);
-    if (first && conn->dialect->entrance == CHI_ENTRANCE_OBSERVES)
+    if (first && chi_conn_dialect(conn)->entrance == CHI_ENTRANCE_OBSERVES)
         chi_hub_observe(net->parts.hub, conn->client); /* unless it is in the room by now */
     return chi_conn_next(conn, next);
 }
@@ -113,7 +114,7 @@ void chi_conn_feed(struct chi_conn *conn, const char *bytes, size_t len)
 /* The peer sends nothing more. What we owe it may still be taken. */
 static void peer_ended(struct chi_conn *conn)
 {
-    if (conn->phase == CHI_PHASE_CLOSING && conn->out) {
+    if (conn->phase == CHI_PHASE_CLOSING && chi_conn_out(conn)) {
         conn->hung = true;
         chi_conn_watch(conn);
         return;
@@ -160,7 +161,7 @@ static bool read_once(struct chi_conn *conn)
         starve(conn);
         return false;
     }
-    ssize_t n = recv(conn->fd, net->buffer, size, MSG_DONTWAIT);
+    ssize_t n = recv(chi_conn_fd(conn), net->buffer, size, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n < 0) {
@@ -179,7 +180,7 @@ static bool read_once(struct chi_conn *conn)
 
 static void writable(struct chi_conn *conn)
 {
-    if (conn->out && (!chi_conn_push(conn) || conn->out))
+    if (chi_conn_out(conn) && (!chi_conn_push(conn) || chi_conn_out(conn)))
         return;
     conn->blocked = false;
     chi_conn_watch(conn);
@@ -207,14 +208,15 @@ void chi_conn_ready(struct chi_conn *conn, uint32_t events)
 
 static void feed_rest(struct chi_conn *conn)
 {
+    struct chi_input *input = chi_conn_input(conn);
     struct chi_buf rest = {0};
 
     conn->resume = false;
     if (conn->paused)
         return;
-    if (conn->input) {
-        rest = conn->input->rest;
-        conn->input->rest = (struct chi_buf){0};
+    if (input) {
+        rest = input->rest;
+        input->rest = (struct chi_buf){0};
     }
     chi_conn_feed(conn, rest.at, rest.len);
     chi_buf_fini(&rest);
@@ -233,19 +235,19 @@ static void end_broken(struct chi_conn *conn)
 
 void chi_conn_work_later(struct chi_net *net)
 {
-    struct chi_conn *conn = net->later;
+    uint32_t next = net->later;
 
-    net->later = NULL;
-    while (conn) {
-        struct chi_conn *next = conn->later;
+    net->later = 0;
+    while (next) {
+        struct chi_conn *conn = chi_conn_at(net, next - 1);
+        next = conn->later;
         conn->queued = false;
-        conn->later = NULL;
+        conn->later = 0;
         if (conn->phase == CHI_PHASE_DEAD)
             chi_conn_free(conn);
         else if (conn->broken)
             end_broken(conn);
         else if (conn->resume)
             feed_rest(conn);
-        conn = next;
     }
 }

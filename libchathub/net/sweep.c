@@ -22,7 +22,7 @@ static bool kernel_holds(struct chi_conn *conn, uint32_t now)
 {
     int held = 0;
 
-    if (ioctl(conn->fd, SIOCOUTQ, &held) != 0 || held < 0)
+    if (ioctl(chi_conn_fd(conn), SIOCOUTQ, &held) != 0 || held < 0)
         held = 0;
     if ((uint32_t)held < conn->unsent)
         conn->net->hot[conn->number].last_out = now;
@@ -75,13 +75,13 @@ static void judge_client(struct chi_conn *conn, uint32_t now)
 static void judge_closing(struct chi_conn *conn, uint32_t now)
 {
     const struct chi_net *net = conn->net;
-    bool goes_on = conn->http && conn->out &&
+    bool goes_on = conn->http && chi_conn_out(conn) &&
                    age(now, net->hot[conn->number].last_out) < net->parts.settings->stall_time;
 
     if (goes_on)
         conn->due = now + net->parts.settings->close_time;
     else if (chi_net_past(now, conn->due))
-        chi_conn_end(conn, conn->http && conn->out ? "slow" : "did not close in time");
+        chi_conn_end(conn, conn->http && chi_conn_out(conn) ? "slow" : "did not close in time");
 }
 
 void chi_sweep_all(struct chi_net *net)
@@ -91,8 +91,8 @@ void chi_sweep_all(struct chi_net *net)
 
     net->famine = net->famine && full;
     for (uint32_t i = 0; i < net->top && !net->closing; i++) {
-        struct chi_conn *conn = net->conns[i];
-        if (!conn || conn->phase == CHI_PHASE_DEAD)
+        struct chi_conn *conn = chi_conn_at(net, i);
+        if (conn->phase == CHI_PHASE_DEAD)
             continue;
         if (conn->starved && !full) {
             conn->starved = false;
@@ -111,7 +111,9 @@ void chi_sweep_all(struct chi_net *net)
 
 static void head_late(struct chi_conn *conn)
 {
-    if (conn->input && conn->input->bytes.len > 0)
+    const struct chi_input *input = chi_conn_input(conn);
+
+    if (input && input->bytes.len > 0)
         chi_http_refuse(conn, 408, "the head of the request was not complete in time", NULL);
     else
         chi_conn_end(conn, "said nothing");
@@ -119,7 +121,8 @@ static void head_late(struct chi_conn *conn)
 
 static void judge_young(struct chi_conn *conn, uint32_t now)
 {
-    bool late = conn->input && conn->input->begun && chi_net_past(now, conn->input->due);
+    const struct chi_input *input = chi_conn_input(conn);
+    bool late = input && input->begun && chi_net_past(now, input->due);
 
     if (late && conn->phase != CHI_PHASE_HEAD) {
         chi_conn_fail(conn, 1008, "message not complete in time");
@@ -144,10 +147,18 @@ static void judge_young(struct chi_conn *conn, uint32_t now)
 
 void chi_sweep_young(struct chi_net *net)
 {
-    uint32_t now = chi_net_now(net);
+    uint32_t now = chi_net_now(net), keep = 0;
 
-    /* From the end: who is judged may leave the array, and the last one takes its place. */
-    for (uint32_t i = net->young_count; i > 0 && !net->closing; i--)
-        if (i <= net->young_count)
-            judge_young(net->young[i - 1], now);
+    /* Whose deadline went meanwhile leaves the list here. Judging may lengthen it. */
+    for (uint32_t i = 0; i < net->young_count && !net->closing; i++) {
+        uint32_t number = net->young[i];
+        struct chi_conn *conn = chi_conn_at(net, number);
+        if (chi_conn_is_young(conn))
+            judge_young(conn, now);
+        conn->young = chi_conn_is_young(conn);
+        if (conn->young)
+            net->young[keep++] = number;
+    }
+    if (!net->closing)
+        net->young_count = keep;
 }

@@ -25,11 +25,11 @@ static ptrdiff_t fell_short(struct chi_conn *conn, ssize_t n)
 static ptrdiff_t send_one(struct chi_net *net, uint32_t number, const void *bytes, size_t len,
                           uint32_t now)
 {
-    struct chi_conn *conn = net->conns[number];
+    struct chi_conn *conn = chi_conn_at(net, number);
 
     if (conn->broken)
         return -1;
-    if (conn->out) /* the answer to the handshake goes first */
+    if (chi_conn_out(conn)) /* the answer to the handshake goes first */
         return 0;
     ssize_t n = send(net->hot[number].fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0)
@@ -63,19 +63,19 @@ static void transport_write_many(void *self, const void *bytes, size_t len, cons
 static void transport_take_control(void *self, uint32_t number, struct chi_buf *out)
 {
     struct chi_net *net = self;
-    struct chi_conn *conn = net->conns[number];
+    struct chi_conn *conn = chi_conn_at(net, number);
+    const struct chi_pong *pong = conn->unfinished ? conn->unfinished->pong : NULL;
     size_t before = out->len;
 
-    if (conn->pong)
-        chi_frame_control(out, CHI_OPCODE_PONG, conn->pong->bytes, conn->pong->len);
+    if (pong)
+        chi_frame_control(out, CHI_OPCODE_PONG, pong->bytes, pong->len);
     if (conn->ping_due)
         chi_frame_control(out, CHI_OPCODE_PING, NULL, 0);
     if (out->failed) {
         chi_buf_truncate(out, before);
         return;
     }
-    free(conn->pong);
-    conn->pong = NULL;
+    chi_pong_drop(conn);
     if (conn->ping_due) {
         conn->ping_due = false;
         conn->ping_sent = true;
@@ -86,7 +86,7 @@ static void transport_take_control(void *self, uint32_t number, struct chi_buf *
 static void transport_read(void *self, uint32_t number, bool on)
 {
     struct chi_net *net = self;
-    struct chi_conn *conn = net->conns[number];
+    struct chi_conn *conn = chi_conn_at(net, number);
 
     if (conn->deaf)
         return;
@@ -100,7 +100,7 @@ static void transport_read(void *self, uint32_t number, bool on)
 /* What is left to be sent of a connection that the hub is done with. NULL if there is no memory. */
 static struct chi_out *last_bytes(struct chi_conn *conn, struct chi_span rest)
 {
-    struct chi_out *out = conn->out ? conn->out : chi_out_new();
+    struct chi_out *out = chi_out_get(conn);
 
     if (out && rest.len > 0)
         chi_buf_add(&out->bytes, rest.at, rest.len);
@@ -113,7 +113,7 @@ static void transport_close(void *self, uint32_t number, int code, struct chi_sp
                             struct chi_span rest)
 {
     struct chi_net *net = self;
-    struct chi_conn *conn = net->conns[number];
+    struct chi_conn *conn = chi_conn_at(net, number);
     struct chi_out *out = last_bytes(conn, rest);
     char text[80];
 
@@ -130,7 +130,7 @@ static void transport_close(void *self, uint32_t number, int code, struct chi_sp
         chi_buf_fini(&out->bytes);
         conn->deaf = true;
     }
-    chi_conn_goodbye(conn, out);
+    chi_conn_goodbye(conn);
 }
 
 void chi_transport_init(struct chi_net *net)

@@ -71,8 +71,8 @@ size_t chi_frames_size(void)
 /* The connection's reader, or the spare one, or a new one. It leaves its owner. */
 static struct chi_frames *frames_take(struct chi_conn *conn)
 {
-    struct chi_frames **from =
-        conn->input && conn->input->frames ? &conn->input->frames : &conn->net->spare;
+    struct chi_input *input = chi_conn_input(conn);
+    struct chi_frames **from = input && input->frames ? &input->frames : &conn->net->spare;
     struct chi_frames *frames = *from;
 
     *from = NULL;
@@ -92,15 +92,17 @@ static void frames_done(struct chi_net *net, struct chi_frames *frames, bool cle
 
 static void on_ping(struct chi_conn *conn, const struct chi_frames *frames, size_t len)
 {
-    if (!conn->client)
+    struct chi_unfinished *all = conn->client ? chi_conn_unfinished(conn) : NULL;
+
+    if (!all)
         return;
-    if (!conn->pong)
-        conn->pong = malloc(sizeof(*conn->pong));
-    if (!conn->pong)
+    if (!all->pong)
+        all->pong = malloc(sizeof(*all->pong));
+    if (!all->pong)
         return;
     /* Section 5.5.3: only the most recent ping need be answered. */
-    conn->pong->len = (uint8_t)len;
-    memcpy(conn->pong->bytes, frames->control, len);
+    all->pong->len = (uint8_t)len;
+    memcpy(all->pong->bytes, frames->control, len);
     chi_delivery_poke(conn->net->parts.delivery, chi_hub_client_slot(conn->client));
 }
 
@@ -123,10 +125,12 @@ static int close_fault(const uint8_t *payload, size_t len, unsigned *code)
  * session may come back. */
 static void let_go(struct chi_conn *conn, int code)
 {
+    struct chi_unfinished *all = chi_conn_unfinished(conn);
     bool left = code == 0 || code == 1000;
     struct chi_span reason = left ? CHI_SPAN("left") : CHI_SPAN("closed by the other side");
 
-    conn->reason = reason.at;
+    if (all)
+        all->reason = reason.at;
     chi_hub_close_client(conn->net->parts.hub, conn->client, left ? 1000 : code, reason);
 }
 
@@ -144,22 +148,22 @@ static void on_close(struct chi_conn *conn, const struct chi_frames *frames, siz
     conn->deaf = true;
     if (conn->client)
         let_go(conn, (int)code);
-    else if (!conn->out)
+    else if (!chi_conn_out(conn))
         chi_conn_push(conn);
 }
 
 /* false: too many within this second. */
 static bool count_control(struct chi_conn *conn)
 {
-    uint32_t second = chi_net_now(conn->net) / 1000;
+    uint16_t second = (uint16_t)(chi_net_now(conn->net) / 1000);
 
     if (second != conn->control_second) {
         conn->control_second = second;
-        conn->control_count = 0;
+        conn->controls = 0;
     }
-    if (conn->control_count < UINT16_MAX)
-        conn->control_count++;
-    return conn->control_count <= conn->net->parts.settings->control_rate;
+    if (conn->controls < UINT16_MAX)
+        conn->controls++;
+    return conn->controls <= conn->net->parts.settings->control_rate;
 }
 
 static void on_control(struct chi_conn *conn, struct chi_frames *frames,
@@ -180,7 +184,8 @@ static void on_control(struct chi_conn *conn, struct chi_frames *frames,
 /* Of the hub's bound and the dialect's the lower one. */
 static uint32_t longest_message(const struct chi_conn *conn)
 {
-    uint32_t hub = conn->net->parts.settings->max_message, own = conn->dialect->max_message;
+    uint32_t hub = conn->net->parts.settings->max_message,
+             own = chi_conn_dialect(conn)->max_message;
 
     return own && own < hub ? own : hub;
 }
@@ -190,7 +195,7 @@ static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *fra
 {
     const struct chi_settings *settings = conn->net->parts.settings;
     uint32_t max_message = longest_message(conn);
-    const struct chi_input *input = conn->input;
+    const struct chi_input *input = chi_conn_input(conn);
     bool open = input && input->message;
     size_t have = open ? input->bytes.len : 0;
     int code = 1002;
@@ -244,7 +249,7 @@ static bool gather(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
 /* The open message is complete. */
 static bool finish_message(struct chi_conn *conn)
 {
-    struct chi_input *input = conn->input;
+    struct chi_input *input = chi_conn_input(conn);
     struct chi_buf message = input->bytes;
     bool whole = input->utf8 == 0, more = false;
 
@@ -272,7 +277,8 @@ static bool on_data(struct chi_conn *conn, const struct chi_frames *frames,
                     const struct wslay_frame_iocb *frame)
 {
     bool end = frames->got == frame->payload_length;
-    bool open = conn->input && conn->input->message;
+    const struct chi_input *input = chi_conn_input(conn);
+    bool open = input && input->message;
 
     if (!open && end && frame->fin)
         return on_whole(conn, frame);
@@ -280,7 +286,7 @@ static bool on_data(struct chi_conn *conn, const struct chi_frames *frames,
         return false;
     if (!end)
         return true;
-    conn->input->fragments++;
+    chi_conn_input(conn)->fragments++;
     return !frame->fin || finish_message(conn);
 }
 
@@ -349,8 +355,9 @@ size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len)
         if (frames->got == frame.payload_length) {
             start += (int64_t)frame_size(&frame);
             frames->got = 0;
-            if (conn->input && !conn->input->message)
-                conn->input->begun = false;
+            struct chi_input *input = chi_conn_input(conn);
+            if (input && !input->message)
+                input->begun = false;
         }
     }
     if (more && got != WSLAY_ERR_WANT_READ) {

@@ -1,4 +1,4 @@
-#include "delivery/internal.h"
+#include "util/paged.h"
 
 #include <stdlib.h>
 
@@ -20,14 +20,6 @@ int chi_paged_ensure(struct chi_paged *table, uint32_t index)
     if (!table->pages[page])
         table->pages[page] = calloc(CHI_PAGED_STEP, table->size);
     return table->pages[page] ? 0 : CHATHUB_ENOMEM;
-}
-
-void *chi_paged_at(const struct chi_paged *table, uint32_t index)
-{
-    uint32_t page = index / CHI_PAGED_STEP;
-    if (page >= table->count || !table->pages[page])
-        return NULL;
-    return table->pages[page] + (index % CHI_PAGED_STEP) * table->size;
 }
 
 void chi_paged_fini(struct chi_paged *table)
