@@ -47,6 +47,17 @@ static bool will_be_visited(const struct chi_feed *room, uint32_t index,
     return (member->flags & CHI_CURSOR_WAITS) && page_awaited(room, member);
 }
 
+/* Whether a visit may look at the cursor alone. */
+static const char *check_plain(const struct chi_cursor *member, const struct chi_receiver *client)
+{
+    bool plain = client->count == 1 && client->flags == CHI_RECEIVER_OPEN && !client->held;
+    if (plain != ((member->flags & CHI_CURSOR_PLAIN) != 0))
+        return "a cursor does not know whether its client has more to be told";
+    if (plain && (member->conn != client->conn || member->encoding != client->encoding))
+        return "a cursor and its client disagree about the way to it";
+    return NULL;
+}
+
 static const char *check_member(const struct chi_delivery *d, uint32_t number,
                                 const struct chi_feed *room, uint32_t index)
 {
@@ -65,7 +76,7 @@ static const char *check_member(const struct chi_delivery *d, uint32_t number,
         return "a member's encoding is not among its room's";
     if (wants(room, member) && !will_be_visited(room, index, client))
         return "a member is behind, writable, and nobody will visit it";
-    return NULL;
+    return check_plain(member, client);
 }
 
 static const char *check_window(const struct chi_feed *room, const struct chi_window *window,

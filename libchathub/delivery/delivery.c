@@ -90,22 +90,25 @@ void chi_delivery_free(struct chi_delivery *d)
 
 /* -------------------------------------------------------------------------------------- clients */
 
-/* The number of an encoding, given to it at its first use; CHATHUB_EFULL: there are too many. */
-static int encoding_number(struct chi_delivery *d, struct chi_encoding encoding)
+/* The number of an encoding, given to it at its first use; CHATHUB_EFULL: there are too many. It
+ * tells the transport, too, so that one byte says whether two members can be sent the same. */
+static int encoding_number(struct chi_delivery *d, struct chi_encoding encoding,
+                           const struct chi_transport *transport)
 {
     for (uint32_t i = 0; i < d->encoding_count; i++)
         if (d->encodings[i].dialect == encoding.dialect &&
-            d->encodings[i].framing == encoding.framing)
+            d->encodings[i].framing == encoding.framing && d->transports[i] == transport)
             return (int)i;
     if (d->encoding_count == CHI_ENCODINGS)
         return CHATHUB_EFULL;
     d->encodings[d->encoding_count] = encoding;
+    d->transports[d->encoding_count] = transport;
     return (int)d->encoding_count++;
 }
 
 static int client_open(struct chi_delivery *d, uint32_t slot, const struct chi_delivery_client *as)
 {
-    int encoding = encoding_number(d, as->encoding);
+    int encoding = encoding_number(d, as->encoding, as->transport);
     if (encoding < 0)
         return encoding;
     if (chi_paged_ensure(&d->clients, slot))
@@ -121,14 +124,27 @@ static int client_open(struct chi_delivery *d, uint32_t slot, const struct chi_d
 
 static int client_encoding(struct chi_delivery *d, uint32_t slot, struct chi_encoding encoding)
 {
-    int number = encoding_number(d, encoding);
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    int number = encoding_number(d, encoding, client->transport);
     if (number < 0)
         return number;
-    struct chi_receiver *client = chi_receiver_at(d, slot);
     client->encoding = (uint8_t)number;
+    chi_receiver_plain(d, client);
     for (uint32_t i = 0; i < client->count; i++)
         chi_feed_at(d, chi_places(client)[i].room)->encodings |= (uint16_t)(1u << number);
     return 0;
+}
+
+void chi_receiver_plain(struct chi_delivery *d, struct chi_receiver *client)
+{
+    if (client->count != 1) /* with several rooms none is: member_join saw to it */
+        return;
+    const struct chi_place *place = chi_places(client);
+    struct chi_cursor *member = &chi_feed_at(d, place->room)->members[place->member];
+    bool plain = client->flags == CHI_RECEIVER_OPEN && !client->held;
+    member->conn = client->conn;
+    member->encoding = client->encoding;
+    member->flags = (uint8_t)((member->flags & ~CHI_CURSOR_PLAIN) | (plain ? CHI_CURSOR_PLAIN : 0));
 }
 
 void chi_receiver_ready(struct chi_delivery *d, struct chi_receiver *client)
@@ -144,6 +160,7 @@ void chi_receiver_fail(struct chi_delivery *d, struct chi_receiver *client)
     if (client->flags & CHI_RECEIVER_FAILED)
         return;
     client->flags |= CHI_RECEIVER_FAILED;
+    chi_receiver_plain(d, client);
     chi_list_remove(&client->ready);
     chi_list_append(&d->failed, &client->ready);
     d->env.ops->wake(d->env.self);
@@ -156,6 +173,7 @@ struct chi_buf *chi_receiver_held(struct chi_delivery *d, struct chi_receiver *c
             client->held = d->spare[--d->spare_count];
         else
             client->held = calloc(1, sizeof(*client->held));
+        chi_receiver_plain(d, client);
     }
     return client->held;
 }
@@ -172,10 +190,12 @@ void chi_receiver_held_less(struct chi_delivery *d, struct chi_receiver *client)
             free(held);
         }
         client->held = NULL;
+        chi_receiver_plain(d, client);
     }
     if ((client->flags & CHI_RECEIVER_FULL) && waiting <= d->settings->client_replies / 2 &&
         (!waiting || d->counts.held_bytes <= d->settings->hub_reply_bytes)) {
         client->flags &= (uint8_t)~CHI_RECEIVER_FULL;
+        chi_receiver_plain(d, client);
         d->up.drained(d->up.hub, client->slot);
     }
 }
@@ -209,6 +229,7 @@ void chi_delivery_writable(struct chi_delivery *d, uint32_t slot)
     if (!client)
         return;
     client->flags &= (uint8_t)~CHI_RECEIVER_BLOCKED;
+    chi_receiver_plain(d, client);
     chi_receiver_ready(d, client);
 }
 
@@ -218,6 +239,7 @@ void chi_delivery_poke(struct chi_delivery *d, uint32_t slot)
     if (!client || !(client->flags & CHI_RECEIVER_OPEN))
         return;
     client->flags |= CHI_RECEIVER_POKED;
+    chi_receiver_plain(d, client);
     chi_receiver_ready(d, client);
 }
 
@@ -307,10 +329,15 @@ static int member_join(struct chi_delivery *d, uint32_t number, uint32_t slot, u
     room->members[room->count++] = (struct chi_cursor){
         .position = from < room->top ? from : room->top,
         .client = slot,
-        .place = client->count - 1,
+        .place = (uint16_t)(client->count - 1),
         .signal = room->last_signal,
-        .flags = CHI_CURSOR_FRESH | (signals ? CHI_CURSOR_SIGNALS : 0),
+        .flags = (uint8_t)(CHI_CURSOR_FRESH | (signals ? CHI_CURSOR_SIGNALS : 0)),
     };
+    if (client->count == 2) {
+        struct chi_place *first = chi_places(client);
+        chi_feed_at(d, first->room)->members[first->member].flags &= (uint8_t)~CHI_CURSOR_PLAIN;
+    }
+    chi_receiver_plain(d, client);
     room->encodings |= (uint16_t)(1u << client->encoding);
     chi_receiver_ready(d, client);
     return 0;
@@ -364,8 +391,9 @@ static void member_leave(struct chi_delivery *d, uint32_t number, uint32_t slot)
     if (place != last) {
         *place = *last;
         chi_feed_at(d, place->room)->members[place->member].place =
-            (uint32_t)(place - chi_places(client));
+            (uint16_t)(place - chi_places(client));
     }
+    chi_receiver_plain(d, client);
 }
 
 static void leave_all(struct chi_delivery *d, uint32_t slot)

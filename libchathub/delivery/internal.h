@@ -94,14 +94,18 @@ struct chi_hot {
 #define CHI_CURSOR_SIGNALS 1u /* gets signals */
 #define CHI_CURSOR_FRESH   2u /* has not been at the head since it joined */
 #define CHI_CURSOR_WAITS   4u /* among the waiters of a page */
+#define CHI_CURSOR_PLAIN   8u /* its client has no other room, and nothing but entries is due */
 
-/* A member of a room as delivery sees it. Dense in its room. */
+/* A member of a room as delivery sees it. Dense in its room, and all that a visit looks at where
+ * entries are all there is to say. */
 struct chi_cursor {
     uint64_t position; /* entries up to here were sent */
     uint32_t client;
-    uint32_t place;  /* index in its client's places */
-    uint32_t signal; /* number of the last signal that was sent */
-    uint32_t flags;
+    uint32_t conn;    /* PLAIN: its client's */
+    uint32_t signal;  /* number of the last signal that was sent */
+    uint16_t place;   /* index in its client's places */
+    uint8_t encoding; /* PLAIN: its client's */
+    uint8_t flags;
 };
 
 /* A room as delivery sees it. */
@@ -161,6 +165,7 @@ struct chi_delivery {
     struct chi_paged clients; /* struct chi_receiver by the hub's slot */
     struct chi_paged rooms;   /* struct chi_feed by the hub's number */
     struct chi_encoding encodings[CHI_ENCODINGS];
+    const struct chi_transport *transports[CHI_ENCODINGS]; /* of those who use each */
     uint32_t encoding_count;
     struct chi_link ready;  /* clients to pump, first come first served */
     struct chi_link dirty;  /* rooms to visit, round robin */
@@ -266,6 +271,8 @@ bool chi_ring_next(struct chi_delivery *d, uint32_t number, struct chi_feed *roo
 void chi_feed_wake(struct chi_delivery *d, struct chi_feed *room);
 void chi_receiver_ready(struct chi_delivery *d, struct chi_receiver *client);
 void chi_receiver_fail(struct chi_delivery *d, struct chi_receiver *client);
+/* Keeps PLAIN of its cursor: after each change of its flags, held, encoding or places. */
+void chi_receiver_plain(struct chi_delivery *d, struct chi_receiver *client);
 /* The client's membership of a room; NULL: none. */
 struct chi_cursor *chi_cursor_of(struct chi_delivery *d, struct chi_receiver *client,
                                  uint32_t number);

@@ -73,7 +73,7 @@ static void wake_waiters(struct chi_delivery *d, struct chi_page *page)
         struct chi_cursor *member = chi_cursor_of(d, client, page->room);
         if (!member)
             continue;
-        member->flags &= ~CHI_CURSOR_WAITS;
+        member->flags &= (uint8_t)~CHI_CURSOR_WAITS;
         chi_receiver_ready(d, client);
     }
     page->waiter_count = 0;

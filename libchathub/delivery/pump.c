@@ -195,7 +195,7 @@ static void cursor_move(struct chi_cursor *member, uint64_t position, const stru
 {
     member->position = position;
     if (position == room->top)
-        member->flags &= ~CHI_CURSOR_FRESH;
+        member->flags &= (uint8_t)~CHI_CURSOR_FRESH;
 }
 
 /* Keeps what is left of a frame that was cut. */
@@ -300,6 +300,7 @@ static void client_sent(struct chi_delivery *d, struct chi_receiver *client, ptr
         client->flags |= CHI_RECEIVER_BROKEN;
     else if ((size_t)taken < len)
         client->flags |= CHI_RECEIVER_BLOCKED;
+    chi_receiver_plain(d, client);
 }
 
 /* ----------------------------------------------------------------------------------- one client */
@@ -342,6 +343,7 @@ static void gather_all(struct gather *g)
         g->d->counts.held_bytes += held->len - before;
     }
     client->flags &= (uint8_t)~CHI_RECEIVER_POKED;
+    chi_receiver_plain(g->d, client);
     if (client->held && client->held->len)
         piece_add(g, PIECE_HELD, (struct chi_span){client->held->at, client->held->len});
     uint32_t start = client->count ? g->d->turn++ % client->count : 0;
@@ -386,41 +388,64 @@ void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client)
 /* Members of one room that stand at the same place and are sent the same span. */
 struct batch {
     struct chi_feed *room;
-    const struct chi_transport *transport;
     uint32_t encoding;
     uint64_t position; /* where all of them stand */
     const struct chi_segment *segment;
     uint32_t first, end;
     struct chi_span bytes;
+    bool rest; /* a member was visited that may not be at the top */
     uint32_t n;
     uint32_t members[VISIT]; /* indices in the room */
     uint32_t conns[VISIT];
     int32_t taken[VISIT];
 };
 
-static void batch_settle(struct chi_delivery *d, struct batch *b, uint32_t index, ptrdiff_t taken)
+/* One whose transport did not take all. */
+static void batch_cut(struct chi_delivery *d, struct batch *b, struct chi_cursor *member,
+                      ptrdiff_t taken)
 {
-    struct chi_cursor *member = &b->room->members[index];
     struct chi_receiver *client = chi_receiver_at(d, member->client);
     client_sent(d, client, taken, b->bytes.len);
+    b->rest = true;
     if (taken < 0)
         return;
-    if ((size_t)taken == b->bytes.len) {
-        member->position = chi_mark_at(b->segment, b->end - 1)->position;
-        d->counts.deliveries += b->end - b->first;
-    } else {
-        entries_taken(d, client, member, b->segment, b->first, b->end, (size_t)taken);
+    entries_taken(d, client, member, b->segment, b->first, b->end, (size_t)taken);
+    cursor_move(member, member->position, b->room); /* pumped again when it can take more */
+}
+
+/* Nothing of a member that took all is looked at but its cursor. */
+static void batch_settle(struct chi_delivery *d, struct batch *b)
+{
+    struct chi_cursor *members = b->room->members;
+    uint64_t position = chi_mark_at(b->segment, b->end - 1)->position;
+    bool top = position == b->room->top;
+    uint8_t keep = top ? (uint8_t)~CHI_CURSOR_FRESH : UINT8_MAX;
+    uint32_t cut = 0;
+
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct chi_cursor *member = &members[b->members[i]];
+        if ((size_t)b->taken[i] != b->bytes.len) {
+            cut++;
+            batch_cut(d, b, member, b->taken[i]);
+            continue;
+        }
+        member->position = position;
+        member->flags &= keep;
     }
-    cursor_move(member, member->position, b->room);
-    if (member->position < b->room->top && !(client->flags & CHI_RECEIVER_BLOCKED))
-        b->room->again = true; /* who is blocked is pumped when it can take more */
+    uint32_t whole = b->n - cut;
+    d->counts.writes += whole;
+    d->counts.deliveries += (uint64_t)whole * (b->end - b->first);
+    if (!top)
+        b->rest = true;
+    if (!top && whole)
+        b->room->again = true;
 }
 
 static void batch_send(struct chi_delivery *d, struct batch *b)
 {
     if (!b->n)
         return;
-    const struct chi_transport *transport = b->transport;
+    const struct chi_transport *transport = d->transports[b->encoding];
     if (!b->bytes.len) {
         for (uint32_t i = 0; i < b->n; i++)
             b->taken[i] = 0;
@@ -430,21 +455,18 @@ static void batch_send(struct chi_delivery *d, struct batch *b)
     } else {
         transport->write_many(transport->self, b->bytes.at, b->bytes.len, b->conns, b->n, b->taken);
     }
-    for (uint32_t i = 0; i < b->n; i++)
-        batch_settle(d, b, b->members[i], b->taken[i]);
+    batch_settle(d, b);
     b->n = 0;
 }
 
-static bool batch_begin(struct chi_delivery *d, struct batch *b, const struct chi_receiver *client,
-                        const struct chi_cursor *member)
+static bool batch_begin(struct chi_delivery *d, struct batch *b, const struct chi_cursor *member)
 {
-    struct chi_window *window = b->room->hot ? b->room->hot->windows[client->encoding] : NULL;
+    struct chi_window *window = b->room->hot ? b->room->hot->windows[member->encoding] : NULL;
     uint32_t first;
     struct chi_segment *segment = window ? chi_window_find(window, member->position, &first) : NULL;
     if (!segment)
         return false;
-    b->transport = client->transport;
-    b->encoding = client->encoding;
+    b->encoding = member->encoding;
     b->position = member->position;
     b->segment = segment;
     b->first = first;
@@ -455,47 +477,43 @@ static bool batch_begin(struct chi_delivery *d, struct batch *b, const struct ch
     return true;
 }
 
-/* Whether nothing but the room's entries is to be said to this member. */
-static bool is_simple(const struct chi_feed *room, const struct chi_receiver *client,
-                      const struct chi_cursor *member)
+/* A member to whom more is to be said than the room's entries, or from elsewhere. */
+static void visit_alone(struct chi_delivery *d, struct batch *b, const struct chi_cursor *member)
 {
-    return client->count == 1 && !client->held && !(client->flags & CHI_RECEIVER_POKED) &&
-           member->position < room->top &&
-           (!(member->flags & CHI_CURSOR_SIGNALS) || member->signal == room->last_signal);
+    b->rest = true;
+    chi_pump_client(d, chi_receiver_at(d, member->client));
 }
 
 static void visit_member(struct chi_delivery *d, struct batch *b, uint32_t index)
 {
     struct chi_cursor *member = &b->room->members[index];
-    if (member->position == b->room->top &&
-        (!(member->flags & CHI_CURSOR_SIGNALS) || member->signal == b->room->last_signal))
+    bool told = !(member->flags & CHI_CURSOR_SIGNALS) || member->signal == b->room->last_signal;
+    if (member->position == b->room->top && told)
         return;
-    struct chi_receiver *client = chi_receiver_at(d, member->client);
-    if (client->flags & (CHI_RECEIVER_BLOCKED | CHI_RECEIVER_BROKEN | CHI_RECEIVER_FAILED))
-        return;
-    if (!is_simple(b->room, client, member)) {
-        chi_pump_client(d, client);
+    if (!(member->flags & CHI_CURSOR_PLAIN) || !told) {
+        visit_alone(d, b, member);
         return;
     }
-    if (b->n && (b->position != member->position || b->encoding != client->encoding ||
-                 b->transport != client->transport))
+    if (b->n && (b->position != member->position || b->encoding != member->encoding))
         batch_send(d, b);
-    if (!b->n && !batch_begin(d, b, client, member)) {
-        chi_pump_client(d, client);
+    if (!b->n && !batch_begin(d, b, member)) {
+        visit_alone(d, b, member);
         return;
     }
     b->members[b->n] = index;
-    b->conns[b->n++] = client->conn;
+    b->conns[b->n++] = member->conn;
 }
 
 /* The lowest cursor among those visited that still want something of a window. */
 static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t index)
 {
     const struct chi_cursor *member = &room->members[index];
+    if (member->position >= room->hot->pass_min)
+        return;
     const struct chi_receiver *client = chi_receiver_at(d, member->client);
     const struct chi_window *window = room->hot->windows[client->encoding];
     if (!(client->flags & (CHI_RECEIVER_BLOCKED | CHI_RECEIVER_BROKEN)) && window &&
-        member->position >= window->from && member->position < room->hot->pass_min)
+        member->position >= window->from)
         room->hot->pass_min = member->position;
 }
 
@@ -520,11 +538,14 @@ void chi_pump_room(struct chi_delivery *d, struct chi_feed *room)
     struct batch b;
     b.room = room;
     b.n = 0;
+    b.rest = false;
     uint32_t to = room->pass, from = to > VISIT ? to - VISIT : 0;
     for (uint32_t i = to; i-- > from;)
         visit_member(d, &b, i);
     batch_send(d, &b);
-    for (uint32_t i = from; room->hot && i < to; i++)
+    if (room->hot && room->hot->pass_min > room->top) /* what comes next is for all of them */
+        room->hot->pass_min = room->top;
+    for (uint32_t i = from; b.rest && room->hot && i < to; i++)
         note_lowest(d, room, i);
     room->pass = from;
     if (!from)

@@ -55,7 +55,8 @@ static int take_number(struct chi_net *net, uint32_t *out)
 
 static void give_number(struct chi_net *net, uint32_t number)
 {
-    net->hot[number].fd = -1;
+    net->hot[number].fd = CHI_FD_NONE;
+    net->hot[number].send = CHI_SENDING_BROKEN;
     net->hot[number].last_out = net->free_number;
     net->free_number = number + 1;
 }
@@ -120,10 +121,8 @@ static void finish_goodbye(struct chi_conn *conn)
         conn->shut = true;
         shutdown(chi_conn_fd(conn), SHUT_WR);
     }
-    if (conn->hung) {
-        conn->broken = true;
-        chi_conn_later(conn);
-    }
+    if (conn->hung)
+        chi_conn_break(conn);
 }
 
 /* One send of what is first in `out`; what it answered. */
@@ -134,6 +133,13 @@ static ssize_t push_once(int fd, const struct chi_out *out)
                     MSG_NOSIGNAL | MSG_DONTWAIT | (out->tail_len ? MSG_MORE : 0));
     size_t off = out->sent - out->bytes.len;
     return send(fd, out->tail + off, out->tail_len - off, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void chi_conn_break(struct chi_conn *conn)
+{
+    conn->broken = true;
+    conn->net->hot[conn->number].send = CHI_SENDING_BROKEN;
+    chi_conn_later(conn);
 }
 
 bool chi_conn_push(struct chi_conn *conn)
@@ -149,14 +155,15 @@ bool chi_conn_push(struct chi_conn *conn)
             return true;
         }
         if (n < 0) {
-            conn->broken = true;
-            chi_conn_later(conn);
+            chi_conn_break(conn);
             return false;
         }
         out->sent += (size_t)n;
         conn->net->hot[conn->number].last_out = chi_net_now(conn->net);
     }
     chi_out_drop(conn);
+    if (conn->net->hot[conn->number].send == CHI_SENDING_WAITS)
+        conn->net->hot[conn->number].send = CHI_SENDING_OPEN;
     if (conn->phase == CHI_PHASE_CLOSING)
         finish_goodbye(conn);
     chi_conn_watch(conn);
@@ -275,7 +282,8 @@ void chi_conn_bury(struct chi_conn *conn)
     if (conn->phase == CHI_PHASE_DEAD)
         return;
     close(chi_conn_fd(conn)); /* leaves the epoll set with it */
-    net->hot[conn->number].fd = -1;
+    net->hot[conn->number].fd = CHI_FD_NONE;
+    net->hot[conn->number].send = CHI_SENDING_BROKEN;
     net->count--;
     conn->watched = false;
     conn->client = 0;
@@ -512,7 +520,7 @@ int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
         .interest = EPOLLIN,
         .young = conn->young,
     };
-    net->hot[number] = (struct chi_hot){fd, now};
+    net->hot[number] = (struct chi_hot){(unsigned)fd & CHI_FD_NONE, CHI_SENDING_OPEN, now};
     net->count++;
     set_socket_options(conn);
     if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)

@@ -232,6 +232,7 @@ static void upgrade(struct chi_conn *conn, const struct chi_head *head,
     bool begun = begin_answer(conn, head, arrival->native);
 
     conn->websocket = true;
+    conn->net->hot[conn->number].send = CHI_SENDING_WAITS; /* the hub's words go behind it */
     int error =
         begun ? chi_conn_open(conn, encoding, arrival->native, arrival->name) : CHATHUB_ENOMEM;
     if (error) {

@@ -139,9 +139,20 @@ struct chi_conn {
 };
 _Static_assert(sizeof(void *) > 8 || sizeof(struct chi_conn) <= 80, "what an idle client costs");
 
-/* What sends look at, dense. */
+/* Whether a connection can be sent to. */
+enum chi_sending {
+    CHI_SENDING_OPEN = 0,
+    CHI_SENDING_WAITS,  /* the answer to the handshake goes first */
+    CHI_SENDING_BROKEN, /* a send failed, or it is closed, or the number is free */
+};
+
+/* No descriptor: all of them are far below (fs.nr_open). */
+#define CHI_FD_NONE 0x1fffffffu
+
+/* What sends look at, dense: where everything is taken, struct chi_conn is not touched. */
 struct chi_hot {
-    int fd;            /* -1: the number is free */
+    unsigned fd : 29;  /* CHI_FD_NONE: closed */
+    unsigned send : 3; /* enum chi_sending */
     uint32_t last_out; /* when a byte was taken; of a free number: the next free one + 1 */
 };
 
@@ -195,7 +206,7 @@ static inline struct chi_conn *chi_conn_at(const struct chi_net *net, uint32_t n
 }
 static inline int chi_conn_fd(const struct chi_conn *conn)
 {
-    return conn->net->hot[conn->number].fd;
+    return (int)conn->net->hot[conn->number].fd;
 }
 static inline const struct chi_dialect *chi_conn_dialect(const struct chi_conn *conn)
 {
@@ -257,6 +268,8 @@ uint64_t chi_conn_forget(struct chi_conn *conn, const char *reason);
 void chi_conn_fail(struct chi_conn *conn, int code, const char *reason);
 /* Enters the phase CLOSING: sends what is in `out`, then says goodbye. */
 void chi_conn_goodbye(struct chi_conn *conn);
+/* Its connection is lost: nothing is sent any more, and it is ended from the loop. */
+void chi_conn_break(struct chi_conn *conn);
 /* Sends of `out` what the socket takes. false: it is broken, and queued to be ended. */
 bool chi_conn_push(struct chi_conn *conn);
 /* What epoll has to watch, after a change of the flags. */

@@ -10,8 +10,7 @@
 static ptrdiff_t fell_short(struct chi_conn *conn, ssize_t n)
 {
     if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
-        conn->broken = true;
-        chi_conn_later(conn);
+        chi_conn_break(conn);
         return -1;
     }
     if (!conn->blocked) /* a stall is counted from here, not from the last send */
@@ -21,24 +20,18 @@ static ptrdiff_t fell_short(struct chi_conn *conn, ssize_t n)
     return n < 0 ? 0 : n;
 }
 
-/* One send. The bytes and the descriptor are all that is looked at where everything is taken. */
-static ptrdiff_t send_one(struct chi_net *net, uint32_t number, const void *bytes, size_t len,
-                          uint32_t now)
+/* One send. */
+static inline ptrdiff_t send_one(struct chi_net *net, uint32_t number, const void *bytes,
+                                 size_t len, uint32_t now)
 {
-    struct chi_conn *conn = chi_conn_at(net, number);
+    struct chi_hot *hot = &net->hot[number];
 
-    if (conn->broken)
-        return -1;
-    if (chi_conn_out(conn)) /* the answer to the handshake goes first */
-        return 0;
-    ssize_t n = send(net->hot[number].fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (hot->send != CHI_SENDING_OPEN)
+        return hot->send == CHI_SENDING_WAITS ? 0 : -1;
+    ssize_t n = send((int)hot->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0)
-        net->hot[number].last_out = now;
-    if (n == (ssize_t)len) {
-        conn->blocked = false;
-        return n;
-    }
-    return fell_short(conn, n);
+        hot->last_out = now;
+    return n == (ssize_t)len ? n : fell_short(chi_conn_at(net, number), n);
 }
 
 static ptrdiff_t transport_send(void *self, uint32_t conn, const void *bytes, size_t len)
