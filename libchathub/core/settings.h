@@ -58,7 +58,9 @@ struct chi_settings {
 
     /* delivery */
     uint64_t window_bytes; /* all windows and pages of the hub */
-    uint32_t slice_us;     /* µs of writing between two polls for reads */
+    uint32_t slice_us;     /* µs of writing between two polls for reads … */
+    uint32_t slice_writes; /* … at most so many writes … */
+    uint32_t slice_bytes;  /* … and so many bytes */
     uint32_t room_turn;    /* bytes that one client gets of one room in a visit */
     uint32_t client_turn;  /* bytes that one client gets in a visit */
 

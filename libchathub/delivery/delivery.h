@@ -17,9 +17,9 @@ void chi_delivery_free(struct chi_delivery *d);
 /* Before the first flush. */
 void chi_delivery_bind(struct chi_delivery *d, const struct chi_delivery_up *up);
 
-/* Writes until nothing is left to write or the slice is over (settings->slice_us, judged by
- * `clock`, µs; NULL: no limit). Answers whether more remains: the driver polls for reads and
- * calls again. */
+/* Writes until nothing is left to write or the slice is over: after settings->slice_writes or
+ * slice_bytes, or slice_us by `clock` (µs; NULL: no bound of time), and what was visited by then.
+ * Answers whether more remains: the driver polls for reads and calls again. */
 bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), void *ctx);
 
 /* From transports: it can take bytes again. */
@@ -39,6 +39,7 @@ struct chi_delivery_counts {
     uint64_t held_bytes;   /* replies and half-sent frames waiting now */
     uint64_t deliveries;   /* frames of entries handed to transports */
     uint64_t writes;       /* calls of send, each span of write_many counting once per connection */
+    uint64_t bytes;        /* that transports took */
     uint64_t pages;        /* read from the log */
     uint64_t gaps;         /* told */
     uint64_t behind;       /* members not at the head now */

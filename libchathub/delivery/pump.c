@@ -296,6 +296,7 @@ static void client_sent(struct chi_delivery *d, struct chi_receiver *client, ptr
                         size_t len)
 {
     d->counts.writes++;
+    d->counts.bytes += taken > 0 ? (uint64_t)taken : 0;
     if (taken < 0)
         client->flags |= CHI_RECEIVER_BROKEN;
     else if ((size_t)taken < len)
@@ -434,6 +435,7 @@ static void batch_settle(struct chi_delivery *d, struct batch *b)
     }
     uint32_t whole = b->n - cut;
     d->counts.writes += whole;
+    d->counts.bytes += whole * b->bytes.len;
     d->counts.deliveries += (uint64_t)whole * (b->end - b->first);
     if (!top)
         b->rest = true;
@@ -574,9 +576,18 @@ static void pump_ready(struct chi_delivery *d)
     }
 }
 
+/* Whether a flush that began at these counts has written its share. Of the three bounds this is
+ * the one that is the same in each run, and that does not depend on how fast the machine is. */
+static bool slice_written(const struct chi_delivery *d, uint64_t writes, uint64_t bytes)
+{
+    return d->counts.writes - writes >= d->settings->slice_writes ||
+           d->counts.bytes - bytes >= d->settings->slice_bytes;
+}
+
 bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), void *ctx)
 {
     uint64_t began = clock ? clock(ctx) : 0;
+    uint64_t writes = d->counts.writes, bytes = d->counts.bytes;
     while (!chi_list_empty(&d->ready) || !chi_list_empty(&d->dirty)) {
         pump_ready(d);
         struct chi_link *link = chi_list_take(&d->dirty);
@@ -585,7 +596,8 @@ bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), vo
             chi_list_append(&d->dirty, link);
             chi_pump_room(d, room);
         }
-        if (clock && clock(ctx) - began >= d->settings->slice_us)
+        if (slice_written(d, writes, bytes) ||
+            (clock && clock(ctx) - began >= d->settings->slice_us))
             break;
     }
     chi_budget_keep(d);

@@ -167,6 +167,8 @@ static bool settle_settings(struct sim_world *w)
     s->presence_names_ms = pick(w, 20, 250, 1000);
     s->presence_count_ms = pick(w, 20, 500, 1000);
     s->slice_us = pick(w, 1, 100, 1000);
+    s->slice_writes = pick(w, 1, 20, 256);
+    s->slice_bytes = pick(w, 1, 2000, 1u << 20);
     s->room_turn = pick(w, 1, 600, 16384);
     s->client_turn = pick(w, 1, 2000, 65536);
     s->log_entries = 1u << 20;

@@ -1,0 +1,245 @@
+/* Delivery alone, with a transport that counts: what one flush may do, and who has a turn in it. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "core/entry.h"
+#include "delivery/delivery.h"
+
+#define CLIENTS 12000u
+#define LARGE   0u
+#define SMALL   1u
+#define FRAME   "0123456789abcdef"
+/* A visit of 64 members and a batch of ready clients may be under way when the bound is reached. */
+#define OVER 80u
+
+static struct {
+    struct chi_settings settings;
+    struct chi_delivery *d;
+    struct chi_transport transport;
+    uint64_t positions[2];  /* newest entry of each room */
+    uint32_t sent[CLIENTS]; /* bytes, by connection */
+    uint64_t writes, bytes;
+    uint32_t clients;
+} world;
+
+static uint64_t now_of(void *self)
+{
+    (void)self;
+    return 1;
+}
+
+static void wake(void *self)
+{
+    (void)self;
+}
+
+static bool logs(void *self, int level)
+{
+    (void)self;
+    (void)level;
+    return false;
+}
+
+static ptrdiff_t take(void *self, uint32_t conn, const void *bytes, size_t len)
+{
+    (void)self;
+    (void)bytes;
+    world.sent[conn] += (uint32_t)len;
+    world.writes++;
+    world.bytes += len;
+    return (ptrdiff_t)len;
+}
+
+static void take_many(void *self, const void *bytes, size_t len, const uint32_t *conns, size_t n,
+                      int32_t *taken)
+{
+    for (size_t i = 0; i < n; i++)
+        taken[i] = (int32_t)take(self, conns[i], bytes, len);
+}
+
+static void hear(void *self, uint32_t conn, bool on)
+{
+    (void)self;
+    (void)conn;
+    (void)on;
+}
+
+static void let_go(void *self, uint32_t conn, int code, struct chi_span reason,
+                   struct chi_span rest)
+{
+    (void)self;
+    (void)conn;
+    (void)code;
+    (void)reason;
+    (void)rest;
+}
+
+static void encode(struct chi_buf *out, struct chi_span room, const struct chi_entry *entry)
+{
+    (void)room;
+    (void)entry;
+    chi_buf_add_text(out, FRAME);
+}
+
+static void bare(struct chi_buf *buf, size_t start)
+{
+    (void)buf;
+    (void)start;
+}
+
+static const struct chi_dialect dialect = {.name = "test", .encode_entry = encode};
+static const struct chi_framing framing = {"bare", bare};
+static const struct chi_env_ops env_ops = {
+    .now = now_of, .wall = now_of, .logs = logs, .wake = wake};
+
+static void setup(void)
+{
+    memset(&world, 0, sizeof(world));
+    world.settings = (struct chi_settings){.window_bytes = 64u << 20,
+                                           .slice_us = 1000,
+                                           .slice_writes = 256,
+                                           .slice_bytes = 1u << 20,
+                                           .room_turn = 16384,
+                                           .client_turn = 65536};
+    world.transport = (struct chi_transport){
+        .send = take, .write_many = take_many, .read = hear, .close = let_go};
+    struct chi_env env = {&env_ops, NULL};
+    ck_assert_int_eq(chi_delivery_new(&world.settings, env, NULL, &world.d), 0);
+    for (uint32_t room = LARGE; room <= SMALL; room++)
+        ck_assert_int_eq(chi_delivery_ops.room_open(world.d, room, CHI_SPAN("room"), NULL, 0), 0);
+}
+
+static void teardown(void)
+{
+    ck_assert_ptr_null(chi_delivery_check(world.d));
+    chi_delivery_free(world.d);
+}
+
+static bool flush(void)
+{
+    return chi_delivery_flush(world.d, NULL, NULL);
+}
+
+/* Members who have been pumped once: nothing is due to them but entries. */
+static void fill(uint32_t room, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = world.clients++;
+        struct chi_delivery_client as = {&world.transport, number, {&dialect, &framing}};
+        ck_assert_int_eq(chi_delivery_ops.client_open(world.d, number, &as), 0);
+        ck_assert_int_eq(chi_delivery_ops.member_join(world.d, room, number, 0, true), 0);
+    }
+    while (flush())
+        continue;
+}
+
+static void post(uint32_t room)
+{
+    const struct chi_entry_parts parts = {0};
+    struct chi_entry *entry = chi_entry_new(CHI_ENTRY_CHAT, &parts);
+    ck_assert_ptr_nonnull(entry);
+    entry->prev = world.positions[room];
+    entry->position = ++world.positions[room];
+    chi_delivery_ops.entry(world.d, room, entry);
+    chi_entry_unref(entry);
+}
+
+static uint32_t frames(uint32_t conn)
+{
+    return world.sent[conn] / (uint32_t)strlen(FRAME);
+}
+
+START_TEST(a_slice_is_bounded_by_writes)
+{
+    fill(LARGE, 1000);
+    post(LARGE);
+    uint32_t slices = 0;
+    for (bool more = true; more; slices++) {
+        uint64_t before = world.writes;
+        more = flush();
+        ck_assert_uint_le(world.writes - before, 256 + OVER);
+    }
+    ck_assert_uint_ge(slices, 3);
+    ck_assert_uint_eq(world.writes, 1000);
+}
+END_TEST
+
+START_TEST(a_slice_is_bounded_by_bytes)
+{
+    world.settings.slice_bytes = 2048;
+    fill(LARGE, 1000);
+    for (int i = 0; i < 8; i++)
+        post(LARGE);
+    uint32_t slices = 0;
+    for (bool more = true; more; slices++) {
+        uint64_t before = world.bytes;
+        more = flush();
+        ck_assert_uint_le(world.bytes - before, 2048 + OVER * 8 * strlen(FRAME));
+    }
+    ck_assert_uint_ge(slices, 12);
+    ck_assert_uint_eq(world.bytes, 1000 * 8 * strlen(FRAME));
+}
+END_TEST
+
+/* The bystander: whatever waits for a large room, a small one is through with the next slice. */
+START_TEST(a_small_room_is_served_in_each_slice_of_a_large_one)
+{
+    fill(LARGE, 10000);
+    fill(SMALL, 10);
+    post(LARGE);
+    uint32_t posts = 0;
+    for (bool more = true; more;) {
+        post(SMALL);
+        posts++;
+        more = flush();
+        for (uint32_t i = 0; i < 10; i++)
+            ck_assert_uint_eq(frames(10000 + i), posts);
+    }
+    ck_assert_uint_ge(posts, 30);
+}
+END_TEST
+
+/* A round goes on where it was: nobody is served again before the last one had its turn, though
+ * something new comes between all slices. */
+START_TEST(a_round_keeps_its_place)
+{
+    fill(LARGE, 3000);
+    post(LARGE);
+    uint32_t served[3000] = {0}; /* writes that each took */
+    uint64_t writes = 0;
+    for (int i = 0; i < 200; i++) {
+        uint32_t before[3000];
+        memcpy(before, world.sent, sizeof(before));
+        flush();
+        post(LARGE);
+        uint32_t least = UINT32_MAX, most = 0;
+        for (uint32_t k = 0; k < 3000; k++) {
+            served[k] += world.sent[k] != before[k];
+            least = served[k] < least ? served[k] : least;
+            most = served[k] > most ? served[k] : most;
+        }
+        ck_assert_uint_le(most - least, 1);
+        ck_assert_uint_gt(world.writes, writes);
+        writes = world.writes;
+    }
+    while (flush())
+        continue;
+    for (uint32_t k = 0; k < 3000; k++)
+        ck_assert_uint_eq(frames(k), 201);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("slices");
+    TCase *tests = tcase_create("slices");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, a_slice_is_bounded_by_writes);
+    tcase_add_test(tests, a_slice_is_bounded_by_bytes);
+    tcase_add_test(tests, a_small_room_is_served_in_each_slice_of_a_large_one);
+    tcase_add_test(tests, a_round_keeps_its_place);
+    suite_add_tcase(suite, tests);
+    return unit_run(suite);
+}
