@@ -11,6 +11,9 @@
 
 /* Told with "busy": when it may have passed. */
 #define BUSY_MS 1000u
+/* Run again in one turn; the others wait for the next, so that what is to be sent does not wait
+ * for all of a crowd that, say, a room's opening has made ready at once. */
+#define JOBS_A_TURN 64
 
 static int step(struct chi_hub *hub, struct chi_job *job)
 {
@@ -251,8 +254,10 @@ void chi_core_work_jobs(struct chi_hub *hub)
     struct chi_link now, *link;
 
     chi_list_init(&now);
-    while ((link = chi_list_take(&hub->ready)) != NULL)
+    for (int i = 0; i < JOBS_A_TURN && (link = chi_list_take(&hub->ready)) != NULL; i++)
         chi_list_append(&now, link);
+    if (!chi_list_empty(&hub->ready))
+        chi_core_wake(hub);
     while ((link = chi_list_take(&now)) != NULL)
         chi_core_run(hub, CHI_CONTAINER(link, struct chi_job, link));
 }

@@ -55,6 +55,7 @@ static int take_number(struct chi_net *net, uint32_t *out)
 
 static void give_number(struct chi_net *net, uint32_t number)
 {
+    chi_net_void(net, number);
     net->hot[number].fd = CHI_FD_NONE;
     net->hot[number].send = CHI_SENDING_BROKEN;
     net->hot[number].last_out = net->free_number;

@@ -2,6 +2,7 @@
 #ifndef CHI_NET_INTERNAL_H
 #define CHI_NET_INTERNAL_H
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -13,9 +14,12 @@
 
 /* The most that is read of one connection at a time. */
 #define CHI_READ_SIZE 65536u
-/* Readiness reports taken, and connections accepted by one listener, in one wake. */
+/* Readiness reports asked for at a time, and connections accepted by one listener for one of
+ * them. */
 #define CHI_EVENT_BATCH  256
-#define CHI_ACCEPT_BATCH 64
+#define CHI_ACCEPT_BATCH 32
+/* µs for which reports are worked off before the hub's turn and a slice of sending. */
+#define CHI_INPUT_US 1000
 /* Listeners of one net. */
 #define CHI_LISTENERS_MAX 64
 
@@ -160,6 +164,8 @@ struct chi_net {
     struct chi_net_parts parts;
     struct chi_transport websockets, lines; /* the same table but for take_control */
     int epoll;                              /* watches listeners and connections */
+    struct epoll_event events[CHI_EVENT_BATCH]; /* what it reported last … */
+    int event_at, event_count; /* … [at, count): not looked at yet; the others had the time */
     uv_poll_t poll;                         /* brings the epoll set into the loop */
     uv_timer_t sweep;                       /* each second over all connections */
     uv_timer_t fine;                        /* while `young` is not empty */
@@ -236,6 +242,8 @@ static inline bool chi_net_past(uint32_t now, uint32_t due)
 /* Has the fine timer run, and chi_conn_work_later be called. Harmless if they already are to. */
 void chi_net_fine(struct chi_net *net);
 void chi_net_soon(struct chi_net *net);
+/* What epoll reported of this number and nobody looked at is void: the number is free. */
+void chi_net_void(struct chi_net *net, uint32_t number);
 /* Puts socket `which` of a listener into the epoll set, or takes it out. 0 or CHATHUB_EIO. */
 int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int which);
 

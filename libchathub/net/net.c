@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #define SWEEP_MS 1000
@@ -31,16 +30,34 @@ static void dispatch(struct chi_net *net, const struct epoll_event *event)
     }
 }
 
+/* A share of the reports, so that who connects, or posts much, does not keep those waiting to whom
+ * something is to be sent. What is left over comes first the next time: epoll asked anew would
+ * begin with the same ones again. It does not sleep meanwhile, since these are still ready. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct chi_net *net = poll->data;
-    struct epoll_event ready[CHI_EVENT_BATCH];
+    uint64_t end = uv_hrtime() + CHI_INPUT_US * 1000u;
 
     (void)status;
     (void)events;
-    int n = epoll_wait(net->epoll, ready, CHI_EVENT_BATCH, 0);
-    for (int i = 0; i < n && !net->closing; i++)
-        dispatch(net, &ready[i]);
+    if (net->event_at == net->event_count) {
+        net->event_at = 0;
+        net->event_count = epoll_wait(net->epoll, net->events, CHI_EVENT_BATCH, 0);
+        if (net->event_count < 0)
+            net->event_count = 0;
+    }
+    while (net->event_at < net->event_count && !net->closing) {
+        dispatch(net, &net->events[net->event_at++]);
+        if (net->event_at < net->event_count && uv_hrtime() >= end)
+            return;
+    }
+}
+
+void chi_net_void(struct chi_net *net, uint32_t number)
+{
+    for (int i = net->event_at; i < net->event_count; i++)
+        if (net->events[i].data.u64 == number)
+            net->events[i].data.u64 = UINT32_MAX; /* no connection has it */
 }
 
 static void on_sweep(uv_timer_t *timer)
