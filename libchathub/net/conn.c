@@ -15,7 +15,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -456,25 +455,6 @@ void chi_conn_fail(struct chi_conn *conn, int code, const char *reason)
         finish_goodbye(conn);
 }
 
-static void set_socket_options(const struct chi_conn *conn)
-{
-    const struct chi_settings *settings = conn->net->parts.settings;
-    const int on = 1, idle = 60, interval = 15, probes = 4;
-    int notsent = (int)settings->notsent;
-    unsigned user = settings->stall_time + 1000;
-    int fd = chi_conn_fd(conn);
-
-    if (conn->peer.family == 0)
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user, sizeof(user));
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
-}
-
 /* Lines have no handshake: the hub learns of the client at once. */
 static void open_lines(struct chi_conn *conn)
 {
@@ -523,7 +503,6 @@ int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
     };
     net->hot[number] = (struct chi_hot){(unsigned)fd & CHI_FD_NONE, CHI_SENDING_OPEN, now};
     net->count++;
-    set_socket_options(conn);
     if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)
         open_lines(conn);
     else

@@ -56,6 +56,7 @@ struct chi_listener {
     int fds[2];                 /* `localhost` has two; -1: none */
     bool local;                 /* only this machine can reach it */
     bool bound;                 /* a Unix socket's file is ours to remove */
+    uint32_t stall_time;        /* that its sockets' TCP_USER_TIMEOUT is of */
 };
 
 /* A message or head that is cut by the end of a read, and what waits behind a pause. Only while

@@ -3,12 +3,13 @@
  * Happy path: the epoll set reports one, a batch is accepted, each becomes a connection. Failure
  * modes: no descriptors are left (logged, and accepting rests until the next sweep, so that the
  * loop never spins on what it cannot take); too many handshakes under way (accepting rests until
- * one is through: the others wait in the backlog); too many of one address (closed at once). */
+ * one is through: the others wait in the settings); too many of one address (closed at once). */
 #include "net/internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,22 +110,42 @@ static socklen_t fill_internet(union socket_address *to, const char *host, uint1
     return sizeof(to->six);
 }
 
+/* Linux gives what is accepted the options of the socket that listens, so that no connection costs
+ * system calls for them. */
+static void set_options(int fd, const struct chi_settings *settings)
+{
+    const int on = 1, idle = 60, interval = 15, probes = 4;
+    int notsent = (int)settings->notsent;
+    unsigned user = settings->stall_time + 1000;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user, sizeof(user));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+}
+
 /* A socket that listens, or the negative errno. */
-static int listen_on(const union socket_address *at, socklen_t len, uint32_t backlog)
+static int listen_on(const union socket_address *at, socklen_t len,
+                     const struct chi_settings *settings)
 {
     const int on = 1;
     int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -errno;
-    if (at->any.sa_family != AF_UNIX)
+    if (at->any.sa_family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        set_options(fd, settings);
+    }
     if (at->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     if (at->any.sa_family ==
         AF_UNIX) /* what its file will have; the umask is the whole process's */
         fchmod(fd, 0600);
-    if (bind(fd, &at->any, len) == 0 && listen(fd, (int)backlog) == 0)
+    if (bind(fd, &at->any, len) == 0 && listen(fd, (int)settings->backlog) == 0)
         return fd;
     int error = errno;
     close(fd);
@@ -143,11 +164,11 @@ static uint16_t port_of(int fd)
 }
 
 static int bind_internet(struct chi_listener *listener, int which, const char *host,
-                         uint32_t backlog)
+                         const struct chi_settings *settings)
 {
     union socket_address at;
     socklen_t len = fill_internet(&at, host, listener->address.port);
-    int fd = listen_on(&at, len, backlog);
+    int fd = listen_on(&at, len, settings);
 
     if (fd < 0)
         return fd;
@@ -157,17 +178,17 @@ static int bind_internet(struct chi_listener *listener, int which, const char *h
 }
 
 /* 127.0.0.1, and ::1 with the same port where there is IPv6. */
-static int bind_localhost(struct chi_listener *listener, uint32_t backlog)
+static int bind_localhost(struct chi_listener *listener, const struct chi_settings *settings)
 {
     uint16_t wanted = listener->address.port;
     int error = 0;
 
     for (int i = 0; i < PORT_TRIES; i++) {
         listener->address.port = wanted;
-        error = bind_internet(listener, 0, "127.0.0.1", backlog);
+        error = bind_internet(listener, 0, "127.0.0.1", settings);
         if (error)
             return error;
-        error = bind_internet(listener, 1, "::1", backlog);
+        error = bind_internet(listener, 1, "::1", settings);
         if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)
             return 0;
         if (error == 0)
@@ -195,7 +216,7 @@ static bool is_stale(const union socket_address *at)
     return refused;
 }
 
-static int bind_unix(struct chi_listener *listener, uint32_t backlog)
+static int bind_unix(struct chi_listener *listener, const struct chi_settings *settings)
 {
     union socket_address at;
     int fd;
@@ -203,9 +224,9 @@ static int bind_unix(struct chi_listener *listener, uint32_t backlog)
     memset(&at, 0, sizeof(at));
     at.un.sun_family = AF_UNIX;
     memcpy(at.un.sun_path, listener->address.host, sizeof(at.un.sun_path));
-    fd = listen_on(&at, sizeof(at.un), backlog);
+    fd = listen_on(&at, sizeof(at.un), settings);
     if (fd == -EADDRINUSE && is_stale(&at) && unlink(at.un.sun_path) == 0)
-        fd = listen_on(&at, sizeof(at.un), backlog);
+        fd = listen_on(&at, sizeof(at.un), settings);
     if (fd < 0)
         return fd;
     listener->fds[0] = fd;
@@ -228,15 +249,15 @@ static void close_sockets(struct chi_listener *listener)
 
 static int open_listener(const struct opening *o, struct chi_listener *listener)
 {
-    uint32_t backlog = o->net->parts.settings->backlog;
+    const struct chi_settings *settings = o->net->parts.settings;
     int error;
 
     if (listener->address.is_unix)
-        error = bind_unix(listener, backlog);
+        error = bind_unix(listener, settings);
     else if (strcmp(listener->address.host, "localhost") == 0)
-        error = bind_localhost(listener, backlog);
+        error = bind_localhost(listener, settings);
     else
-        error = bind_internet(listener, 0, listener->address.host, backlog);
+        error = bind_internet(listener, 0, listener->address.host, settings);
     for (int i = 0; i < 2 && !error; i++)
         if (listener->fds[i] >= 0 &&
             chi_net_epoll(o->net, listener->fds[i], true, o->net->listener_count, i) != 0)
@@ -274,6 +295,7 @@ int chi_net_listen(struct chi_net *net, const struct chi_address *address, char 
     listener->address = *address;
     listener->fds[0] = listener->fds[1] = -1;
     listener->local = local;
+    listener->stall_time = net->parts.settings->stall_time;
     if (!address->dialect && address->protocol == CHI_PROTOCOL_WEBSOCKET &&
         net->parts.settings->dialect)
         listener->address.dialect = chi_dialect_find(chi_span_of(net->parts.settings->dialect));
@@ -403,10 +425,21 @@ static bool accept_one(struct chi_net *net, uint32_t listener, int which)
     return true;
 }
 
+/* The option has changed: it holds for those who come from now on. */
+static void follow_stall_time(const struct chi_settings *settings, struct chi_listener *listener)
+{
+    listener->stall_time = settings->stall_time;
+    for (int i = 0; i < 2 && !listener->address.is_unix; i++)
+        if (listener->fds[i] >= 0)
+            set_options(listener->fds[i], settings);
+}
+
 void chi_listener_ready(struct chi_net *net, uint32_t index, int which)
 {
     struct chi_listener *listener = index < net->listener_count ? net->listeners[index] : NULL;
 
+    if (listener && listener->stall_time != net->parts.settings->stall_time)
+        follow_stall_time(net->parts.settings, listener);
     for (int i = 0; i < CHI_ACCEPT_BATCH && listener && listener->fds[which] >= 0 && net->accepting;
          i++) {
         if (is_full(net)) {
