@@ -21,21 +21,32 @@
 #define VALUE_ROOM (6u * VALUE_MAX + 16u)
 #define LINE_SIZE  16384u
 #define CLOSE_WAIT 1000000000ull /* ns */
+/* After a write the thread lets lines gather: the loop need not wake it for each of them, nor it
+ * write each by itself, while thousands of clients come. */
+#define GATHER_MS 5u
+
+/* The second of the last line. */
+struct calendar {
+    time_t second;
+    size_t len; /* of `text`; 0: nothing yet */
+    char text[32];
+};
 
 struct logsink {
     uv_mutex_t mutex;  /* over everything below */
     uv_cond_t changed; /* bytes came, a descriptor came, or it ends */
     uv_cond_t quiet;   /* the thread has ended */
     uv_thread_t thread;
-    uint64_t dropped; /* lines lost since the last one that told so */
-    size_t begin;     /* of the bytes in the ring */
-    size_t len;       /* number of bytes in the ring */
-    int fd;           /* where lines go; the thread's */
-    int next_fd;      /* to be taken by the thread; -1: none */
-    int level;        /* the least that is logged; the loop's */
-    bool json;        /* else logfmt; the loop's */
-    bool ending;      /* the thread shall end once the ring is empty */
-    bool ended;       /* it has */
+    uint64_t dropped;         /* lines lost since the last one that told so */
+    size_t begin;             /* of the bytes in the ring */
+    size_t len;               /* number of bytes in the ring */
+    int fd;                   /* where lines go; the thread's */
+    int next_fd;              /* to be taken by the thread; -1: none */
+    int level;                /* the least that is logged; the loop's */
+    bool json;                /* else logfmt; the loop's */
+    bool ending;              /* the thread shall end once the ring is empty */
+    bool ended;               /* it has */
+    struct calendar calendar; /* the loop's */
     char ring[RING_SIZE];
 };
 
@@ -168,25 +179,30 @@ static void put_field(struct line *line, bool json, const char *key, const char 
         put_quoted(line, text, len);
 }
 
-/* "2026-01-02T03:04:05.678Z" */
-static void timestamp(char *out, size_t size)
+/* "2026-01-02T03:04:05.678Z"; of its calendar part one is kept for all lines of a second. */
+static void timestamp(struct calendar *calendar, char *out, size_t size)
 {
     struct timespec now;
     struct tm parts;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
-    size_t len = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(out + len, size - len, ".%03dZ", (int)(now.tv_nsec / 1000000));
+    if (!calendar->len || calendar->second != now.tv_sec) {
+        gmtime_r(&now.tv_sec, &parts);
+        calendar->second = now.tv_sec;
+        calendar->len =
+            strftime(calendar->text, sizeof(calendar->text), "%Y-%m-%dT%H:%M:%S", &parts);
+    }
+    snprintf(out, size, "%s.%03dZ", calendar->text, (int)(now.tv_nsec / 1000000));
 }
 
 /* server: which one it is about, or NULL. */
-static void make_line(struct line *line, bool json, const struct chathub_record *record,
+static void make_line(struct logsink *sink, struct line *line, const struct chathub_record *record,
                       const char *server)
 {
+    bool json = sink->json;
     char time[40];
     const char *level = level_words[record->level & 3];
     line->len = 0;
-    timestamp(time, sizeof(time));
+    timestamp(&sink->calendar, time, sizeof(time));
     put_field(line, json, "time", time, strlen(time));
     put_field(line, json, "level", level, strlen(level));
     put_field(line, json, "event", record->event, strlen(record->event));
@@ -224,7 +240,7 @@ static void tell_dropped(struct logsink *sink)
     snprintf(count, sizeof(count), "%llu", (unsigned long long)sink->dropped);
     struct chathub_field field = {"lines", count, strlen(count)};
     struct chathub_record record = {sizeof(record), CHATHUB_WARNING, "log_dropped", &field, 1};
-    make_line(&line, sink->json, &record, NULL);
+    make_line(sink, &line, &record, NULL);
     if (ring_add(sink, &line))
         sink->dropped = 0;
 }
@@ -234,7 +250,7 @@ void logsink_record(struct logsink *sink, const struct chathub_record *record, c
     struct line line;
     if (record->level < sink->level)
         return;
-    make_line(&line, sink->json, record, server);
+    make_line(sink, &line, record, server);
     uv_mutex_lock(&sink->mutex);
     tell_dropped(sink);
     if (sink->dropped || !ring_add(sink, &line))
@@ -328,18 +344,31 @@ static void write_chunk(struct logsink *sink)
         sink->dropped += count_lines(chunk, n);
 }
 
+static void gather(struct logsink *sink)
+{
+    uv_mutex_unlock(&sink->mutex);
+    uv_sleep(GATHER_MS);
+    uv_mutex_lock(&sink->mutex);
+}
+
 static void thread_main(void *arg)
 {
     struct logsink *sink = arg;
+    bool wrote = false;
     uv_mutex_lock(&sink->mutex);
     for (;;) {
         take_descriptor(sink);
-        if (sink->len)
+        if (sink->len) {
             write_chunk(sink);
-        else if (sink->ending)
+            wrote = true;
+        } else if (sink->ending) {
             break;
-        else
+        } else if (wrote) {
+            gather(sink);
+            wrote = false;
+        } else {
             uv_cond_wait(&sink->changed, &sink->mutex);
+        }
     }
     sink->ended = true;
     uv_cond_signal(&sink->quiet);
