@@ -191,7 +191,13 @@ static void timestamp(struct calendar *calendar, char *out, size_t size)
         calendar->len =
             strftime(calendar->text, sizeof(calendar->text), "%Y-%m-%dT%H:%M:%S", &parts);
     }
-    snprintf(out, size, "%s.%03dZ", calendar->text, (int)(now.tv_nsec / 1000000));
+    int ms = (int)(now.tv_nsec / 1000000);
+    char tail[] = {
+        '.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0'};
+    if (calendar->len + sizeof(tail) > size)
+        return;
+    memcpy(out, calendar->text, calendar->len);
+    memcpy(out + calendar->len, tail, sizeof(tail));
 }
 
 /* server: which one it is about, or NULL. */
@@ -199,7 +205,7 @@ static void make_line(struct logsink *sink, struct line *line, const struct chat
                       const char *server)
 {
     bool json = sink->json;
-    char time[40];
+    char time[40] = "";
     const char *level = level_words[record->level & 3];
     line->len = 0;
     timestamp(&sink->calendar, time, sizeof(time));

@@ -205,7 +205,12 @@ int chi_fold(bool ascii_only, enum chi_fold_kind kind, struct chi_span text, str
     (void)kind; /* people and rooms have the same rules */
     size_t shown_before = shown->len, key_before = key->len;
 #ifdef HAVE_UTF8PROC
-    int error = ascii_only ? fold_ascii(text, shown, key) : fold_unicode(text, shown, key);
+    int error = fold_ascii(text, shown, key);
+    if (error == CHATHUB_ENAME && !ascii_only) { /* what is plain is the same by both rules */
+        chi_buf_truncate(shown, shown_before);
+        chi_buf_truncate(key, key_before);
+        error = fold_unicode(text, shown, key);
+    }
 #else
     (void)ascii_only;
     int error = fold_ascii(text, shown, key);

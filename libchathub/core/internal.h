@@ -212,6 +212,9 @@ struct chi_draft {
     char ref[];
 };
 
+/* Characters of a session's key, as the hub makes them. */
+#define CHI_KEY_LEN 22
+
 struct chi_hub {
     struct chi_hub_parts parts;
     struct chi_log_up log_up;
@@ -240,12 +243,14 @@ struct chi_hub {
     struct chi_job *asking; /* whose question is being asked */
     uint64_t draft_bytes;
     uint64_t draft_count;
-    uint64_t numbered;           /* replies made that carry a number */
-    uint64_t serial;             /* session keys made */
-    uint32_t guests;             /* guest names made */
-    uint8_t secret[32];          /* session keys and guest names come from it */
-    struct chi_buf shown, key;   /* of the last folded text */
-    struct chi_present *present; /* scratch for lists of people */
+    uint64_t numbered;  /* replies made that carry a number */
+    uint64_t serial;    /* session keys made */
+    uint32_t guests;    /* guest names made */
+    uint8_t secret[32]; /* session keys and guest names come from it */
+    uint64_t newest;    /* serial of the session whose key was made last; 0: none … */
+    char newest_key[CHI_KEY_LEN + 1]; /* … and the key */
+    struct chi_buf shown, key;        /* of the last folded text */
+    struct chi_present *present;      /* scratch for lists of people */
     size_t present_cap;
     struct chi_signal snapshot; /* what chi_delivery_up.snapshot answered last */
     char problem[200]; /* more about the error that a step answers; "" if there is nothing more */
@@ -309,8 +314,7 @@ bool chi_core_reserved(struct chi_span key);
 /* A guest's name, never given before. */
 #define CHI_GUEST_LEN 12
 void chi_core_guest_name(struct chi_hub *hub, char out[CHI_GUEST_LEN + 1]);
-/* The key that the hub made of a serial number: 22 characters. */
-#define CHI_KEY_LEN 22
+/* The key that the hub made of a serial number. */
 void chi_core_key(struct chi_hub *hub, uint64_t serial, char out[CHI_KEY_LEN + 1]);
 bool chi_core_key_valid(struct chi_span key);
 void chi_core_user(struct chi_hub *hub, struct chi_span key, char user[CHI_USER_LEN]);

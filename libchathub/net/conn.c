@@ -315,15 +315,40 @@ void chi_conn_free(struct chi_conn *conn)
 
 /* ------------------------------------------------------------------------------------ log lines */
 
+static char *add_number(char *at, unsigned number, char end)
+{
+    char digits[8];
+    int n = 0;
+
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    while (n > 0)
+        *at++ = digits[--n];
+    *at++ = end;
+    return at;
+}
+
+static void four_text(const struct chi_peer *peer, char *out)
+{
+    for (int i = 0; i < 4; i++)
+        out = add_number(out, peer->bytes[i], i < 3 ? '.' : ':');
+    add_number(out, peer->port, '\0');
+}
+
 const char *chi_peer_text(const struct chi_peer *peer, char out[CHI_PEER_TEXT])
 {
     char host[INET6_ADDRSTRLEN] = "";
 
     if (peer->family == 0)
         return memcpy(out, "unix", 5);
-    inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->bytes, host, sizeof(host));
-    snprintf(out, CHI_PEER_TEXT, peer->family == 4 ? "%s:%u" : "[%s]:%u", host,
-             (unsigned)peer->port);
+    if (peer->family ==
+        4) { /* inet_ntop would go through sprintf, and each client's is told thrice */
+        four_text(peer, out);
+        return out;
+    }
+    inet_ntop(AF_INET6, peer->bytes, host, sizeof(host));
+    snprintf(out, CHI_PEER_TEXT, "[%s]:%u", host, (unsigned)peer->port);
     return out;
 }
 

@@ -126,6 +126,34 @@ START_TEST(a_key_folds_to_itself)
 }
 END_TEST
 
+/* Plain texts go by a shorter way: it leads where the long one does, on which what follows puts
+ * them. */
+START_TEST(plain_names_fold_as_within_longer_ones)
+{
+    uint32_t state = 7;
+    for (int i = 0; i < 5000; i++) {
+        char plain[24], longer[32], text[48];
+        size_t len = 1 + (size_t)i % 20;
+        for (size_t k = 0; k < len; k++) {
+            state = state * 1664525u + 1013904223u;
+            plain[k] = (char)(state >> 24 & 7 ? ' ' + (state >> 8) % 95 : ' ');
+        }
+        plain[len] = '\0';
+        struct folded a, b;
+        if (fold(false, plain, &a) == 0) {
+            snprintf(longer, sizeof(longer), "%s \u00e9", plain);
+            ck_assert_int_eq(fold(false, longer, &b), 0);
+            snprintf(text, sizeof(text), "%s \u00e9", a.shown.at);
+            ck_assert_str_eq(b.shown.at, text);
+            snprintf(text, sizeof(text), "%s \u00e9", a.key.at);
+            ck_assert_str_eq(b.key.at, text);
+            done(&b);
+        }
+        done(&a);
+    }
+}
+END_TEST
+
 START_TEST(emoji_are_names)
 {
     expect(false, "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80");
@@ -196,6 +224,7 @@ int main(void)
 #ifdef HAVE_UTF8PROC
     tcase_add_test(tcase, unicode_names_are_nfc_and_compared_folded);
     tcase_add_test(tcase, a_key_folds_to_itself);
+    tcase_add_test(tcase, plain_names_fold_as_within_longer_ones);
     tcase_add_test(tcase, emoji_are_names);
     tcase_add_test(tcase, deceptive_characters_are_refused);
     tcase_add_test(tcase, marks_need_something_to_stand_on_and_do_not_pile_up);
