@@ -584,11 +584,16 @@ static bool slice_written(const struct chi_delivery *d, uint64_t writes, uint64_
            d->counts.bytes - bytes >= d->settings->slice_bytes;
 }
 
+static bool is_done(const struct chi_delivery *d)
+{
+    return chi_list_empty(&d->ready) && chi_list_empty(&d->dirty);
+}
+
 bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), void *ctx)
 {
-    uint64_t began = clock ? clock(ctx) : 0;
+    uint64_t began = clock && !is_done(d) ? clock(ctx) : 0;
     uint64_t writes = d->counts.writes, bytes = d->counts.bytes;
-    while (!chi_list_empty(&d->ready) || !chi_list_empty(&d->dirty)) {
+    while (!is_done(d)) {
         pump_ready(d);
         struct chi_link *link = chi_list_take(&d->dirty);
         if (link) { /* to the end of the round robin first: a visit may take it out */
@@ -596,11 +601,11 @@ bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), vo
             chi_list_append(&d->dirty, link);
             chi_pump_room(d, room);
         }
-        if (slice_written(d, writes, bytes) ||
+        if (is_done(d) || slice_written(d, writes, bytes) ||
             (clock && clock(ctx) - began >= d->settings->slice_us))
             break;
     }
     chi_budget_keep(d);
     report_failed(d);
-    return !chi_list_empty(&d->ready) || !chi_list_empty(&d->dirty);
+    return !is_done(d);
 }

@@ -24,6 +24,7 @@ struct chi_driver {
     bool busy;        /* the last flush left something */
     bool running;     /* inside a turn: a nested loop does not start another */
     uint64_t ticked;  /* when delivery last kept house */
+    uint64_t due;     /* what the timer is set for, while it runs */
     uint32_t handles; /* not yet closed */
     void (*done)(void *arg);
     void *done_arg;
@@ -59,6 +60,9 @@ static void set_timer(struct chi_driver *driver, uint64_t now)
     uint64_t due = chi_hub_next(driver->parts.hub);
     if (chi_delivery_warm(driver->parts.delivery) && driver->ticked + TICK_MS < due)
         due = driver->ticked + TICK_MS;
+    if (due == driver->due && uv_is_active((uv_handle_t *)&driver->timer))
+        return;
+    driver->due = due;
     if (due == UINT64_MAX)
         uv_timer_stop(&driver->timer);
     else

@@ -36,7 +36,7 @@ static void dispatch(struct chi_net *net, const struct epoll_event *event)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct chi_net *net = poll->data;
-    uint64_t end = uv_hrtime() + CHI_INPUT_US * 1000u;
+    uint64_t end = 0; /* the clock is looked at only where there is more than one */
 
     (void)status;
     (void)events;
@@ -47,6 +47,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             net->event_count = 0;
     }
     while (net->event_at < net->event_count && !net->closing) {
+        if (!end && net->event_count - net->event_at > 1)
+            end = uv_hrtime() + CHI_INPUT_US * 1000u;
         dispatch(net, &net->events[net->event_at++]);
         if (net->event_at < net->event_count && uv_hrtime() >= end)
             return;
