@@ -1,7 +1,7 @@
 /* Happy path: requests came in while the loop polled; uv_check runs the hub's turn and one slice
  * of the flush. What a host's timer posted is done in uv_prepare, before the loop would sleep.
- * While a slice leaves something over, an idle handle makes the loop poll without waiting, so
- * that reads are served between slices. One timer wakes the hub for its own deadlines. Failure
+ * While a slice leaves something over, an idle handle makes the loop poll without waiting, and the
+ * next slice comes behind the poll, so that reads are served between any two. One timer wakes the hub for its own deadlines. Failure
  * modes: none of its own; handles that cannot be made fail the start. */
 #include "net/driver.h"
 
@@ -91,7 +91,8 @@ static void turn(struct chi_driver *driver)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct chi_driver *driver = prepare->data;
-    turn(driver);
+    if (!driver->busy) /* else what is left is for the check behind the poll: one slice for each */
+        turn(driver);
     if (!uv_is_closing((uv_handle_t *)prepare))
         keep_idle(driver);
 }

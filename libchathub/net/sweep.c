@@ -2,7 +2,11 @@
  *
  * While bytes wait for a client, in delivery or in the kernel, only the stall time judges it:
  * any byte that it takes or sends is life. Otherwise a WebSocket that is silent is pinged and
- * has to answer; TCP's keepalive does for lines. */
+ * has to answer; TCP's keepalive does for lines.
+ *
+ * No client has a timer. A look at an idle one takes some 60 instructions, so that 15,000 of them
+ * are less than a million a second; a wheel would save that, and cost each client its place in it
+ * and every byte that comes a move. */
 #include "net/internal.h"
 
 #include <linux/sockios.h>

@@ -288,6 +288,45 @@ START_TEST(on_a_hosts_loop_stop_leaves_it_clean)
 }
 END_TEST
 
+#define CROWD 600
+
+struct crowd {
+    uint32_t joined, messages;
+};
+
+static void count_event(struct chathub *hub, const struct chathub_event *event, void *arg)
+{
+    struct crowd *crowd = arg;
+    (void)hub;
+    crowd->joined += event->type == CHATHUB_EVENT_JOINED;
+    crowd->messages += event->type == CHATHUB_EVENT_MESSAGE;
+}
+
+/* What comes in is looked at after each slice of what goes out, also while a large room has more. */
+START_TEST(a_poll_lies_between_two_slices)
+{
+    struct chathub *hub = hub_started();
+    struct crowd crowd = {0, 0};
+    uint64_t id = 0;
+    ck_assert_int_eq(chathub_set(hub, "slice-writes", "64"), 0);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        ck_assert_int_eq(chathub_client(hub, NULL, count_event, &crowd, &id), 0);
+        ck_assert_int_eq(chathub_join(hub, id, NULL, CHATHUB_START_NOW, 0), 0);
+        while (crowd.joined <= i)
+            ck_assert_int_eq(chathub_step(hub, -1), 1);
+    }
+    ck_assert_int_eq(chathub_post(hub, id, NULL, "hi", 2, NULL), 0);
+    ck_assert_int_eq(chathub_step(hub, -1), 1); /* a slice before its poll, and one behind it */
+    ck_assert_uint_lt(crowd.messages, CROWD / 2);
+    while (crowd.messages < CROWD) {
+        uint32_t before = crowd.messages;
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+        ck_assert_uint_le(crowd.messages - before, 64 + 16); /* and a batch of ready clients */
+    }
+    chathub_free(hub);
+}
+END_TEST
+
 START_TEST(a_second_stop_ends_at_once)
 {
     uv_loop_t loop;
@@ -800,6 +839,7 @@ int main(void)
     tcase_add_test(tc, beyond_this_machine_only_with_consent);
     tcase_add_test(tc, rooms_that_cannot_be_are_told_by_option_and_name);
     tcase_add_test(tc, on_a_hosts_loop_stop_leaves_it_clean);
+    tcase_add_test(tc, a_poll_lies_between_two_slices);
     tcase_add_test(tc, a_second_stop_ends_at_once);
     tcase_add_test(tc, stopping_inside_an_event_is_no_harm);
     tcase_add_test(tc, what_was_asked_before_a_stop_is_done);
