@@ -1,40 +1,17 @@
 #include "core/slots.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void chi_slots_init(struct chi_slots *slots, uint32_t item)
 {
     memset(slots, 0, sizeof *slots);
-    slots->item = item;
+    slots->places.size = item;
 }
 
 void chi_slots_fini(struct chi_slots *slots)
 {
-    for (uint32_t i = 0; i < slots->page_count; i++)
-        free(slots->pages[i]);
-    free(slots->pages);
-    slots->pages = NULL;
-    slots->page_count = slots->made = slots->used = slots->free = 0;
-}
-
-static struct chi_slot *place(const struct chi_slots *slots, uint32_t number)
-{
-    char *page = slots->pages[number / CHI_SLOTS_PAGE];
-    return (struct chi_slot *)(void *)(page + (size_t)(number % CHI_SLOTS_PAGE) * slots->item);
-}
-
-static int grow(struct chi_slots *slots)
-{
-    char **pages = realloc(slots->pages, (slots->page_count + 1) * sizeof *pages);
-    if (!pages)
-        return -1;
-    slots->pages = pages;
-    char *page = calloc(CHI_SLOTS_PAGE, slots->item);
-    if (!page)
-        return -1;
-    pages[slots->page_count++] = page;
-    return 0;
+    chi_paged_fini(&slots->places);
+    slots->made = slots->used = slots->free = 0;
 }
 
 void *chi_slots_take(struct chi_slots *slots)
@@ -44,18 +21,18 @@ void *chi_slots_take(struct chi_slots *slots)
 
     if (slots->free) {
         number = slots->free - 1;
-        slot = place(slots, number);
+        slot = chi_paged_at(&slots->places, number);
         slots->free = slot->number;
     } else {
         number = slots->made;
         if (number == UINT32_MAX - 1)
             return NULL;
-        if (number / CHI_SLOTS_PAGE >= slots->page_count && grow(slots) < 0)
+        if (chi_paged_ensure(&slots->places, number) < 0)
             return NULL;
-        slot = place(slots, number);
+        slot = chi_paged_at(&slots->places, number);
         slots->made++;
     }
-    memset(slot + 1, 0, slots->item - sizeof *slot);
+    memset(slot + 1, 0, slots->places.size - sizeof *slot);
     slot->number = number;
     slot->generation++;
     slots->used++;
@@ -79,6 +56,6 @@ void *chi_slots_at(const struct chi_slots *slots, uint32_t number)
 {
     if (number >= slots->made)
         return NULL;
-    struct chi_slot *slot = place(slots, number);
+    struct chi_slot *slot = chi_paged_at(&slots->places, number);
     return slot->generation & 1u ? slot : NULL;
 }

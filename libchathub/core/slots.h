@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "util/paged.h"
+
 /* First field of everything that lives in such places. */
 struct chi_slot {
     uint32_t number;     /* its place; while it is free: the next free place + 1, 0 for none */
@@ -12,15 +14,11 @@ struct chi_slot {
 };
 
 struct chi_slots {
-    char **pages;        /* owned pages of CHI_SLOTS_PAGE places; a page never moves */
-    uint32_t page_count; /* pages allocated */
-    uint32_t item;       /* bytes of one place */
-    uint32_t made;       /* places ever used: numbers are below it */
-    uint32_t used;       /* in use now */
-    uint32_t free;       /* first free place + 1; 0: none */
+    struct chi_paged places;
+    uint32_t made; /* places ever used: numbers are below it */
+    uint32_t used; /* in use now */
+    uint32_t free; /* first free place + 1; 0: none */
 };
-
-#define CHI_SLOTS_PAGE 64u
 
 void chi_slots_init(struct chi_slots *slots, uint32_t item);
 void chi_slots_fini(struct chi_slots *slots);

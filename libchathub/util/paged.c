@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "chathub.h"
+#include "util/pages.h"
 
 int chi_paged_ensure(struct chi_paged *table, uint32_t index)
 {
@@ -18,14 +19,14 @@ int chi_paged_ensure(struct chi_paged *table, uint32_t index)
         table->count = count;
     }
     if (!table->pages[page])
-        table->pages[page] = calloc(CHI_PAGED_STEP, table->size);
+        table->pages[page] = chi_pages_zeroed(CHI_PAGED_STEP * table->size);
     return table->pages[page] ? 0 : CHATHUB_ENOMEM;
 }
 
 void chi_paged_fini(struct chi_paged *table)
 {
     for (uint32_t i = 0; i < table->count; i++)
-        free(table->pages[i]);
+        chi_pages_give(table->pages[i], CHI_PAGED_STEP * table->size);
     free(table->pages);
     table->pages = NULL;
     table->count = 0;

@@ -1,5 +1,5 @@
-/* A table of records by dense number; records never move. Records cost what they are, and the page
- * that the last one is in. */
+/* A table of records by dense number; records never move. Its memory is the system's pages, of which
+ * those count that were touched: nothing is lost between records, nor in holes of the heap. */
 #ifndef CHI_UTIL_PAGED_H
 #define CHI_UTIL_PAGED_H
 
@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 struct chi_paged {
-    char **pages;   /* each with CHI_PAGED_STEP zeroed records, or NULL */
+    char **pages;   /* each with CHI_PAGED_STEP records, zeroed at first, or NULL */
     uint32_t count; /* pages there is a pointer for */
     size_t size;    /* bytes of one record */
 };
 
-#define CHI_PAGED_STEP 256u
+#define CHI_PAGED_STEP 1024u /* of any size that is a multiple of 4 they fill whole pages */
 
 /* Makes sure that there is a record of this number. 0 or CHATHUB_ENOMEM. */
 int chi_paged_ensure(struct chi_paged *table, uint32_t index);

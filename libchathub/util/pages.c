@@ -22,6 +22,15 @@ void *chi_pages_take(size_t size)
 #endif
 }
 
+void *chi_pages_zeroed(size_t size)
+{
+#ifdef FROM_HEAP
+    return calloc(1, size);
+#else
+    return chi_pages_take(size); /* the system hands out no other, and only what is touched costs */
+#endif
+}
+
 void chi_pages_give(void *pages, size_t size)
 {
 #ifdef FROM_HEAP

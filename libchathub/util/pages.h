@@ -9,6 +9,7 @@
 
 /* `size` is a multiple of CHI_PAGE. Zeroed or not. NULL if there is no memory. */
 void *chi_pages_take(size_t size);
+void *chi_pages_zeroed(size_t size);
 void chi_pages_give(void *pages, size_t size); /* NULL is allowed */
 
 #endif
