@@ -309,7 +309,7 @@ static int members_grow(struct chi_feed *room)
 {
     if (room->count < room->cap)
         return 0;
-    uint32_t cap = room->cap ? room->cap + room->cap / 2 + 1 : 1;
+    uint32_t cap = room->cap ? room->cap + room->cap / 8 + 1 : 1;
     struct chi_cursor *members = realloc(room->members, cap * sizeof(*members));
     if (!members)
         return CHATHUB_ENOMEM;
