@@ -13,6 +13,7 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *at, size_t size);
 void __wrap_free(void *at);
 void *__wrap_chi_pages_take(size_t size);
+void *__wrap_chi_pages_zeroed(size_t size);
 void __wrap_chi_pages_give(void *pages, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t n);
@@ -81,6 +82,11 @@ void __wrap_free(void *at)
 void *__wrap_chi_pages_take(size_t size)
 {
     return __wrap_malloc(size);
+}
+
+void *__wrap_chi_pages_zeroed(size_t size)
+{
+    return __wrap_calloc(1, size);
 }
 
 void __wrap_chi_pages_give(void *pages, size_t size)
