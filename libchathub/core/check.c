@@ -32,7 +32,7 @@ static const char *check_clients(const struct chi_hub *hub, struct sums *sums)
               "a client observes a room that is not open");
         CHECK(!client->drafts == !client->draft_bytes, "a client's drafts and bytes disagree");
         CHECK(!client->stopped || client->job || client->full || hub->stopping ||
-                  chi_core_drafts_full(hub, client) || chi_list_linked(&client->todo),
+                  chi_core_drafts_full(hub, client) || chi_chain_linked(&client->todo),
               "a client is not read from, and nothing will change that");
         CHECK(!client->hearing || client->observed,
               "a client hears a room that it does not observe");
@@ -56,7 +56,7 @@ static const char *check_members_of(const struct chi_hub *hub, const struct chi_
         CHECK(m->gone || m->attached || !session->client || handling || session->client->fail,
               "a member of a connected session is not attached");
         CHECK(!m->gone || m->drafts || m->told, "a member lingers for nothing");
-        CHECK(chi_list_linked(&m->pending) == (m->told != (m->gone ? NULL : session->name)),
+        CHECK(chi_chain_linked(&m->pending) == (m->told != (m->gone ? NULL : session->name)),
               "a member is pending for nothing, or not though it has to be");
         present += !m->gone;
         sums->members++;
@@ -65,6 +65,13 @@ static const char *check_members_of(const struct chi_hub *hub, const struct chi_
     CHECK(present == session->rooms, "a session's count of rooms is wrong");
     sums->present += present;
     return NULL;
+}
+
+static bool in_chain(const struct chi_hub *hub, const struct chi_session *session)
+{
+    const struct chi_session *next = chi_slots_at(&hub->sessions, session->same.next - 1);
+
+    return chi_chain_linked(&session->same) && next && next->same.prev == session->slot.number + 1;
 }
 
 static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
@@ -81,8 +88,8 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
             continue;
         }
         sums->sessions++;
-        sums->lost += chi_list_linked(&session->lost);
-        CHECK(!session->client == chi_list_linked(&session->lost),
+        sums->lost += chi_chain_linked(&session->lost);
+        CHECK(!session->client == chi_chain_linked(&session->lost),
               "a session has neither client nor place among the lost, or both");
         CHECK(!session->client || client_is(hub, session->client), "a session's client is gone");
         CHECK(chi_session_by_user(hub, session->user) == session,
@@ -90,8 +97,7 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         const struct chi_session *named = chi_session_by_name(hub, chi_name_key(session->name));
         CHECK(named && named->named && (named == session) == session->named,
               "a session's name does not lead to the one that is named");
-        CHECK(session->same.next && session->same.next->prev == &session->same,
-              "a session is not in the ring of its name");
+        CHECK(in_chain(hub, session), "a session is not in the chain of its name");
         sums->named += session->named;
     }
     CHECK(sums->sessions == hub->counts.sessions, "the count of sessions is wrong");
@@ -107,20 +113,24 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
 {
     uint32_t present = 0, told = 0, live = 0, drafts = 0, pending = 0, listed = 0, ready = 0;
 
-    for (struct chi_link *at = room->members.next; at != &room->members; at = at->next) {
-        const struct chi_member *m = CHI_CONTAINER(at, struct chi_member, in_room);
+    const struct chi_chained in_room = CHI_MEMBERS(hub, in_room);
+    const struct chi_chained waiting = CHI_MEMBERS(hub, pending);
+
+    for (const struct chi_member *m = chi_chain_first(in_room, room->members); m;
+         m = chi_chain_next(in_room, room->members, m)) {
         CHECK(m->room == room, "a member is listed by another room");
         present += !m->gone;
         told += m->told != NULL;
         live += m->attached;
         drafts += m->drafts;
-        pending += chi_list_linked(&m->pending);
-        ready += chi_list_linked(&m->pending) && !chi_presence_waits(m);
+        pending += chi_chain_linked(&m->pending);
+        ready += chi_chain_linked(&m->pending) && !chi_presence_waits(m);
         CHECK(!m->held || (m->session->client && m->session->client->job &&
                            m->session->client->job->entered),
               "a member's coming is held back for nothing");
     }
-    for (struct chi_link *at = room->pending.next; at != &room->pending; at = at->next)
+    for (const struct chi_member *m = chi_chain_first(waiting, room->pending); m;
+         m = chi_chain_next(waiting, room->pending, m))
         listed++;
     CHECK(listed == pending, "a room's pending members are not its members");
     CHECK(present == room->present && told == room->told && live == room->live,
@@ -132,7 +142,7 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
     CHECK(room->state == CHI_ROOM_OPEN || (!present && !room->observers),
           "a closed room is in use");
     CHECK(room->fixed || room->queued || room->state == CHI_ROOM_OPENING || room->observers ||
-              room->drafts || room->holds || !chi_list_empty(&room->members),
+              room->drafts || room->holds || room->members,
           "a room that nobody needs stays loaded");
     CHECK(chi_core_room_find(hub, chi_name_key(room->name)) == room, "a room is not found by name");
     return NULL;

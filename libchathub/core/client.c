@@ -207,7 +207,7 @@ static void end(struct chi_hub *hub, struct chi_client *client, bool leaves)
     if (client->session)
         chi_session_lose(hub, client->session, leaves);
     client->session = NULL;
-    chi_list_remove(&client->todo);
+    chi_chain_remove(CHI_CLIENTS(hub, todo), &hub->todo, client);
 }
 
 void chi_core_close(struct chi_hub *hub, struct chi_client *client, int code,
@@ -249,8 +249,8 @@ void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason)
 
 void chi_core_todo(struct chi_hub *hub, struct chi_client *client)
 {
-    if (!chi_list_linked(&client->todo))
-        chi_list_append(&hub->todo, &client->todo);
+    if (!chi_chain_linked(&client->todo))
+        chi_chain_append(CHI_CLIENTS(hub, todo), &hub->todo, client);
     chi_core_wake(hub);
 }
 
@@ -286,13 +286,15 @@ static void look_at(struct chi_hub *hub, struct chi_client *client)
 
 void chi_core_work_todo(struct chi_hub *hub)
 {
-    struct chi_link now, *link; /* who comes anew has its turn next time */
+    const struct chi_chained todo = CHI_CLIENTS(hub, todo);
+    struct chi_client *client = chi_chain_first(todo, hub->todo);
+    uint32_t last = client ? client->todo.prev : 0; /* who comes anew has its turn next time */
 
-    chi_list_init(&now);
-    while ((link = chi_list_take(&hub->todo)) != NULL)
-        chi_list_append(&now, link);
-    while ((link = chi_list_take(&now)) != NULL)
-        look_at(hub, CHI_CONTAINER(link, struct chi_client, todo));
+    for (bool more = client; more && (client = chi_chain_first(todo, hub->todo)) != NULL;) {
+        more = client->slot.number + 1 != last;
+        chi_chain_remove(todo, &hub->todo, client);
+        look_at(hub, client);
+    }
 }
 
 void chi_core_drained(void *self, uint32_t number)

@@ -44,14 +44,12 @@ static void init(struct chi_hub *hub)
     init_index(hub, &hub->by_room, room_name, &hub->rooms);
     hub->parts.env.ops->random(hub->parts.env.self, hub->secret, sizeof hub->secret);
     chi_timers_init(&hub->timers);
-    chi_list_init(&hub->todo);
     chi_list_init(&hub->ready);
     chi_list_init(&hub->blocked);
     chi_list_init(&hub->jobs);
     chi_list_init(&hub->looks);
     chi_list_init(&hub->readings);
     chi_list_init(&hub->drafts);
-    chi_list_init(&hub->lost);
     chi_list_init(&hub->stood_order);
 }
 
@@ -164,7 +162,7 @@ void chi_hub_turn(struct chi_hub *hub)
 
 uint64_t chi_hub_next(const struct chi_hub *hub)
 {
-    if (!chi_list_empty(&hub->todo) || !chi_list_empty(&hub->ready) || hub->idle)
+    if (hub->todo || !chi_list_empty(&hub->ready) || hub->idle)
         return 0;
     uint64_t next = chi_timers_next(&hub->timers);
     uint64_t log = hub->parts.log->next(hub->parts.log);

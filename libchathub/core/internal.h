@@ -5,6 +5,7 @@
 
 #include "core/hub.h"
 #include "util/index.h"
+#include "core/chain.h"
 #include "core/slots.h"
 #include "util/buf.h"
 #include "util/list.h"
@@ -54,7 +55,7 @@ struct chi_client {
     struct chi_job *job;               /* the request that waits, or NULL */
     struct chi_reading *reading;       /* the history page that it waits for, or NULL */
     struct chi_room *observed;         /* listened to without being a member, or NULL */
-    struct chi_link todo;              /* in hub->todo */
+    struct chi_chain todo;             /* in hub->todo */
     uint32_t conn;                     /* the transport's number */
     uint32_t drafts;                   /* its uncommitted posts … */
     uint32_t draft_bytes;              /* … and their bytes */
@@ -78,14 +79,16 @@ struct chi_session {
     struct chi_client *client;  /* NULL: lost, or ended */
     struct chi_member *members; /* its memberships, ended ones that linger included */
     char *status;               /* NULL: none */
-    uint64_t serial;            /* the hub made its key of this number; 0: the client made it */
-    struct chi_link lost;       /* in hub->lost, oldest first */
-    struct chi_link same; /* in a ring of all who have this name; alone where it is the only one */
-    uint64_t lost_at;     /* when its connection was lost, ms */
-    uint32_t rooms;       /* memberships that have not ended */
-    uint8_t named;        /* of those with this name it is the one in hub->by_name */
-    uint8_t known;        /* its client knows the key: it may come back */
-    uint8_t ended;        /* no longer findable */
+    union {
+        uint64_t serial;  /* the hub made its key of this number; 0: the client made, or knows it */
+        uint64_t lost_at; /* while it is in hub->lost: when its connection was lost, ms */
+    };
+    struct chi_chain lost; /* in hub->lost, oldest first */
+    struct chi_chain same; /* of all who have this name */
+    uint32_t rooms : 29;   /* memberships that have not ended */
+    bool named : 1;        /* of those with this name it is the one in hub->by_name */
+    bool known : 1;        /* its client knows the key: it may come back */
+    bool ended : 1;        /* no longer findable */
 };
 
 /* A session's place in a room. */
@@ -93,17 +96,21 @@ struct chi_member {
     struct chi_slot slot;
     struct chi_session *session;
     struct chi_room *room;
-    struct chi_member *next; /* of its session */
-    struct chi_link in_room; /* in room->members, in order of joining */
-    struct chi_link pending; /* in room->pending: what was told of it is not what is */
-    struct chi_name *told;   /* the name under which the room was told of it; NULL: it was not */
-    uint64_t position;       /* where to go on, while it is not attached */
-    uint32_t drafts;         /* its uncommitted posts here: its signals wait for them */
-    uint8_t held;            /* it came with a post: its coming is told when that is under way */
-    uint8_t gone;            /* it left; lingers for `drafts` and `pending` */
-    uint8_t attached;        /* delivery reads for it */
-    uint8_t resumed;         /* the hello under way says where to go on */
+    struct chi_member *next;  /* of its session */
+    struct chi_chain in_room; /* in room->members, in order of joining */
+    struct chi_chain pending; /* in room->pending: what was told of it is not what is */
+    struct chi_name *told;    /* the name under which the room was told of it; NULL: it was not */
+    uint64_t position;        /* where to go on, while it is not attached */
+    uint32_t drafts : 28;     /* its uncommitted posts here: its signals wait for them */
+    bool held : 1;            /* it came with a post: its coming is told when that is under way */
+    bool gone : 1;            /* it left; lingers for `drafts` and `pending` */
+    bool attached : 1;        /* delivery reads for it */
+    bool resumed : 1;         /* the hello under way says where to go on */
 };
+/* The chains in which they are, by hub and member's name. */
+#define CHI_CLIENTS(hub, by)  CHI_CHAINED(&(hub)->clients, struct chi_client, by)
+#define CHI_SESSIONS(hub, by) CHI_CHAINED(&(hub)->sessions, struct chi_session, by)
+#define CHI_MEMBERS(hub, by)  CHI_CHAINED(&(hub)->members, struct chi_member, by)
 
 enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
 
@@ -115,8 +122,6 @@ struct chi_room {
     struct chi_name *name;
     void *handle;             /* the log's, while open */
     uint64_t top;             /* newest position */
-    struct chi_link members;  /* ended ones that linger included */
-    struct chi_link pending;  /* members of whom the room is to be told */
     struct chi_typer *typers; /* who types */
     struct chi_look *look;    /* for the last N entries, under way; or NULL */
     uint64_t look_top;        /* what the last one found holds while this is the top: … */
@@ -126,6 +131,8 @@ struct chi_room {
     struct chi_timer timer;   /* the next presence signal */
     uint64_t number;          /* of the last presence signal */
     uint64_t told_at;         /* when that was, ms */
+    uint32_t members;         /* the first of a chain (in_room); ended ones that linger included */
+    uint32_t pending;         /* the first of a chain: members of whom the room is to be told */
     uint32_t present;         /* members that have not ended */
     uint32_t told;            /* members that the room was told of */
     uint32_t live;            /* members attached */
@@ -230,13 +237,13 @@ struct chi_hub {
     struct chi_link looks;    /* for the last N entries, under way */
     struct chi_link readings; /* all */
     struct chi_link drafts;   /* all */
-    struct chi_link lost;     /* sessions without connection, oldest first */
     struct chi_home *homes;   /* of listeners; [0] is the hub's */
     uint32_t home_count;
     struct chi_map *stood;       /* where names' last sessions stood (stood.c); NULL: nowhere yet */
     struct chi_link stood_order; /* the same, the longest ago first */
     struct chi_buf stood_key;    /* of the place that is looked for */
-    struct chi_link todo;        /* clients to be looked at in the turn */
+    uint32_t todo;               /* first of a chain: clients to be looked at in the turn */
+    uint32_t lost;               /* the same: sessions without connection, oldest first */
     uint32_t idle;               /* rooms to be unloaded in the turn if nobody needs them, + 1 */
     uint32_t lost_count;
     uint32_t asked;         /* questions so far */

@@ -195,8 +195,10 @@ static int place_cursor(struct chi_hub *hub, struct chi_member *member, bool is_
 static void tell_coming(struct chi_hub *hub, struct chi_job *job, struct chi_member *member,
                         const struct chi_wish *wish)
 {
-    if (wish->implicit && job->client->dialect->told_itself)
-        member->held = job->entered = true;
+    if (wish->implicit && job->client->dialect->told_itself) {
+        member->held = true;
+        job->entered = true;
+    }
     chi_presence_touch(hub, member);
 }
 

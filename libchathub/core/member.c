@@ -50,20 +50,20 @@ static void take_drafts(struct chi_hub *hub, struct chi_member *member, struct c
  * under way, so that it is not said to have left again before they are resolved. */
 static void inherit(struct chi_hub *hub, struct chi_member *member)
 {
-    struct chi_link *all = &member->room->members;
+    const struct chi_chained all = CHI_MEMBERS(hub, in_room);
+    struct chi_room *room = member->room;
 
     if (hub->sessions.used == hub->counts.sessions) /* none lingers */
         return;
-    for (struct chi_link *link = all->next, *next; link != all; link = next) {
-        struct chi_member *old = CHI_CONTAINER(link, struct chi_member, in_room);
-        next = link->next;
+    for (struct chi_member *old = chi_chain_first(all, room->members), *next; old; old = next) {
+        next = chi_chain_next(all, room->members, old);
         if (!old->gone || old == member ||
             !chi_span_equal(chi_session_user(old->session), chi_session_user(member->session)))
             continue;
         if (old->told)
             take_name(member, old);
         take_drafts(hub, member, old);
-        chi_list_remove(&old->pending);
+        chi_chain_remove(CHI_MEMBERS(hub, pending), &room->pending, old);
         chi_core_member_settle(hub, old);
     }
 }
@@ -81,7 +81,7 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
         member->room = room;
         member->next = session->members;
         session->members = member;
-        chi_list_append(&room->members, &member->in_room);
+        chi_chain_append(CHI_MEMBERS(hub, in_room), &room->members, member);
         inherit(hub, member);
     }
     member->gone = false;
@@ -146,12 +146,12 @@ void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member)
     struct chi_room *room = member->room;
     struct chi_member **at = &session->members;
 
-    if (!member->gone || member->drafts || member->told || chi_list_linked(&member->pending))
+    if (!member->gone || member->drafts || member->told || chi_chain_linked(&member->pending))
         return;
     while (*at != member)
         at = &(*at)->next;
     *at = member->next;
-    chi_list_remove(&member->in_room);
+    chi_chain_remove(CHI_MEMBERS(hub, in_room), &room->members, member);
     chi_slots_give(&hub->members, member);
     chi_session_settle(hub, session);
     chi_core_room_idle(hub, room);

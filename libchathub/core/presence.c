@@ -60,8 +60,9 @@ bool chi_presence_list(struct chi_hub *hub, const struct chi_room *room,
     *count = 0;
     if (!chi_presence_room_for(hub, (size_t)room->told + 1))
         return false;
-    for (struct chi_link *link = room->members.next; link != &room->members; link = link->next) {
-        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, in_room);
+    const struct chi_chained all = CHI_MEMBERS(hub, in_room);
+    for (const struct chi_member *member = chi_chain_first(all, room->members); member;
+         member = chi_chain_next(all, room->members, member)) {
         if (member->told || member == self)
             hub->present[(*count)++] = chi_presence_of(member);
     }
@@ -71,13 +72,13 @@ bool chi_presence_list(struct chi_hub *hub, const struct chi_room *room,
 /* What waits is told no more: it is so. */
 static void settle_pending(struct chi_hub *hub, struct chi_room *room)
 {
-    struct chi_link *link = room->pending.next;
-    while (link != &room->pending) {
-        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
-        link = link->next;
+    const struct chi_chained pending = CHI_MEMBERS(hub, pending);
+    struct chi_member *member = chi_chain_first(pending, room->pending), *next;
+    for (; member; member = next) {
+        next = chi_chain_next(pending, room->pending, member);
         if (chi_presence_waits(member))
             continue;
-        chi_list_remove(&member->pending);
+        chi_chain_remove(pending, &room->pending, member);
         room->told -= member->told != NULL;
         room->told += !member->gone;
         chi_name_unref(member->told);
@@ -95,11 +96,12 @@ static uint32_t *kind_of(struct kinds *kinds, const struct chi_member *member)
     return member->gone ? &kinds->went : member->told ? &kinds->renamed : &kinds->came;
 }
 
-static struct kinds count_kinds(const struct chi_room *room)
+static struct kinds count_kinds(const struct chi_hub *hub, const struct chi_room *room)
 {
+    const struct chi_chained pending = CHI_MEMBERS(hub, pending);
     struct kinds kinds = {0, 0, 0};
-    for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
-        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
+    for (const struct chi_member *member = chi_chain_first(pending, room->pending); member;
+         member = chi_chain_next(pending, room->pending, member)) {
         if (!chi_presence_waits(member))
             ++*kind_of(&kinds, member);
     }
@@ -107,11 +109,12 @@ static struct kinds count_kinds(const struct chi_room *room)
 }
 
 /* Lists in hub->present first those that came, then the renamed, then those that went. */
-static void list_kinds(struct chi_hub *hub, struct chi_room *room, struct kinds kinds)
+static void list_kinds(struct chi_hub *hub, const struct chi_room *room, struct kinds kinds)
 {
     struct kinds at = {0, kinds.came, kinds.came + kinds.renamed};
-    for (struct chi_link *link = room->pending.next; link != &room->pending; link = link->next) {
-        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, pending);
+    const struct chi_chained pending = CHI_MEMBERS(hub, pending);
+    for (const struct chi_member *member = chi_chain_first(pending, room->pending); member;
+         member = chi_chain_next(pending, room->pending, member)) {
         if (chi_presence_waits(member))
             continue;
         struct chi_present *one = &hub->present[(*kind_of(&at, member))++];
@@ -183,7 +186,7 @@ static bool few_enough(const struct chi_hub *hub, const struct chi_room *room, u
 
 static void announce(struct chi_hub *hub, struct chi_room *room)
 {
-    struct kinds kinds = count_kinds(room);
+    struct kinds kinds = count_kinds(hub, room);
     uint32_t all = kinds.came + kinds.renamed + kinds.went;
 
     chi_timers_clear(&hub->timers, &room->timer);
@@ -233,12 +236,12 @@ void chi_presence_touch(struct chi_hub *hub, struct chi_member *member)
     struct chi_room *room = member->room;
 
     if (member->told == (member->gone ? NULL : member->session->name)) {
-        chi_list_remove(&member->pending);
+        chi_chain_remove(CHI_MEMBERS(hub, pending), &room->pending, member);
         chi_core_member_settle(hub, member);
         return;
     }
-    if (!chi_list_linked(&member->pending))
-        chi_list_append(&room->pending, &member->pending);
+    if (!chi_chain_linked(&member->pending))
+        chi_chain_append(CHI_MEMBERS(hub, pending), &room->pending, member);
     if (!chi_presence_waits(member))
         stir(hub, room);
 }

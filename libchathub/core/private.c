@@ -40,14 +40,11 @@ int chi_core_post_privately(struct chi_hub *hub, struct chi_job *job, struct chi
     struct chi_session *first = r == 0 ? chi_session_by_name(hub, to.key) : NULL;
     if (r == CHATHUB_ENOMEM)
         return r;
-    if (first) {
-        struct chi_link *link = &first->same;
-        do {
-            struct chi_session *session = CHI_CONTAINER(link, struct chi_session, same);
-            link = link->next;
-            if (session != own)
-                whisper(hub, &w, session);
-        } while (link != &first->same);
+    const struct chi_chained same = CHI_SESSIONS(hub, same);
+    for (struct chi_session *session = first; session;
+         session = chi_chain_next(same, first->slot.number + 1, session)) {
+        if (session != own)
+            whisper(hub, &w, session);
     }
     if (!w.heard)
         return w.busy ? CHATHUB_EAGAIN

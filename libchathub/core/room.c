@@ -41,8 +41,6 @@ static int make(struct chi_hub *hub, const struct chi_folded *name, struct chi_r
     room->hub = hub;
     room->name = own;
     room->timer.fire = chi_presence_timer;
-    chi_list_init(&room->members);
-    chi_list_init(&room->pending);
     chi_index_put(&hub->by_room, room->slot.number);
     *out = room;
     return 0;
@@ -172,7 +170,7 @@ void chi_core_redacted(void *self, uint32_t number, uint64_t position, int statu
 static bool needed(const struct chi_room *room)
 {
     return room->fixed || room->state == CHI_ROOM_OPENING || room->observers || room->drafts ||
-           room->holds || !chi_list_empty(&room->members);
+           room->holds || room->members;
 }
 
 void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room)

@@ -20,32 +20,31 @@ struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_sp
     return chi_slots_at(&hub->sessions, chi_index_find(&hub->by_name, key));
 }
 
-/* A name is found by one of those who have it; who comes later stands behind it in a ring, so that
+/* A name is found by one of those who have it; who comes later stands behind it in a chain, so that
  * many of one name cost no more than many names. */
 static void name_put(struct chi_hub *hub, struct chi_session *session)
 {
-    struct chi_session *first = chi_session_by_name(hub, chi_name_key(session->name));
+    const struct chi_session *named = chi_session_by_name(hub, chi_name_key(session->name));
+    uint32_t first = named ? named->slot.number + 1 : 0;
 
-    session->named = !first;
-    if (first) {
-        chi_list_append(&first->same, &session->same);
-        return;
-    }
-    chi_list_init(&session->same);
-    chi_index_put(&hub->by_name, session->slot.number);
+    session->named = !named;
+    chi_chain_append(CHI_SESSIONS(hub, same), &first, session);
+    if (session->named)
+        chi_index_put(&hub->by_name, session->slot.number);
 }
 
 /* While it still has the name. The index keeps room for who takes its place. */
 static void name_remove(struct chi_hub *hub, struct chi_session *session)
 {
-    struct chi_session *next = CHI_CONTAINER(session->same.next, struct chi_session, same);
+    uint32_t first = session->named ? session->slot.number + 1 : 0;
 
-    chi_list_remove(&session->same);
+    chi_chain_remove(CHI_SESSIONS(hub, same), &first, session);
+    struct chi_session *next = chi_chain_first(CHI_SESSIONS(hub, same), first);
     if (!session->named)
         return;
     session->named = false;
     chi_index_remove(&hub->by_name, session->slot.number);
-    if (next == session)
+    if (!next)
         return;
     next->named = true;
     chi_index_put(&hub->by_name, next->slot.number);
@@ -136,9 +135,10 @@ void chi_session_settle(struct chi_hub *hub, struct chi_session *session)
 
 static void forget_lost(struct chi_hub *hub, struct chi_session *session)
 {
-    if (!chi_list_linked(&session->lost))
+    if (!chi_chain_linked(&session->lost))
         return;
-    chi_list_remove(&session->lost);
+    chi_chain_remove(CHI_SESSIONS(hub, lost), &hub->lost, session);
+    session->serial = 0; /* who comes back shows the key */
     hub->lost_count--;
 }
 
@@ -197,11 +197,10 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
         return;
     }
     if (hub->lost_count >= settings->max_sessions)
-        end(hub, CHI_CONTAINER(hub->lost.next, struct chi_session, lost));
+        end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
     session->client = NULL;
-    session->serial = 0; /* who comes back shows the key */
     session->lost_at = chi_core_now(hub);
-    chi_list_append(&hub->lost, &session->lost);
+    chi_chain_append(CHI_SESSIONS(hub, lost), &hub->lost, session);
     hub->lost_count++;
     chi_core_wake(hub);
 }
@@ -237,15 +236,14 @@ void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct c
 void chi_session_expire(struct chi_hub *hub)
 {
     while (chi_session_next(hub) <= chi_core_now(hub))
-        end(hub, CHI_CONTAINER(hub->lost.next, struct chi_session, lost));
+        end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
 }
 
 uint64_t chi_session_next(const struct chi_hub *hub)
 {
-    if (chi_list_empty(&hub->lost))
-        return UINT64_MAX;
-    return CHI_CONTAINER(hub->lost.next, struct chi_session, lost)->lost_at +
-           hub->parts.settings->return_time;
+    const struct chi_session *oldest = chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost);
+
+    return oldest ? oldest->lost_at + hub->parts.settings->return_time : UINT64_MAX;
 }
 
 int chi_session_need(struct chi_hub *hub, struct chi_job *job)

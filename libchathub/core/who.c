@@ -103,15 +103,16 @@ static void sift_up(struct chi_member **heap, uint32_t at)
 }
 
 /* The `limit` members with the lowest ranks above `after`, in a heap with the highest at its top. */
-static uint32_t select_lowest(const struct chi_room *room, const struct chi_member *self,
-                              const struct rank *after, struct chi_member **heap, uint32_t limit,
-                              bool *more)
+static uint32_t select_lowest(const struct chi_hub *hub, const struct chi_room *room,
+                              const struct chi_member *self, const struct rank *after,
+                              struct chi_member **heap, uint32_t limit, bool *more)
 {
+    const struct chi_chained all = CHI_MEMBERS(hub, in_room);
     uint32_t count = 0;
 
     *more = false;
-    for (struct chi_link *link = room->members.next; link != &room->members; link = link->next) {
-        struct chi_member *member = CHI_CONTAINER(link, struct chi_member, in_room);
+    for (struct chi_member *member = chi_chain_first(all, room->members); member;
+         member = chi_chain_next(all, room->members, member)) {
         if (!member->told && member != self)
             continue;
         if (after->key.at && compare(rank_of(member), *after) <= 0)
@@ -163,7 +164,7 @@ static int answer(struct chi_hub *hub, struct chi_job *job, const struct chi_roo
         .time = chi_core_wall(hub),
     };
     if (limit)
-        who.present_count = select_lowest(room, self, after, heap, limit, &who.more);
+        who.present_count = select_lowest(hub, room, self, after, heap, limit, &who.more);
     list_in_order(hub, heap, who.present_count);
     who.present = hub->present;
     free(heap);
