@@ -254,6 +254,8 @@ int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int w
 void chi_listener_ready(struct chi_net *net, uint32_t index, int which);
 /* Accepts again after a pause, if its cause is gone. */
 void chi_listener_resume(struct chi_net *net);
+/* Has who comes from now on get the present value of a live option. */
+void chi_listener_follow(struct chi_net *net);
 void chi_listener_close_all(struct chi_net *net);
 
 /* --------------------------------------------------------------------------------------- conn.c */

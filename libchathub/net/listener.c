@@ -308,6 +308,21 @@ int chi_net_listen(struct chi_net *net, const struct chi_address *address, char 
     return 0;
 }
 
+void chi_listener_follow(struct chi_net *net)
+{
+    const struct chi_settings *settings = net->parts.settings;
+
+    for (uint32_t i = 0; i < net->listener_count; i++) {
+        struct chi_listener *listener = net->listeners[i];
+        if (listener->stall_time == settings->stall_time)
+            continue;
+        listener->stall_time = settings->stall_time;
+        for (int which = 0; which < 2 && !listener->address.is_unix; which++)
+            if (listener->fds[which] >= 0)
+                set_options(listener->fds[which], settings);
+    }
+}
+
 void chi_listener_close_all(struct chi_net *net)
 {
     for (uint32_t i = 0; i < net->listener_count; i++)

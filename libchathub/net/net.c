@@ -67,6 +67,7 @@ static void on_sweep(uv_timer_t *timer)
     struct chi_net *net = timer->data;
 
     chi_sweep_all(net);
+    chi_listener_follow(net);
     chi_listener_resume(net);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -754,6 +755,65 @@ static int count_answers(const char *text)
     return n;
 }
 
+/* The hub's end of a connection of ours, which is in the same process. */
+static int other_end(int fd)
+{
+    struct sockaddr_in own, peer;
+    socklen_t len = sizeof(own);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&own, &len), 0);
+    for (int other = 0; other < 1024; other++) {
+        len = sizeof(peer);
+        if (getpeername(other, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET &&
+            peer.sin_port == own.sin_port)
+            return other;
+    }
+    return -1;
+}
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+    ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* Accepted sockets have what the listening one was given. */
+START_TEST(connections_have_their_options)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {{IPPROTO_TCP, TCP_NODELAY, 1},          {SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, 60},        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+                   {IPPROTO_TCP, TCP_KEEPCNT, 4},          {IPPROTO_TCP, TCP_USER_TIMEOUT, 91000},
+                   {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 65536}};
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_set(hub, "stall-time", "90s"), 0);
+    ck_assert_int_eq(chathub_set(hub, "notsent", "64k"), 0);
+    ck_assert_int_eq(chathub_listen(hub, "ws://127.0.0.1:0/ws"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    int fd = connect_to(hub), other;
+    while ((other = other_end(fd)) < 0)
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        ck_assert_int_eq(option_of(other, options[i].level, options[i].name), options[i].value);
+    close(fd);
+
+    /* A change holds soon for those who come then. */
+    ck_assert_int_eq(chathub_set(hub, "stall-time", "100s"), 0);
+    for (int timeout = 91000; timeout != 101000;) {
+        fd = connect_to(hub);
+        while ((other = other_end(fd)) < 0)
+            ck_assert_int_eq(chathub_step(hub, -1), 1);
+        timeout = option_of(other, IPPROTO_TCP, TCP_USER_TIMEOUT);
+        ck_assert(timeout == 91000 || timeout == 101000);
+        close(fd);
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+    }
+    chathub_free(hub);
+}
+END_TEST
+
 START_TEST(a_route_has_its_methods_and_takes_no_body)
 {
     struct told told = {0};
@@ -854,6 +914,7 @@ int main(void)
     tcase_add_test(tc, starting_and_stopping_again_and_again_leaves_nothing);
     tcase_add_test(tc, another_thread_can_wake_it);
     tcase_add_test(tc, statistics_fill_what_the_caller_knows);
+    tcase_add_test(tc, connections_have_their_options);
     tcase_add_loop_test(tc, a_route_has_its_methods_and_takes_no_body, 0, (int)ASKED);
     tcase_add_test(tc, a_route_is_told_who_asks_and_for_what);
     tcase_add_test(tc, who_comes_by_a_unix_socket_is_of_this_machine);
