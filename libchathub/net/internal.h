@@ -185,6 +185,7 @@ struct chi_net {
     uint32_t young_count, young_cap;
     uint32_t later;             /* number of the first to be looked at from the loop, newest first,
                                    + 1; 0: none */
+    uint32_t now;               /* the same, of those whose turn it is */
     uint64_t partial;           /* bytes of unfinished input of all */
     struct chi_frames *spare;   /* a frame reader at a boundary, for whoever reads next, or NULL */
     char *buffer;               /* CHI_READ_SIZE bytes for reading, shared */

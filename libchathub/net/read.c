@@ -233,21 +233,35 @@ static void end_broken(struct chi_conn *conn)
     chi_conn_end(conn, "connection lost");
 }
 
+static void work_one(struct chi_conn *conn)
+{
+    conn->queued = false;
+    conn->later = 0;
+    if (conn->phase == CHI_PHASE_DEAD)
+        chi_conn_free(conn);
+    else if (conn->broken)
+        end_broken(conn);
+    else if (conn->resume)
+        feed_rest(conn);
+}
+
+/* A share of it: a room that opens, or a host that decides, may have thousands go on at once. Those
+ * who are put off meanwhile come behind all who are here. */
 void chi_conn_work_later(struct chi_net *net)
 {
-    uint32_t next = net->later;
+    uint64_t end = uv_hrtime() + CHI_INPUT_US * 1000u;
 
-    net->later = 0;
-    while (next) {
-        struct chi_conn *conn = chi_conn_at(net, next - 1);
-        next = conn->later;
-        conn->queued = false;
-        conn->later = 0;
-        if (conn->phase == CHI_PHASE_DEAD)
-            chi_conn_free(conn);
-        else if (conn->broken)
-            end_broken(conn);
-        else if (conn->resume)
-            feed_rest(conn);
+    if (!net->now) {
+        net->now = net->later;
+        net->later = 0;
     }
+    while (net->now) {
+        struct chi_conn *conn = chi_conn_at(net, net->now - 1);
+        net->now = conn->later;
+        work_one(conn);
+        if (uv_hrtime() >= end)
+            break;
+    }
+    if (net->now || net->later)
+        chi_net_soon(net);
 }
