@@ -20,7 +20,7 @@ SOURCES = ("util/*.c", "core/*.c", "delivery/*.c", "log/memory.c", "log/cids.c",
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-w"]
 WRAPS = ["-Wl," + ",".join("--wrap=" + name for name in
                            ("malloc", "calloc", "realloc", "free", "strdup", "strndup",
-                            "chi_pages_take", "chi_pages_give"))]
+                            "chi_pages_take", "chi_pages_zeroed", "chi_pages_give"))]
 
 # name, what is broken, seeds within which it must be caught, (file, old, new) …
 BREAKAGES = [
