@@ -28,7 +28,8 @@ static const char *check_clients(const struct chi_hub *hub, struct sums *sums)
         CHECK(!client->job || client->job->client == client, "a client's job is another's");
         CHECK(!client->reading || client->reading->client == client,
               "a client's page is another's");
-        CHECK(!client->observed || client->observed->state == CHI_ROOM_OPEN,
+        const struct chi_room *observed = chi_core_observed(hub, client);
+        CHECK(!client->observed || (observed && observed->state == CHI_ROOM_OPEN),
               "a client observes a room that is not open");
         CHECK(!client->drafts == !client->draft_bytes, "a client's drafts and bytes disagree");
         CHECK(!client->stopped || client->job || client->full || hub->stopping ||
@@ -36,7 +37,7 @@ static const char *check_clients(const struct chi_hub *hub, struct sums *sums)
               "a client is not read from, and nothing will change that");
         CHECK(!client->hearing || client->observed,
               "a client hears a room that it does not observe");
-        sums->observers += client->observed != NULL;
+        sums->observers += client->observed != 0;
         sums->listeners += client->hearing;
         sums->client_drafts += client->drafts;
     }
@@ -48,7 +49,8 @@ static const char *check_members_of(const struct chi_hub *hub, const struct chi_
 {
     uint32_t present = 0, handling = session->client && session->client->job;
 
-    for (const struct chi_member *m = session->members; m; m = m->next) {
+    for (const struct chi_member *m = chi_core_member_at(hub, session->members); m;
+         m = chi_core_member_at(hub, m->next)) {
         CHECK(chi_slots_at(&hub->members, m->slot.number) == m, "a member is not in its table");
         CHECK(m->session == session, "a member is listed by another session");
         CHECK(m->room->state == CHI_ROOM_OPEN, "a member's room is not open");

@@ -119,8 +119,6 @@ int chi_hub_client_open(struct chi_hub *hub, const struct chi_client_desc *desc,
         chi_slots_give(&hub->clients, client);
         return r;
     }
-    client->transport = desc->as.transport;
-    client->conn = desc->as.conn;
     client->home = home;
     client->welcome = desc->welcome;
     client->dialect = desc->as.encoding.dialect;
@@ -149,8 +147,8 @@ static void suit_observing(struct chi_hub *hub, struct chi_client *client)
     }
     if (entrance == CHI_ENTRANCE_OBSERVES && client->observed && !client->hearing &&
         chi_core_hears(hub, client)) {
-        CHI_DELIVERY(hub, member_signals, client->observed->slot.number, client->slot.number);
-        chi_core_hearing(client, true);
+        CHI_DELIVERY(hub, member_signals, client->observed - 1, client->slot.number);
+        chi_core_hearing(hub, client, true);
     }
 }
 
@@ -164,24 +162,26 @@ int chi_hub_client_encoding(struct chi_hub *hub, uint64_t id, struct chi_encodin
     return CHI_DELIVERY(hub, client_encoding, client->slot.number, encoding);
 }
 
-void chi_core_hearing(struct chi_client *client, bool hears)
+void chi_core_hearing(struct chi_hub *hub, struct chi_client *client, bool hears)
 {
+    struct chi_room *room = chi_core_observed(hub, client);
+
     if (hears == client->hearing)
         return;
     client->hearing = hears;
     if (hears)
-        client->observed->listeners++;
+        room->listeners++;
     else
-        client->observed->listeners--;
+        room->listeners--;
 }
 
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client)
 {
-    struct chi_room *room = client->observed;
+    struct chi_room *room = chi_core_observed(hub, client);
     if (!room)
         return;
-    chi_core_hearing(client, false);
-    client->observed = NULL;
+    chi_core_hearing(hub, client, false);
+    client->observed = 0;
     room->observers--;
     hub->counts.observers--;
     chi_core_room_idle(hub, room);
@@ -191,7 +191,7 @@ void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client)
 {
     if (!client->observed)
         return;
-    CHI_DELIVERY(hub, member_leave, client->observed->slot.number, client->slot.number);
+    CHI_DELIVERY(hub, member_leave, client->observed - 1, client->slot.number);
     chi_core_observe_end(hub, client);
 }
 
@@ -281,7 +281,7 @@ static void look_at(struct chi_hub *hub, struct chi_client *client)
     if (!client->stopped || held(hub, client))
         return;
     client->stopped = false;
-    client->transport->read(client->transport->self, client->conn, true);
+    CHI_DELIVERY(hub, client_read, client->slot.number);
 }
 
 void chi_core_work_todo(struct chi_hub *hub)

@@ -147,7 +147,7 @@ static struct chi_member *member_named(struct chi_hub *hub, const struct chi_cli
     int r = chi_core_room_name(hub, client, text, &name);
     struct chi_room *room = r == 0 ? chi_core_room_find(hub, name.key) : NULL;
     hub->problem[0] = '\0';
-    return room ? chi_core_member(client->session, room) : NULL;
+    return room ? chi_core_member(hub, client->session, room) : NULL;
 }
 
 static void mark_resumed(struct chi_hub *hub, const struct chi_job *job)
@@ -175,7 +175,8 @@ static void go_on(struct chi_hub *hub, struct chi_client *client, struct chi_mem
  * in a second round. */
 static void go_on_in_rooms(struct chi_hub *hub, struct chi_client *client)
 {
-    for (struct chi_member *member = client->session->members; member; member = member->next) {
+    for (struct chi_member *member = chi_core_member_at(hub, client->session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
         if (!member->gone && !member->attached && !member->resumed)
             go_on(hub, client, member);
         member->resumed = false;

@@ -18,7 +18,7 @@ static void answer(struct chi_hub *hub, const struct chi_reading *reading,
         .room = chi_name_shown(reading->room->name),
     };
     reply.code = page->status ? chi_core_unreadable(hub) : 0;
-    if (page->status == 0 && !chi_core_member(client->session, reading->room))
+    if (page->status == 0 && !chi_core_member(hub, client->session, reading->room))
         reply.code = CHATHUB_ENOTMEMBER; /* it left meanwhile */
     if (reply.code) {
         chi_core_error(hub, client, &reply);

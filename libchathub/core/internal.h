@@ -49,25 +49,23 @@ struct chi_home {
 /* A connection or in-process client. */
 struct chi_client {
     struct chi_slot slot;
-    struct chi_session *session; /* NULL: it has none yet */
-    const struct chi_transport *transport;
+    struct chi_session *session;       /* NULL: it has none yet */
     const struct chi_dialect *dialect; /* how it speaks now: its manners */
     struct chi_job *job;               /* the request that waits, or NULL */
     struct chi_reading *reading;       /* the history page that it waits for, or NULL */
-    struct chi_room *observed;         /* listened to without being a member, or NULL */
     struct chi_chain todo;             /* in hub->todo */
-    uint32_t conn;                     /* the transport's number */
-    uint32_t drafts;                   /* its uncommitted posts … */
-    uint32_t draft_bytes;              /* … and their bytes */
+    uint32_t observed;                 /* the room that it listens to without being a member, + 1 */
+    uint32_t draft_bytes;              /* of its uncommitted posts */
+    uint16_t drafts;                   /* how many these are */
     uint16_t home;                     /* its listener's, in hub->homes */
     uint16_t bad;                      /* requests in a row that could not be understood */
     int8_t fail;                       /* CHATHUB_E…: it has to be closed for that; 0: not */
-    uint8_t full;                      /* delivery has too many replies for it */
-    uint8_t stopped;                   /* its driver was told to wait */
-    uint8_t welcome;                   /* its first reply is `welcome`, which is still owed */
-    uint8_t nameless;                  /* its hello was refused: no guest is made of it */
-    uint8_t spoke;                     /* it sent something, or observes */
-    uint8_t hearing;                   /* it observes with signals */
+    bool full : 1;                     /* delivery has too many replies for it */
+    bool stopped : 1;                  /* its driver was told to wait */
+    bool welcome : 1;                  /* its first reply is `welcome`, which is still owed */
+    bool nameless : 1;                 /* its hello was refused: no guest is made of it */
+    bool spoke : 1;                    /* it sent something, or observes */
+    bool hearing : 1;                  /* it observes with signals */
 };
 
 /* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it
@@ -76,19 +74,19 @@ struct chi_session {
     struct chi_slot slot;
     char user[CHI_USER_LEN]; /* public id */
     struct chi_name *name;
-    struct chi_client *client;  /* NULL: lost, or ended */
-    struct chi_member *members; /* its memberships, ended ones that linger included */
-    char *status;               /* NULL: none */
+    struct chi_client *client; /* NULL: lost, or ended */
+    char *status;              /* NULL: none */
     union {
         uint64_t serial;  /* the hub made its key of this number; 0: the client made, or knows it */
         uint64_t lost_at; /* while it is in hub->lost: when its connection was lost, ms */
     };
     struct chi_chain lost; /* in hub->lost, oldest first */
     struct chi_chain same; /* of all who have this name */
-    uint32_t rooms : 29;   /* memberships that have not ended */
-    bool named : 1;        /* of those with this name it is the one in hub->by_name */
-    bool known : 1;        /* its client knows the key: it may come back */
-    bool ended : 1;        /* no longer findable */
+    uint32_t members; /* first of its memberships + 1, ended ones that linger included; 0: none */
+    uint32_t rooms : 29; /* memberships that have not ended */
+    bool named : 1;      /* of those with this name it is the one in hub->by_name */
+    bool known : 1;      /* its client knows the key: it may come back */
+    bool ended : 1;      /* no longer findable */
 };
 
 /* A session's place in a room. */
@@ -96,11 +94,11 @@ struct chi_member {
     struct chi_slot slot;
     struct chi_session *session;
     struct chi_room *room;
-    struct chi_member *next;  /* of its session */
     struct chi_chain in_room; /* in room->members, in order of joining */
     struct chi_chain pending; /* in room->pending: what was told of it is not what is */
     struct chi_name *told;    /* the name under which the room was told of it; NULL: it was not */
     uint64_t position;        /* where to go on, while it is not attached */
+    uint32_t next;            /* of its session, + 1; 0: the last */
     uint32_t drafts : 28;     /* its uncommitted posts here: its signals wait for them */
     bool held : 1;            /* it came with a post: its coming is told when that is under way */
     bool gone : 1;            /* it left; lingers for `drafts` and `pending` */
@@ -111,6 +109,11 @@ struct chi_member {
 #define CHI_CLIENTS(hub, by)  CHI_CHAINED(&(hub)->clients, struct chi_client, by)
 #define CHI_SESSIONS(hub, by) CHI_CHAINED(&(hub)->sessions, struct chi_session, by)
 #define CHI_MEMBERS(hub, by)  CHI_CHAINED(&(hub)->members, struct chi_member, by)
+
+/* Of these there is one for each idle client (docs/performance.md). */
+_Static_assert(sizeof(void *) > 8 || sizeof(struct chi_client) <= 64, "what an idle client costs");
+_Static_assert(sizeof(void *) > 8 || sizeof(struct chi_session) <= 80, "what an idle client costs");
+_Static_assert(sizeof(void *) > 8 || sizeof(struct chi_member) <= 64, "what an idle client costs");
 
 enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
 
@@ -352,8 +355,14 @@ bool chi_core_hears(const struct chi_hub *hub, const struct chi_client *client);
 /* Of chi_delivery_up. */
 void chi_core_drained(void *hub, uint32_t client);
 void chi_core_failed(void *hub, uint32_t client, int code);
+/* The room that it observes, or NULL. */
+static inline struct chi_room *chi_core_observed(const struct chi_hub *hub,
+                                                 const struct chi_client *client)
+{
+    return client->observed ? chi_slots_at(&hub->rooms, client->observed - 1) : NULL;
+}
 /* Whether an observer hears the room's signals. */
-void chi_core_hearing(struct chi_client *client, bool hears);
+void chi_core_hearing(struct chi_hub *hub, struct chi_client *client, bool hears);
 /* It observes no more: delivery knows already, or (stop) is told. */
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client);
 void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client);
@@ -415,10 +424,17 @@ int chi_session_need(struct chi_hub *hub, struct chi_job *job);
 
 /* ------------------------------------------------------------------------------------- member.c */
 
+/* By a number of session->members or member->next; NULL: there is none. */
+static inline struct chi_member *chi_core_member_at(const struct chi_hub *hub, uint32_t number)
+{
+    return number ? chi_paged_at(&hub->members.places, number - 1) : NULL;
+}
 /* A session's place in a room, unless it ended; NULL: none. */
-struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room);
+struct chi_member *chi_core_member(const struct chi_hub *hub, const struct chi_session *session,
+                                   const struct chi_room *room);
 /* The member by the room's name as it came; NULL: none, or the name has another form. */
-struct chi_member *chi_core_member_named(const struct chi_session *session, struct chi_span shown);
+struct chi_member *chi_core_member_named(const struct chi_hub *hub,
+                                         const struct chi_session *session, struct chi_span shown);
 /* Takes the session in (or back in, if its place lingers); not attached, and not told
  * (chi_presence_touch). NULL: no memory. */
 struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,

@@ -192,11 +192,11 @@ static void refuse(struct chi_hub *hub, struct chi_job *job, int code)
 /* What its client came with is under way, or never will be. */
 static void release_members(struct chi_hub *hub, const struct chi_job *job)
 {
-    struct chi_session *session = job->client->session;
+    const struct chi_session *session = job->client->session;
+    uint32_t first = session && job->entered ? session->members : 0;
 
-    for (struct chi_member *member = session && job->entered ? session->members : NULL, *next;
-         member; member = next) {
-        next = member->next;
+    for (struct chi_member *member = chi_core_member_at(hub, first), *next; member; member = next) {
+        next = chi_core_member_at(hub, member->next);
         chi_core_member_release(hub, member);
     }
 }

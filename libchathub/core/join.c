@@ -206,7 +206,7 @@ static int enter(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
                  const struct chi_wish *wish, const struct begin *begin)
 {
     struct chi_client *client = job->client;
-    struct chi_member *member = chi_core_member(client->session, room);
+    struct chi_member *member = chi_core_member(hub, client->session, room);
     bool is_new = !member, told_itself = client->dialect->told_itself;
     uint64_t from = begin->from;
 
@@ -217,7 +217,7 @@ static int enter(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
         if (!told_itself)
             tell_coming(hub, job, member, wish);
     }
-    if (wish->implicit && client->observed == room) {
+    if (wish->implicit && chi_core_observed(hub, client) == room) {
         promote(hub, member);
         from = member->position;
     } else {
@@ -272,9 +272,9 @@ int chi_core_join(struct chi_hub *hub, struct chi_job *job, const struct chi_wis
     }
     if (r)
         return r;
-    const struct chi_member *member = chi_core_member(job->client->session, room);
+    const struct chi_member *member = chi_core_member(hub, job->client->session, room);
     r = member ? 0 : may_enter(hub, job->client->session, room);
-    bool stays = wish->implicit && job->client->observed == room;
+    bool stays = wish->implicit && chi_core_observed(hub, job->client) == room;
     if (r == 0 && !stays)
         r = find_begin(hub, job, room, member, wish->start, &begin);
     if (r == 0)
@@ -310,8 +310,8 @@ int chi_core_leave(struct chi_hub *hub, struct chi_job *job)
 
     if (client->observed) {
         int r = chi_core_room_name(hub, client, job->request->room, &name);
-        if (r == 0 && chi_core_room_find(hub, name.key) == client->observed) {
-            left(hub, client, client->observed, job->request->ref);
+        if (r == 0 && chi_core_room_find(hub, name.key) == chi_core_observed(hub, client)) {
+            left(hub, client, chi_core_observed(hub, client), job->request->ref);
             chi_core_observe_stop(hub, client);
             return 0;
         }
@@ -364,8 +364,8 @@ int chi_core_observe(struct chi_hub *hub, struct chi_job *job)
         chi_core_room_idle(hub, room);
         return r;
     }
-    client->observed = room;
-    chi_core_hearing(client, hears);
+    client->observed = room->slot.number + 1;
+    chi_core_hearing(hub, client, hears);
     room->observers++;
     hub->counts.observers++;
     return 0;

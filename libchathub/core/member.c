@@ -1,23 +1,27 @@
 /* Places of sessions in rooms. */
 #include "core/internal.h"
 
-static struct chi_member *place_of(const struct chi_session *session, const struct chi_room *room)
+static struct chi_member *place_of(const struct chi_hub *hub, const struct chi_session *session,
+                                   const struct chi_room *room)
 {
-    struct chi_member *member = session->members;
+    struct chi_member *member = chi_core_member_at(hub, session->members);
     while (member && member->room != room)
-        member = member->next;
+        member = chi_core_member_at(hub, member->next);
     return member;
 }
 
-struct chi_member *chi_core_member(const struct chi_session *session, const struct chi_room *room)
+struct chi_member *chi_core_member(const struct chi_hub *hub, const struct chi_session *session,
+                                   const struct chi_room *room)
 {
-    struct chi_member *member = place_of(session, room);
+    struct chi_member *member = place_of(hub, session, room);
     return member && !member->gone ? member : NULL;
 }
 
-struct chi_member *chi_core_member_named(const struct chi_session *session, struct chi_span shown)
+struct chi_member *chi_core_member_named(const struct chi_hub *hub,
+                                         const struct chi_session *session, struct chi_span shown)
 {
-    for (struct chi_member *member = session->members; member; member = member->next) {
+    for (struct chi_member *member = chi_core_member_at(hub, session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
         if (!member->gone && chi_span_equal(chi_name_shown(member->room->name), shown))
             return member;
     }
@@ -71,7 +75,7 @@ static void inherit(struct chi_hub *hub, struct chi_member *member)
 struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,
                                        struct chi_room *room)
 {
-    struct chi_member *member = place_of(session, room);
+    struct chi_member *member = place_of(hub, session, room);
 
     if (!member) {
         member = chi_slots_take(&hub->members);
@@ -80,7 +84,7 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
         member->session = session;
         member->room = room;
         member->next = session->members;
-        session->members = member;
+        session->members = member->slot.number + 1;
         chi_chain_append(CHI_MEMBERS(hub, in_room), &room->members, member);
         inherit(hub, member);
     }
@@ -144,12 +148,12 @@ void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member)
 {
     struct chi_session *session = member->session;
     struct chi_room *room = member->room;
-    struct chi_member **at = &session->members;
+    uint32_t *at = &session->members;
 
     if (!member->gone || member->drafts || member->told || chi_chain_linked(&member->pending))
         return;
-    while (*at != member)
-        at = &(*at)->next;
+    while (*at != member->slot.number + 1)
+        at = &chi_core_member_at(hub, *at)->next;
     *at = member->next;
     chi_chain_remove(CHI_MEMBERS(hub, in_room), &room->members, member);
     chi_slots_give(&hub->members, member);

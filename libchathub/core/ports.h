@@ -258,6 +258,8 @@ struct chi_delivery_ops {
     /* The hub ends it: transport->close, at once, with the replies that it is owed. All its
      * memberships end. */
     void (*client_close)(struct chi_delivery *d, uint32_t client, int code, struct chi_span reason);
+    /* Its transport reads on. */
+    void (*client_read)(struct chi_delivery *d, uint32_t client);
     /* The transport ended it: everything of it is forgotten; the transport is not called. */
     void (*client_gone)(struct chi_delivery *d, uint32_t client);
     /* Encodes a reply and queues it before any entry not yet sent. 0; 1: taken, but the client

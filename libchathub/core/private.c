@@ -12,7 +12,7 @@ static void whisper(struct chi_hub *hub, struct whisper *w, struct chi_session *
 {
     struct chi_client *client = session->client;
 
-    if (!client || !chi_core_member(session, w->room))
+    if (!client || !chi_core_member(hub, session, w->room))
         return;
     if (client->full) {
         w->busy++;

@@ -100,8 +100,9 @@ int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *
 
 static void touch_members(struct chi_hub *hub, const struct chi_session *session)
 {
-    for (struct chi_member *member = session->members, *next; member; member = next) {
-        next = member->next;
+    for (struct chi_member *member = chi_core_member_at(hub, session->members), *next; member;
+         member = next) {
+        next = chi_core_member_at(hub, member->next);
         if (!member->gone)
             chi_presence_touch(hub, member);
     }
@@ -153,8 +154,9 @@ static void end(struct chi_hub *hub, struct chi_session *session)
 {
     note_end(hub, session);
     forget_lost(hub, session);
-    for (struct chi_member *member = session->members, *next; member; member = next) {
-        next = member->next;
+    for (struct chi_member *member = chi_core_member_at(hub, session->members), *next; member;
+         member = next) {
+        next = chi_core_member_at(hub, member->next);
         if (!member->gone)
             chi_core_member_end(hub, member, false);
     }
@@ -169,8 +171,9 @@ static void end(struct chi_hub *hub, struct chi_session *session)
 /* Its cursors are read while delivery still knows the client. */
 static void detach_all(struct chi_hub *hub, struct chi_session *session)
 {
-    for (struct chi_member *member = session->members, *next; member; member = next) {
-        next = member->next;
+    for (struct chi_member *member = chi_core_member_at(hub, session->members), *next; member;
+         member = next) {
+        next = chi_core_member_at(hub, member->next);
         chi_core_typing_end(hub, member, true);
         chi_core_member_release(hub, member);
         chi_core_member_detach(hub, member, false);
@@ -179,7 +182,8 @@ static void detach_all(struct chi_hub *hub, struct chi_session *session)
 
 static void remember(struct chi_hub *hub, const struct chi_session *session)
 {
-    for (const struct chi_member *member = session->members; member; member = member->next) {
+    for (const struct chi_member *member = chi_core_member_at(hub, session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
         if (!member->gone)
             chi_core_stood(hub, member);
     }

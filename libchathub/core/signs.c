@@ -133,7 +133,8 @@ int chi_core_status(struct chi_hub *hub, struct chi_job *job)
     bool same = chi_span_equal(chi_span_of(session->status), job->request->content);
     free(session->status);
     session->status = text;
-    for (struct chi_member *member = session->members; member && !same; member = member->next) {
+    for (struct chi_member *member = chi_core_member_at(hub, session->members); member && !same;
+         member = chi_core_member_at(hub, member->next)) {
         if (!member->gone)
             tell(hub, member, CHI_SIGNAL_STATUS, false);
     }

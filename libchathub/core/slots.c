@@ -5,7 +5,7 @@
 void chi_slots_init(struct chi_slots *slots, uint32_t item)
 {
     memset(slots, 0, sizeof *slots);
-    slots->places.size = item;
+    chi_paged_init(&slots->places, item);
 }
 
 void chi_slots_fini(struct chi_slots *slots)

@@ -14,7 +14,7 @@ int chi_core_member_needed(struct chi_hub *hub, struct chi_job *job, struct chi_
     if (r)
         return r;
     if (job->request->room.at) { /* mostly it comes in its normal form */
-        *out = chi_core_member_named(client->session, job->request->room);
+        *out = chi_core_member_named(hub, client->session, job->request->room);
         if (*out)
             return 0;
     }
@@ -22,7 +22,7 @@ int chi_core_member_needed(struct chi_hub *hub, struct chi_job *job, struct chi_
     if (r < 0)
         return r;
     struct chi_room *room = chi_core_room_find(hub, name.key);
-    *out = room ? chi_core_member(client->session, room) : NULL;
+    *out = room ? chi_core_member(hub, client->session, room) : NULL;
     return *out ? 0 : CHATHUB_ENOTMEMBER;
 }
 
@@ -38,7 +38,7 @@ static int room_of(struct chi_hub *hub, struct chi_job *job, struct chi_room **r
         int r = chi_core_room_name(hub, client, job->request->room, &name);
         if (r < 0)
             return r;
-        *room = client->observed;
+        *room = chi_core_observed(hub, client);
         if (chi_core_room_find(hub, name.key) == *room)
             return 0;
     }

@@ -12,7 +12,7 @@ void chi_delivery_counts(const struct chi_delivery *d, struct chi_delivery_count
 {
     *out = d->counts;
     out->behind = 0;
-    for (uint32_t n = 0; n < d->rooms.count * CHI_PAGED_STEP; n++) {
+    for (uint32_t n = 0; n < chi_paged_end(&d->rooms); n++) {
         const struct chi_feed *room = chi_feed_at(d, n);
         for (uint32_t i = 0; room && room->open && i < room->count; i++)
             out->behind += room->members[i].position < room->top;
@@ -127,12 +127,12 @@ const char *chi_delivery_check(const struct chi_delivery *d)
 {
     uint64_t window_bytes = 0, held_bytes = 0;
     const char *fault = NULL;
-    for (uint32_t n = 0; !fault && n < d->rooms.count * CHI_PAGED_STEP; n++) {
+    for (uint32_t n = 0; !fault && n < chi_paged_end(&d->rooms); n++) {
         const struct chi_feed *room = chi_feed_at(d, n);
         if (room && room->open)
             fault = check_room(d, n, room, &window_bytes);
     }
-    for (uint32_t n = 0; !fault && n < d->clients.count * CHI_PAGED_STEP; n++) {
+    for (uint32_t n = 0; !fault && n < chi_paged_end(&d->clients); n++) {
         const struct chi_receiver *client = chi_receiver_at(d, n);
         if (!client || !(client->flags & CHI_RECEIVER_OPEN))
             continue;

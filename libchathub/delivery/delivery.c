@@ -23,8 +23,8 @@ int chi_delivery_new(const struct chi_settings *settings, struct chi_env env, st
     d->settings = settings;
     d->env = env;
     d->log = log;
-    d->clients.size = sizeof(struct chi_receiver);
-    d->rooms.size = sizeof(struct chi_feed);
+    chi_paged_init(&d->clients, sizeof(struct chi_receiver));
+    chi_paged_init(&d->rooms, sizeof(struct chi_feed));
     chi_list_init(&d->ready);
     chi_list_init(&d->dirty);
     chi_list_init(&d->failed);
@@ -64,14 +64,14 @@ void chi_delivery_free(struct chi_delivery *d)
 {
     if (!d)
         return;
-    for (uint32_t i = 0; i < d->rooms.count * CHI_PAGED_STEP; i++) {
+    for (uint32_t i = 0; i < chi_paged_end(&d->rooms); i++) {
         struct chi_feed *room = chi_feed_at(d, i);
         if (room && room->open)
             room_release(d, room);
     }
     while (!chi_list_empty(&d->pages)) /* those the log had not answered */
         chi_page_free(d, CHI_CONTAINER(d->pages.next, struct chi_page, in_all));
-    for (uint32_t i = 0; i < d->clients.count * CHI_PAGED_STEP; i++) {
+    for (uint32_t i = 0; i < chi_paged_end(&d->clients); i++) {
         struct chi_receiver *client = chi_receiver_at(d, i);
         if (client && client->flags)
             client_release(d, client);
@@ -114,7 +114,6 @@ static int client_open(struct chi_delivery *d, uint32_t slot, const struct chi_d
     if (chi_paged_ensure(&d->clients, slot))
         return CHATHUB_ENOMEM;
     struct chi_receiver *client = chi_receiver_at(d, slot);
-    client->transport = as->transport;
     client->slot = slot;
     client->conn = as->conn;
     client->encoding = (uint8_t)encoding;
@@ -125,7 +124,7 @@ static int client_open(struct chi_delivery *d, uint32_t slot, const struct chi_d
 static int client_encoding(struct chi_delivery *d, uint32_t slot, struct chi_encoding encoding)
 {
     struct chi_receiver *client = chi_receiver_at(d, slot);
-    int number = encoding_number(d, encoding, client->transport);
+    int number = encoding_number(d, encoding, chi_transport_of(d, client));
     if (number < 0)
         return number;
     client->encoding = (uint8_t)number;
@@ -403,6 +402,13 @@ static void leave_all(struct chi_delivery *d, uint32_t slot)
         member_leave(d, chi_places(client)[client->count - 1].room, slot);
 }
 
+static void client_read(struct chi_delivery *d, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    const struct chi_transport *transport = chi_transport_of(d, client);
+    transport->read(transport->self, client->conn, true);
+}
+
 static void client_gone(struct chi_delivery *d, uint32_t slot)
 {
     leave_all(d, slot);
@@ -416,7 +422,8 @@ static void client_close(struct chi_delivery *d, uint32_t slot, int code, struct
     bool torn = client->flags & CHI_RECEIVER_TORN;
     if (client->held && !torn)
         rest = (struct chi_span){client->held->at, client->held->len};
-    client->transport->close(client->transport->self, client->conn, torn ? 0 : code, reason, rest);
+    const struct chi_transport *transport = chi_transport_of(d, client);
+    transport->close(transport->self, client->conn, torn ? 0 : code, reason, rest);
     client_gone(d, slot);
 }
 
@@ -500,6 +507,7 @@ const struct chi_delivery_ops chi_delivery_ops = {
     .client_open = client_open,
     .client_encoding = client_encoding,
     .client_close = client_close,
+    .client_read = client_read,
     .client_gone = client_gone,
     .reply = reply,
     .room_open = room_open,

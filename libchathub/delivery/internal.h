@@ -141,7 +141,6 @@ struct chi_place {
 
 /* A client as delivery sees it. */
 struct chi_receiver {
-    const struct chi_transport *transport;
     struct chi_buf *held;  /* what goes first: the rest of a cut frame, replies; or NULL */
     struct chi_link ready; /* among the clients to be pumped, or (FAILED) to be reported */
     union {
@@ -151,9 +150,11 @@ struct chi_receiver {
     uint16_t count, cap; /* places in use; allocated in `many` */
     uint32_t slot;       /* the hub's number of it */
     uint32_t conn;       /* the transport's */
-    uint8_t encoding;
+    uint8_t encoding;    /* tells the transport, too */
     uint8_t flags;
 };
+_Static_assert(sizeof(void *) > 8 || sizeof(struct chi_receiver) <= 48,
+               "what an idle client costs");
 
 #define CHI_SPARE 64
 
@@ -184,6 +185,12 @@ struct chi_delivery {
 static inline struct chi_receiver *chi_receiver_at(const struct chi_delivery *d, uint32_t index)
 {
     return chi_paged_at(&d->clients, index);
+}
+
+static inline const struct chi_transport *chi_transport_of(const struct chi_delivery *d,
+                                                           const struct chi_receiver *client)
+{
+    return d->transports[client->encoding];
 }
 
 static inline struct chi_feed *chi_feed_at(const struct chi_delivery *d, uint32_t index)

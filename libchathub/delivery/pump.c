@@ -328,7 +328,7 @@ static struct chi_span gather_span(struct gather *g)
 static void gather_all(struct gather *g)
 {
     struct chi_receiver *client = g->client;
-    const struct chi_transport *transport = client->transport;
+    const struct chi_transport *transport = chi_transport_of(g->d, client);
     chi_buf_truncate(&g->d->gaps, 0);
     if ((client->flags & CHI_RECEIVER_POKED) && transport->take_control) {
         struct chi_buf *held = chi_receiver_held(g->d, client);
@@ -371,7 +371,8 @@ void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client)
         struct chi_span all = gather_span(&g);
         ptrdiff_t taken = 0;
         if (all.len) {
-            taken = client->transport->send(client->transport->self, client->conn, all.at, all.len);
+            const struct chi_transport *transport = chi_transport_of(d, client);
+            taken = transport->send(transport->self, client->conn, all.at, all.len);
             client_sent(d, client, taken, all.len);
         }
         if (taken >= 0)

@@ -145,7 +145,7 @@ int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out)
         return error;
     net->parts = *parts;
     net->accepting = true;
-    net->conns.size = sizeof(struct chi_conn);
+    chi_paged_init(&net->conns, sizeof(struct chi_conn));
     net->epoll = epoll_create1(EPOLL_CLOEXEC);
     net->buffer = malloc(CHI_READ_SIZE);
     chi_transport_init(net);

@@ -7,24 +7,30 @@
 #include <stdint.h>
 
 struct chi_paged {
-    char **pages;   /* each with CHI_PAGED_STEP records, zeroed at first, or NULL */
-    uint32_t count; /* pages there is a pointer for */
-    size_t size;    /* bytes of one record */
+    char **blocks;  /* of 1 << shift records, zeroed at first; or NULL */
+    uint32_t count; /* blocks there is a pointer for */
+    uint32_t size;  /* bytes of one record */
+    uint32_t shift; /* so that a block is the fewest records that fill whole pages */
 };
 
-#define CHI_PAGED_STEP 1024u /* of any size that is a multiple of 4 they fill whole pages */
-
+/* Records of this size, a multiple of 8. */
+void chi_paged_init(struct chi_paged *table, size_t size);
 /* Makes sure that there is a record of this number. 0 or CHATHUB_ENOMEM. */
 int chi_paged_ensure(struct chi_paged *table, uint32_t index);
 void chi_paged_fini(struct chi_paged *table);
+/* There is no record of this number, nor of a higher one. */
+static inline uint32_t chi_paged_end(const struct chi_paged *table)
+{
+    return table->count << table->shift;
+}
 
 /* NULL: never ensured. */
 static inline void *chi_paged_at(const struct chi_paged *table, uint32_t index)
 {
-    uint32_t page = index / CHI_PAGED_STEP;
-    if (page >= table->count || !table->pages[page])
+    uint32_t block = index >> table->shift;
+    if (block >= table->count || !table->blocks[block])
         return NULL;
-    return table->pages[page] + (index % CHI_PAGED_STEP) * table->size;
+    return table->blocks[block] + (size_t)(index - (block << table->shift)) * table->size;
 }
 
 #endif

@@ -189,7 +189,7 @@ BREAKAGES = [
       "    bool hears = client->dialect->entrance == CHI_ENTRANCE_OBSERVES && chi_core_hears(hub, client);",
       "    bool hears = false;")),
     ("whisper-overheard", "what is for one name alone reaches those of that name in other rooms", 2000,
-     ("core/private.c", "    if (!client || !chi_core_member(session, w->room))", "    if (!client)")),
+     ("core/private.c", "    if (!client || !chi_core_member(hub, session, w->room))", "    if (!client)")),
     ("whisper-to-one", "of several who have the name, one is told what is for it alone", 1000,
      ("core/private.c", "session = chi_chain_next(same, first->slot.number + 1, session))",
       "session = chi_chain_next(same, first->slot.number + 1, session) ? NULL : NULL)")),

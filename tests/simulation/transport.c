@@ -445,6 +445,11 @@ static void door_client_close(struct chi_delivery *d, uint32_t client, int code,
     chi_delivery_ops.client_close(d, client, code, reason);
 }
 
+static void door_client_read(struct chi_delivery *d, uint32_t client)
+{
+    chi_delivery_ops.client_read(d, client);
+}
+
 static void door_client_gone(struct chi_delivery *d, uint32_t client)
 {
     forget_members(client);
@@ -599,6 +604,7 @@ const struct chi_delivery_ops sim_delivery_ops = {
     .client_open = door_client_open,
     .client_encoding = door_client_encoding,
     .client_close = door_client_close,
+    .client_read = door_client_read,
     .client_gone = door_client_gone,
     .reply = door_reply,
     .room_open = door_room_open,

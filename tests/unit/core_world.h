@@ -32,7 +32,7 @@ struct fake_client {
     char *heard; /* HEARD bytes once it was told something */
     size_t len;
     uint32_t presence; /* presence signals heard */
-    uint32_t reads;    /* read(true) calls */
+    uint32_t reads;    /* client_read calls */
     uint32_t conn;     /* the transport's number */
     int close_code;    /* 0: not closed */
 };
@@ -243,6 +243,12 @@ static void fake_close(struct chi_delivery *d, uint32_t client, int code, struct
     c->count = 0;
     c->close_code = code;
 }
+static void fake_read(struct chi_delivery *d, uint32_t client)
+{
+    (void)d;
+    must(world->clients[client].open);
+    world->clients[client].reads++;
+}
 static void fake_gone(struct chi_delivery *d, uint32_t client)
 {
     fake_close(d, client, -1, CHI_SPAN(""));
@@ -408,19 +414,9 @@ static void fake_redact(struct chi_delivery *d, uint32_t room, uint64_t position
     (void)position;
 }
 static const struct chi_delivery_ops fake_delivery = {
-    fake_open,      fake_encoding,   fake_close,       fake_gone,           fake_reply,
-    fake_room_open, fake_room_close, fake_member_join, fake_member_signals, fake_member_leave,
-    fake_position,  fake_entry,      fake_signal,      fake_redact};
-
-static void fake_read(void *self, uint32_t conn, bool on)
-{
-    (void)self;
-    uint32_t i = 0;
-    while (i < CLIENTS && !(world->clients[i].open && world->clients[i].conn == conn))
-        i++;
-    must(on && i < CLIENTS);
-    world->clients[i].reads++;
-}
+    fake_open,         fake_encoding,  fake_close,      fake_read,        fake_gone,
+    fake_reply,        fake_room_open, fake_room_close, fake_member_join, fake_member_signals,
+    fake_member_leave, fake_position,  fake_entry,      fake_signal,      fake_redact};
 
 /* ------------------------------------------------------------------------------------------ log */
 
@@ -662,7 +658,6 @@ static void world_new(uint64_t seed)
     world->answer = CHATHUB_ALLOW;
     memcpy(world->epoch, "epoch-0123456789", CHI_EPOCH_LEN);
     settings_init(&world->settings);
-    world->transport = (struct chi_transport){.read = fake_read};
     world->log = (struct chi_log){
         fake_bind,      fake_epoch,     fake_holds,    fake_horizon,    fake_log_open,
         fake_log_close, fake_append,    fake_log_read, fake_log_redact, fake_poll,
