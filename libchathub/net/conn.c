@@ -185,7 +185,7 @@ void chi_conn_goodbye(struct chi_conn *conn)
 
 /* --------------------------------------------------------------------------------------- states */
 
-void chi_conn_watch(struct chi_conn *conn)
+static void watch(struct chi_conn *conn, bool lazy)
 {
     uint32_t events = 0;
     struct epoll_event event = {.data.u64 = conn->number};
@@ -198,17 +198,29 @@ void chi_conn_watch(struct chi_conn *conn)
         events |= EPOLLOUT;
     /* A hangup is reported without being asked for: where it is known and nothing is to be sent,
      * watching would spin. */
-    bool watch = events != 0 || !conn->hung;
-    if (watch == conn->watched && (!watch || events == conn->interest))
+    bool wanted = events != 0 || !conn->hung;
+    if (wanted == conn->watched && (!wanted || events == conn->interest))
+        return;
+    if (lazy && wanted && conn->watched && (events | EPOLLIN) == conn->interest)
         return;
     event.events = events;
     epoll_ctl(conn->net->epoll,
-              !watch          ? EPOLL_CTL_DEL
+              !wanted         ? EPOLL_CTL_DEL
               : conn->watched ? EPOLL_CTL_MOD
                               : EPOLL_CTL_ADD,
               chi_conn_fd(conn), &event);
-    conn->watched = watch;
+    conn->watched = wanted;
     conn->interest = events & 7u;
+}
+
+void chi_conn_watch(struct chi_conn *conn)
+{
+    watch(conn, true);
+}
+
+void chi_conn_watch_now(struct chi_conn *conn)
+{
+    watch(conn, false);
 }
 
 void chi_conn_later(struct chi_conn *conn)

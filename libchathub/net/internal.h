@@ -163,14 +163,14 @@ struct chi_hot {
 
 struct chi_net {
     struct chi_net_parts parts;
-    struct chi_transport websockets, lines; /* the same table but for take_control */
-    int epoll;                              /* watches listeners and connections */
+    struct chi_transport websockets, lines;     /* the same table but for take_control */
+    int epoll;                                  /* watches listeners and connections */
     struct epoll_event events[CHI_EVENT_BATCH]; /* what it reported last … */
     int event_at, event_count; /* … [at, count): not looked at yet; the others had the time */
-    uv_poll_t poll;                         /* brings the epoll set into the loop */
-    uv_timer_t sweep;                       /* each second over all connections */
-    uv_timer_t fine;                        /* while `young` is not empty */
-    uv_timer_t soon;                        /* once, when `later` is not empty */
+    uv_poll_t poll;            /* brings the epoll set into the loop */
+    uv_timer_t sweep;          /* each second over all connections */
+    uv_timer_t fine;           /* while `young` is not empty */
+    uv_timer_t soon;           /* once, when `later` is not empty */
     struct chi_listener *listeners[CHI_LISTENERS_MAX];
     uint32_t listener_count;
     struct chi_paged conns; /* struct chi_conn by number; phase DEAD: free, or to be freed */
@@ -284,8 +284,10 @@ void chi_conn_goodbye(struct chi_conn *conn);
 void chi_conn_break(struct chi_conn *conn);
 /* Sends of `out` what the socket takes. false: it is broken, and queued to be ended. */
 bool chi_conn_push(struct chi_conn *conn);
-/* What epoll has to watch, after a change of the flags. */
+/* What epoll has to watch, after a change of the flags. That it is not to be read from is told epoll
+ * only when there is something to be read (now): most pauses are over before, and cost no calls. */
 void chi_conn_watch(struct chi_conn *conn);
+void chi_conn_watch_now(struct chi_conn *conn);
 /* Looked at from the loop, as soon as it runs. */
 void chi_conn_later(struct chi_conn *conn);
 /* Sets the end of its phase (0: none) and whether the fine timer looks at it. */

@@ -198,7 +198,7 @@ void chi_conn_ready(struct chi_conn *conn, uint32_t events)
         return;
     if (conn->paused || conn->starved || conn->resume || conn->hung) {
         conn->hung = conn->hung || (events & (EPOLLHUP | EPOLLERR)) != 0;
-        chi_conn_watch(conn);
+        chi_conn_watch_now(conn);
         return;
     }
     read_once(conn);
