@@ -219,7 +219,7 @@ static const struct option options[] = {
         "Writes to clients between two looks at what came in."),
     ROW("slice-bytes", slice_bytes, SIZE, "1m", KIB, 1024 * MIB, LIVE, RARE,
         "Bytes sent between two looks at what came in."),
-    ROW("room-turn", room_turn, SIZE, "16k", KIB, 64 * MIB, LIVE, RARE,
+    ROW("room-turn", room_turn, SIZE, "32k", KIB, 64 * MIB, LIVE, RARE,
         "Bytes of one room that one client is sent in its turn."),
     ROW("client-turn", client_turn, SIZE, "64k", KIB, 64 * MIB, LIVE, RARE,
         "Bytes that one client is sent in its turn."),
