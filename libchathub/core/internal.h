@@ -4,10 +4,11 @@
 #define CHI_CORE_INTERNAL_H
 
 #include "core/hub.h"
-#include "util/index.h"
 #include "core/chain.h"
+#include "core/name.h"
 #include "core/slots.h"
 #include "util/buf.h"
+#include "util/index.h"
 #include "util/list.h"
 #include "util/map.h"
 #include "util/timers.h"
@@ -19,24 +20,6 @@
 /* What a step answers beside 0 (done) and errors: the request has to wait, job->wait says for
  * what. */
 #define CHI_STEP_WAIT 1
-
-/* A checked name as it is shown and as it is compared. Shared, counted, never changed. */
-struct chi_name {
-    uint32_t refs;
-    uint16_t shown_len;
-    uint16_t key_len;
-    uint16_t key_at; /* where in `bytes` the key begins: 0 where it equals the shown form */
-    char bytes[];
-};
-
-static inline struct chi_span chi_name_shown(const struct chi_name *name)
-{
-    return (struct chi_span){name->bytes, name->shown_len};
-}
-static inline struct chi_span chi_name_key(const struct chi_name *name)
-{
-    return (struct chi_span){name->bytes + name->key_at, name->key_len};
-}
 
 /* What a listener says of its clients. */
 struct chi_home {
@@ -306,10 +289,6 @@ void chi_core_log(struct chi_hub *hub, int level, const char *event,
                   const struct chi_client *client, struct chi_field one, struct chi_field two);
 
 /* -------------------------------------------------------------------------------------- names.c */
-
-struct chi_name *chi_name_new(struct chi_span shown, struct chi_span key);
-struct chi_name *chi_name_ref(struct chi_name *name);
-void chi_name_unref(struct chi_name *name); /* NULL is allowed */
 
 struct chi_folded {
     struct chi_span shown, key;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/entry.h"
+#include "core/name.h"
 #include "core/reply.h"
 #include "core/request.h"
 #include "util/buf.h"
@@ -208,9 +209,9 @@ struct chi_log {
     bool (*holds)(struct chi_log *log, struct chi_span epoch, uint64_t position);
     /* ms for which (room, user, cid) is remembered at least. */
     uint64_t (*horizon)(struct chi_log *log);
-    /* Opens a room under the hub's number `room`: `opened` follows. The name is the room's
-     * comparison key. */
-    int (*open)(struct chi_log *log, uint32_t room, struct chi_span key);
+    /* Opens a room under the hub's number `room`: `opened` follows. Its name's key identifies it; the
+     * log adds a reference to the name if it keeps it, so that there is one copy for all. */
+    int (*open)(struct chi_log *log, uint32_t room, struct chi_name *name);
     /* The hub needs the handle no more: no append and no read with it from now on. Reads under
      * way still answer. */
     void (*close)(struct chi_log *log, void *handle);

@@ -60,7 +60,7 @@ static int begin_opening(struct chi_hub *hub, struct chi_room *room)
     if (!room->waiters)
         return CHATHUB_ENOMEM;
     chi_list_init(room->waiters);
-    int r = hub->parts.log->open(hub->parts.log, room->slot.number, chi_name_key(room->name));
+    int r = hub->parts.log->open(hub->parts.log, room->slot.number, room->name);
     if (r < 0) {
         free(room->waiters);
         room->waiters = NULL;

@@ -125,8 +125,10 @@ static void open_rooms(uint32_t count)
     bench.tops = allocate(count, sizeof *bench.tops);
     for (uint32_t i = 0; i < count; i++) {
         snprintf(name, sizeof name, "bench-%" PRIu32, i);
-        if (log->open(log, i, chi_span_of(name)))
+        struct chi_name *checked = chi_name_new(chi_span_of(name), chi_span_of(name));
+        if (!checked || log->open(log, i, checked))
             world_fail("room %s cannot be opened", name);
+        chi_name_unref(checked);
     }
     while (bench.opened < count)
         world_turn(&bench.world, FOR_EVER);

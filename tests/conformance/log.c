@@ -191,7 +191,9 @@ static void teardown(void)
 static void open_room(uint32_t number, const char *key)
 {
     uint32_t before = w.opened;
-    ck_assert_int_eq(w.log->open(w.log, number, chi_span_of(key)), 0);
+    struct chi_name *name = chi_name_new(chi_span_of(key), chi_span_of(key));
+    ck_assert_int_eq(w.log->open(w.log, number, name), 0);
+    chi_name_unref(name);
     settle(&w.opened, before + 1);
 }
 

@@ -75,7 +75,7 @@ BREAKAGES = [
         piece_add(g, PIECE_HELD, (struct chi_span){client->held->at, client->held->len});
 }""")),
     ("dup-unseen", "the log does not recognise a cid that it has", 100,
-     ("log/memory.c", "        if (first)\n            return repeat(", "        if (0)\n            return repeat(")),
+     ("log/memory.c", "    if (first)\n        return repeat(", "    if (0)\n        return repeat(")),
     ("takeover-ghost", "the old connection of a session that was taken over lives on", 100,
      ("core/session.c", "    client->nameless = false;\n    if (old)\n",
       "    client->nameless = false;\n    if (0)\n")),

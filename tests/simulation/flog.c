@@ -62,6 +62,7 @@ struct redaction {
 struct opening {
     struct opening *next;
     uint32_t room;
+    struct chi_name *name; /* a reference */
     bool fails;
     uint64_t due;
     char key[80];
@@ -151,9 +152,10 @@ static void inner_opened(void *self, uint32_t room, int status, void *handle, ui
     sim_fail(flog->w, "the inner log opened a room that nobody asked for");
 }
 
-static int flog_open(struct chi_log *log, uint32_t room, struct chi_span key)
+static int flog_open(struct chi_log *log, uint32_t room, struct chi_name *name)
 {
     struct sim_flog *flog = flog_of(log);
+    struct chi_span key = chi_name_key(name);
     struct sim_world *w = flog->w;
     for (struct handle *h = flog->handles; h; h = h->next)
         if (h->open && (h->room == room || chi_span_is(key, h->key)))
@@ -162,6 +164,7 @@ static int flog_open(struct chi_log *log, uint32_t room, struct chi_span key)
         return CHATHUB_ELOG;
     struct opening *o = sim_alloc(sizeof *o);
     o->room = room;
+    o->name = chi_name_ref(name);
     o->fails = chance(w, SIM_OPEN_FAIL, 6);
     o->due = late(w, SIM_OPEN_SLOW);
     memcpy(o->key, key.at, key.len < sizeof o->key ? key.len : sizeof o->key - 1);
@@ -195,7 +198,7 @@ static void open_now(struct sim_flog *flog, struct opening *o)
     memcpy(h->key, o->key, sizeof h->key);
     h->next = flog->handles;
     flog->handles = h;
-    int rc = flog->inner->open(flog->inner, o->room, chi_span_of(o->key));
+    int rc = flog->inner->open(flog->inner, o->room, o->name);
     if (rc) {
         h->inner_of = NULL;
         up->opened(up->hub, o->room, CHATHUB_ELOG, NULL, 0);
@@ -212,6 +215,7 @@ static void poll_openings(struct sim_flog *flog)
         }
         *at = o->next;
         open_now(flog, o);
+        chi_name_unref(o->name);
         sim_free(o);
         at = &flog->openings; /* a callback may have added some */
     }
@@ -717,6 +721,7 @@ static void flog_free(struct chi_log *log)
     }
     for (struct opening *o = flog->openings, *next; o; o = next) {
         next = o->next;
+        chi_name_unref(o->name);
         sim_free(o);
     }
     for (struct reading *r = flog->readings, *next; r; r = next) {

@@ -128,8 +128,9 @@ static uint64_t store_horizon(struct chi_log *log)
     return 7u * 86400000u; /* longer than any story */
 }
 
-static int store_open(struct chi_log *log, uint32_t number, struct chi_span key)
+static int store_open(struct chi_log *log, uint32_t number, struct chi_name *name)
 {
+    struct chi_span key = chi_name_key(name);
     struct sim_store *s = store_of(log);
     uint32_t at = 0;
     while (at < s->room_count && !chi_span_is(key, s->rooms[at].key))

@@ -448,8 +448,9 @@ static struct op *op_add(enum op_kind kind, uint32_t room)
     *op = (struct op){.kind = kind, .room = room};
     return op;
 }
-static int fake_log_open(struct chi_log *log, uint32_t room, struct chi_span key)
+static int fake_log_open(struct chi_log *log, uint32_t room, struct chi_name *name)
 {
+    struct chi_span key = chi_name_key(name);
     (void)log;
     uint32_t i = 0;
     while (i < world->log_room_count && !chi_span_is(key, world->log_rooms[i].key))

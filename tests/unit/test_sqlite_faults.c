@@ -207,6 +207,15 @@ static void poll_until(const uint32_t *count, uint32_t until)
     }
 }
 
+static void open_room(uint32_t number, const char *key)
+{
+    uint32_t before = w.opened;
+    struct chi_name *name = chi_name_new(chi_span_of(key), chi_span_of(key));
+    ck_assert_int_eq(w.log->open(w.log, number, name), 0);
+    chi_name_unref(name);
+    poll_until(&w.opened, before + 1);
+}
+
 static void open_log(void)
 {
     static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL};
@@ -215,9 +224,7 @@ static void open_log(void)
                                    problem, sizeof(problem));
     ck_assert_msg(!error, "%s", problem);
     w.log->bind(w.log, &up);
-    uint32_t before = w.opened;
-    ck_assert_int_eq(w.log->open(w.log, 0, CHI_SPAN("room")), 0);
-    poll_until(&w.opened, before + 1);
+    open_room(0, "room");
 }
 
 static void setup(void)
@@ -366,13 +373,6 @@ START_TEST(what_was_committed_though_nobody_knew_is_shown)
     ck_assert_uint_eq(w.results[again].position, w.results[before].position);
 }
 END_TEST
-
-static void open_room(uint32_t number, const char *key)
-{
-    uint32_t before = w.opened;
-    ck_assert_int_eq(w.log->open(w.log, number, chi_span_of(key)), 0);
-    poll_until(&w.opened, before + 1);
-}
 
 /* The file gives the number of a room that came to nothing to the next one. */
 START_TEST(what_is_found_is_shown_in_its_own_room)

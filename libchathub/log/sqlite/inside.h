@@ -8,34 +8,37 @@
 
 #include <stdatomic.h>
 
+#include "core/name.h"
+#include "core/slots.h"
 #include "log/handover.h"
 #include "log/log.h"
 #include "log/sqlite/dups.h"
 #include "log/sqlite/file.h"
 #include "log/sqlite/store.h"
-#include "util/list.h"
 
 /* How long a lock of another program is waited for: posts wait meanwhile. */
 #define CHI_SQ_BUSY_MS 1000
 
-/* An open room: a handle. */
-struct chi_sq_room {
-    struct chi_link all; /* in the log's list */
-    /* the hub's thread's */
-    uint32_t number;    /* the hub's */
-    uint32_t under_way; /* tasks that are not reported */
-    bool open;          /* the hub has the handle */
-    bool opening;       /* it will, unless that fails */
-    uint64_t told;      /* newest position that was reported */
-    int64_t id;         /* the file's; 0: not known, nothing was written */
-    /* the writer's */
+/* What the writer knows of a room that it has written to; its own. */
+struct chi_sq_written {
     struct chi_stored_room stored; /* as of `state` */
     uint64_t state;                /* number of the file's state when `stored` was read; 0: never */
     bool touched;                  /* in the batch under way … */
-    struct chi_sq_room *next;      /* … which lists it */
-    /* everybody's, never changed */
-    uint32_t key_len;
-    char key[]; /* comparison key of its name */
+    struct chi_sq_written *next;   /* … which lists it */
+};
+
+/* An open room: a handle. There may be millions of them: kept small. */
+struct chi_sq_room {
+    struct chi_slot slot;           /* in the log's rooms */
+    struct chi_name *name;          /* a reference; everybody's, never changed */
+    struct chi_sq_written *written; /* owned; the writer's, and NULL until it needs it */
+    /* the hub's thread's */
+    uint64_t told;           /* newest position that was reported */
+    int64_t id;              /* the file's; 0: not known, nothing was written */
+    uint32_t number;         /* the hub's */
+    uint32_t under_way : 30; /* tasks that are not reported */
+    uint32_t open : 1;       /* the hub has the handle */
+    uint32_t opening : 1;    /* it will, unless that fails */
 };
 
 enum chi_sq_kind { CHI_SQ_OPEN, CHI_SQ_READ, CHI_SQ_APPEND, CHI_SQ_REDACT, CHI_SQ_FOUND };
@@ -112,7 +115,7 @@ struct chi_sq_writer {
     uint64_t last;                     /* newest position that is known to be committed */
     uint64_t given;                    /* newest position that was given out */
     uint64_t state;                    /* counts up when what was read of rooms is old */
-    struct chi_sq_room *touched;       /* rooms of the batch under way */
+    struct chi_sq_written *touched;    /* rooms of the batch under way */
     uint64_t started;                  /* when the last commit began; here and below: µs */
     uint64_t wrote;                    /* when anything was last committed */
     uint64_t retry_at;                 /* while down: when it is tried again */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "chathub.h"
+#include "util/index.h"
 
 /* Tasks kept for the next posts. */
 #define SPARE_TASKS 1024u
@@ -43,8 +44,10 @@ struct sqlite {
     int lock;                 /* descriptor of the side file; -1: none */
     struct chi_epoch *epochs; /* owned, oldest first; the last one is this opening's */
     uint32_t epoch_count;
-    struct chi_link rooms;  /* all that are open or have tasks */
-    struct chi_works spare; /* tasks for appends */
+    struct chi_slots rooms;  /* all that are open or have tasks */
+    struct chi_index by_key; /* those that are open, or opening */
+    uint32_t opening;        /* their number */
+    struct chi_works spare;  /* tasks for appends */
     uint32_t spare_count;
     struct chi_works to_write; /* tasks that the writer gets at the next poll, all at once */
     struct chi_works held;     /* found entries, while a room opens that may be theirs */
@@ -90,12 +93,18 @@ static void to_writer(struct sqlite *s, struct chi_sq_task *task)
     s->env.ops->wake(s->env.self);
 }
 
-static void room_release(struct chi_sq_room *room)
+static void room_fini(struct chi_sq_room *room)
+{
+    chi_name_unref(room->name);
+    free(room->written);
+}
+
+static void room_release(struct sqlite *s, struct chi_sq_room *room)
 {
     if (room->open || room->under_way)
         return;
-    chi_list_remove(&room->all);
-    free(room);
+    room_fini(room);
+    chi_slots_give(&s->rooms, room);
 }
 
 static void task_free(struct sqlite *s, struct chi_sq_task *task)
@@ -105,7 +114,7 @@ static void task_free(struct sqlite *s, struct chi_sq_task *task)
     free(task->key);
     if (task->room) {
         task->room->under_way--;
-        room_release(task->room);
+        room_release(s, task->room);
     }
     if (s->spare_count < SPARE_TASKS) {
         s->spare_count++;
@@ -155,32 +164,33 @@ static uint64_t horizon(struct chi_log *log)
     return chi_log_bounds(of(log)->settings, &chi_log_sqlite_bounds).cid_horizon;
 }
 
-static int open_room(struct chi_log *log, uint32_t number, struct chi_span key)
+static int open_room(struct chi_log *log, uint32_t number, struct chi_name *name)
 {
     struct sqlite *s = of(log);
-    struct chi_sq_room *room = calloc(1, sizeof(*room) + key.len);
+    struct chi_sq_room *room = chi_index_reserve(&s->by_key) ? NULL : chi_slots_take(&s->rooms);
     if (!room)
         return CHATHUB_ENOMEM;
     room->number = number;
-    room->opening = true;
-    room->key_len = (uint32_t)key.len;
-    memcpy(room->key, key.at, key.len);
-    chi_list_append(&s->rooms, &room->all);
+    room->name = chi_name_ref(name);
     struct chi_sq_task *task = task_new(s, CHI_SQ_OPEN, room);
     if (!task) {
-        room_release(room);
+        room_release(s, room);
         return CHATHUB_ENOMEM;
     }
+    room->opening = true;
+    s->opening++;
+    chi_index_put(&s->by_key, room->slot.number);
     to_reader(s, task);
     return 0;
 }
 
 static void close_room(struct chi_log *log, void *handle)
 {
-    (void)log;
+    struct sqlite *s = of(log);
     struct chi_sq_room *room = handle;
     room->open = false;
-    room_release(room);
+    chi_index_remove(&s->by_key, room->slot.number);
+    room_release(s, room);
 }
 
 static int append(struct chi_log *log, void *handle, struct chi_entry *draft, void *token)
@@ -222,14 +232,10 @@ static int redact(struct chi_log *log, void *handle, uint64_t position, void *to
 /* -------------------------------------------------------------------------------------- reports */
 
 /* The handle under which the hub knows a room, if any. */
-static struct chi_sq_room *room_named(struct sqlite *s, const char *key, uint32_t len)
+static struct chi_sq_room *room_named(struct sqlite *s, struct chi_span key)
 {
-    for (struct chi_link *link = s->rooms.next; link != &s->rooms; link = link->next) {
-        struct chi_sq_room *room = CHI_CONTAINER(link, struct chi_sq_room, all);
-        if (room->open && room->key_len == len && memcmp(room->key, key, len) == 0)
-            return room;
-    }
-    return NULL;
+    struct chi_sq_room *room = chi_slots_at(&s->rooms, chi_index_find(&s->by_key, key));
+    return room && room->open ? room : NULL;
 }
 
 static struct chi_log_result result_of(struct chi_sq_task *task)
@@ -252,21 +258,13 @@ static struct chi_log_result result_of(struct chi_sq_task *task)
     };
 }
 
-static bool rooms_are_opening(struct sqlite *s)
-{
-    for (struct chi_link *link = s->rooms.next; link != &s->rooms; link = link->next)
-        if (CHI_CONTAINER(link, struct chi_sq_room, all)->opening)
-            return true;
-    return false;
-}
-
 /* An entry that nobody knew of: it was read already by a room that opened since, it is news to one
  * that is open, or nobody is there to hear it. False: that is not known yet. */
 static bool report_found(struct sqlite *s, const struct chi_sq_task *task)
 {
-    struct chi_sq_room *room = room_named(s, task->key, task->key_len);
+    struct chi_sq_room *room = room_named(s, (struct chi_span){task->key, task->key_len});
     if (!room)
-        return !rooms_are_opening(s);
+        return !s->opening;
     if (room->told >= task->entry->position)
         return true;
     room->id = task->id;
@@ -311,7 +309,10 @@ static void report_opened(struct sqlite *s, struct chi_sq_task *task)
 {
     struct chi_sq_room *room = task->room;
     room->opening = false;
+    s->opening--;
     room->open = task->status == 0;
+    if (!room->open)
+        chi_index_remove(&s->by_key, room->slot.number);
     room->id = task->id;
     room->told = task->position;
     s->up.opened(s->up.hub, room->number, task->status, room->open ? room : NULL, task->position);
@@ -320,7 +321,7 @@ static void report_opened(struct sqlite *s, struct chi_sq_task *task)
 /* The room may have been closed meanwhile, and be open under another number. */
 static void report_redacted(struct sqlite *s, const struct chi_sq_task *task)
 {
-    const struct chi_sq_room *room = room_named(s, task->room->key, task->room->key_len);
+    const struct chi_sq_room *room = room_named(s, chi_name_key(task->room->name));
     if (room)
         s->up.redacted(s->up.hub, room->number, task->position, task->status, task->token);
 }
@@ -440,9 +441,13 @@ static void free_log(struct chi_log *log)
     struct chi_work *work;
     while ((work = chi_works_take(&s->spare)) != NULL)
         free((struct chi_sq_task *)(void *)work);
-    struct chi_link *link;
-    while ((link = chi_list_take(&s->rooms)) != NULL)
-        free(CHI_CONTAINER(link, struct chi_sq_room, all));
+    for (uint32_t i = 0; i < s->rooms.made; i++) {
+        struct chi_sq_room *room = chi_slots_at(&s->rooms, i);
+        if (room)
+            room_fini(room);
+    }
+    chi_slots_fini(&s->rooms);
+    chi_index_fini(&s->by_key);
     if (s->lock >= 0)
         close(s->lock);
     free(s->epochs);
@@ -511,6 +516,12 @@ static int start_threads(struct sqlite *s, struct chi_problem_text problem)
     return error;
 }
 
+static struct chi_span key_of(const void *ctx, uint32_t number)
+{
+    const struct chi_sq_room *room = chi_slots_at(ctx, number);
+    return chi_name_key(room->name);
+}
+
 int chi_log_sqlite_new(const struct chi_settings *settings, struct chi_env env, const char *path,
                        struct chi_log **out, char *problem, size_t size)
 {
@@ -524,7 +535,10 @@ int chi_log_sqlite_new(const struct chi_settings *settings, struct chi_env env, 
     s->settings = settings;
     s->env = env;
     s->lock = -1;
-    chi_list_init(&s->rooms);
+    chi_slots_init(&s->rooms, sizeof(struct chi_sq_room));
+    s->by_key.text = key_of;
+    s->by_key.ctx = &s->rooms;
+    env.ops->random(env.self, s->by_key.secret, sizeof(s->by_key.secret));
     s->path = chi_span_dup(chi_span_of(path));
     int error = s->path ? 0 : CHATHUB_ENOMEM;
     if (!error)

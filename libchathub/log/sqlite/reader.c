@@ -67,7 +67,7 @@ static int step(sqlite3_stmt *statement)
 static int read_room(struct chi_sq_reader *reader, struct chi_sq_task *task)
 {
     struct chi_stored_room room = {0};
-    struct chi_span key = {task->room->key, task->room->key_len};
+    struct chi_span key = chi_name_key(task->room->name);
     int code = chi_store_room(reader->store, key, &room);
     task->position = room.top;
     task->id = room.id;

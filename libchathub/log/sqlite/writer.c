@@ -13,6 +13,7 @@
  * the log is down, posts are refused at once with the reason and when it is tried again. */
 #include "log/sqlite/inside.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "chathub.h"
@@ -28,23 +29,28 @@
 
 static int room_read(struct chi_sq_writer *w, struct chi_sq_room *room)
 {
-    if (!room->touched) {
-        room->touched = true;
-        room->next = w->touched;
-        w->touched = room;
+    struct chi_sq_written *written = room->written;
+    if (!written)
+        written = room->written = calloc(1, sizeof(*written));
+    if (!written)
+        return SQLITE_NOMEM;
+    if (!written->touched) {
+        written->touched = true;
+        written->next = w->touched;
+        w->touched = written;
     }
-    if (room->state == w->state)
+    if (written->state == w->state)
         return SQLITE_OK;
-    int code = chi_store_room(w->store, (struct chi_span){room->key, room->key_len}, &room->stored);
+    int code = chi_store_room(w->store, chi_name_key(room->name), &written->stored);
     if (code == SQLITE_OK)
-        room->state = w->state;
+        written->state = w->state;
     return code;
 }
 
 /* SQLITE_DONE: the post is new, and remembered; SQLITE_ROW: it is answered already. */
 static int look_up_cid(struct chi_sq_writer *w, struct chi_sq_task *task)
 {
-    struct chi_span key = {task->room->key, task->room->key_len};
+    struct chi_span key = chi_name_key(task->room->name);
     struct chi_cid first, cid = chi_dups_of(w->dups, key, task->entry);
     int code =
         chi_dups_find(w->dups, &cid, chi_log_since(task->time, w->now.bounds.cid_horizon), &first);
@@ -80,12 +86,12 @@ static int write_post(struct chi_sq_writer *w, struct chi_sq_task *task)
             return code == SQLITE_ROW ? SQLITE_OK : code;
     }
     task->entry->position = ++w->given;
-    task->entry->prev = room->stored.top;
+    task->entry->prev = room->written->stored.top;
     task->entry->time = task->time;
     task->status = 0;
-    struct chi_span key = {room->key, room->key_len};
-    code = chi_store_append(w->store, &room->stored, key, task->entry);
-    task->id = room->stored.id;
+    struct chi_span key = chi_name_key(room->name);
+    code = chi_store_append(w->store, &room->written->stored, key, task->entry);
+    task->id = room->written->stored.id;
     w->total += chi_entry_size(task->entry);
     return code;
 }
@@ -95,7 +101,7 @@ static int write_post(struct chi_sq_writer *w, struct chi_sq_task *task)
 static int save_rooms(struct chi_sq_writer *w)
 {
     int code = SQLITE_OK;
-    for (struct chi_sq_room *room = w->touched; room && code == SQLITE_OK; room = room->next)
+    for (struct chi_sq_written *room = w->touched; room && code == SQLITE_OK; room = room->next)
         if (room->stored.id) /* else its posts were refused, and nothing was written */
             code = chi_store_room_save(w->store, &room->stored);
     return code;
@@ -103,7 +109,7 @@ static int save_rooms(struct chi_sq_writer *w)
 
 static void forget_touched(struct chi_sq_writer *w)
 {
-    for (struct chi_sq_room *room = w->touched; room; room = room->next)
+    for (struct chi_sq_written *room = w->touched; room; room = room->next)
         room->touched = false;
     w->touched = NULL;
 }
@@ -157,7 +163,7 @@ static void batch_committed(struct chi_sq_writer *w)
     w->wrote = w->started;
     w->last = w->given;
     w->is.stats.commits++;
-    for (const struct chi_sq_room *room = w->touched; room; room = room->next)
+    for (const struct chi_sq_written *room = w->touched; room; room = room->next)
         chi_sq_note_room(w, &room->stored);
 }
 
@@ -209,7 +215,7 @@ enum chi_file_trouble chi_sq_failed(struct chi_sq_writer *w, int code, const cha
  * WAL (house.c). */
 static void erase(struct chi_sq_writer *w, struct chi_sq_task *task)
 {
-    struct chi_span key = {task->room->key, task->room->key_len};
+    struct chi_span key = chi_name_key(task->room->name);
     struct chi_stored_room room = {0};
     int code = chi_store_begin(w->store);
     if (code == SQLITE_OK)
