@@ -445,6 +445,8 @@ void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room);
 void chi_core_work_idle(struct chi_hub *hub);
 void chi_core_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top);
 void chi_core_redacted(void *hub, uint32_t room, uint64_t position, int status, void *token);
+/* Of chi_delivery_up. */
+void *chi_core_handle(void *hub, uint32_t room);
 void chi_core_rooms_free(struct chi_hub *hub);
 
 /* --------------------------------------------------------------------------------------- join.c */

@@ -267,9 +267,8 @@ struct chi_delivery_ops {
      * has so many replies waiting that it should not be read from (`drained` follows);
      * CHATHUB_ENOMEM: it could not be taken: close. */
     int (*reply)(struct chi_delivery *d, uint32_t client, const struct chi_reply *reply);
-    /* A room opens with its log's handle and newest position; name, its display name, stays
-     * valid until room_close. */
-    int (*room_open)(struct chi_delivery *d, uint32_t room, struct chi_span name, void *handle,
+    /* A room opens with its newest position; its name stays valid until room_close. */
+    int (*room_open)(struct chi_delivery *d, uint32_t room, const struct chi_name *name,
                      uint64_t top);
     /* It has no members any more (the caller saw to that). */
     void (*room_close)(struct chi_delivery *d, uint32_t room);
@@ -300,6 +299,8 @@ struct chi_delivery_up {
     /* The presence of a room as one signal (a snapshot, or the count where it is too large for
      * names), for a member that fell out of the room's ring. Valid until the next call. */
     const struct chi_signal *(*snapshot)(void *hub, uint32_t room);
+    /* The log's handle of an open room. */
+    void *(*handle)(void *hub, uint32_t room);
     void *hub;
 };
 

@@ -141,7 +141,7 @@ void chi_core_opened(void *self, uint32_t number, int status, void *handle, uint
     if (status == 0) {
         room->handle = handle;
         room->top = top;
-        status = CHI_DELIVERY(hub, room_open, number, chi_name_shown(room->name), handle, top);
+        status = CHI_DELIVERY(hub, room_open, number, room->name, top);
     }
     room->state = status == 0 ? CHI_ROOM_OPEN : CHI_ROOM_CLOSED;
     while ((link = chi_list_take(room->waiters)) != NULL) {
@@ -152,6 +152,13 @@ void chi_core_opened(void *self, uint32_t number, int status, void *handle, uint
     free(room->waiters);
     room->waiters = NULL;
     chi_core_room_idle(hub, room);
+}
+
+void *chi_core_handle(void *self, uint32_t number)
+{
+    const struct chi_hub *hub = self;
+    const struct chi_room *room = chi_slots_at(&hub->rooms, number);
+    return room->handle;
 }
 
 /* Nobody waits for the answer yet: the request to erase comes with the rights to it. */

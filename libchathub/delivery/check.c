@@ -14,7 +14,7 @@ void chi_delivery_counts(const struct chi_delivery *d, struct chi_delivery_count
     out->behind = 0;
     for (uint32_t n = 0; n < chi_paged_end(&d->rooms); n++) {
         const struct chi_feed *room = chi_feed_at(d, n);
-        for (uint32_t i = 0; room && room->open && i < room->count; i++)
+        for (uint32_t i = 0; room && room->name && i < room->count; i++)
             out->behind += room->members[i].position < room->top;
     }
 }
@@ -42,7 +42,7 @@ static bool will_be_visited(const struct chi_feed *room, uint32_t index,
         return true;
     if (chi_list_linked(&client->ready))
         return true;
-    if (chi_list_linked(&room->dirty) && (room->again || index < room->pass))
+    if (chi_feed_dirty(room) && (room->again || index < room->pass))
         return true;
     return (member->flags & CHI_CURSOR_WAITS) && page_awaited(room, member);
 }
@@ -129,7 +129,7 @@ const char *chi_delivery_check(const struct chi_delivery *d)
     const char *fault = NULL;
     for (uint32_t n = 0; !fault && n < chi_paged_end(&d->rooms); n++) {
         const struct chi_feed *room = chi_feed_at(d, n);
-        if (room && room->open)
+        if (room && room->name)
             fault = check_room(d, n, room, &window_bytes);
     }
     for (uint32_t n = 0; !fault && n < chi_paged_end(&d->clients); n++) {

@@ -26,7 +26,6 @@ int chi_delivery_new(const struct chi_settings *settings, struct chi_env env, st
     chi_paged_init(&d->clients, sizeof(struct chi_receiver));
     chi_paged_init(&d->rooms, sizeof(struct chi_feed));
     chi_list_init(&d->ready);
-    chi_list_init(&d->dirty);
     chi_list_init(&d->failed);
     chi_list_init(&d->hot);
     chi_list_init(&d->pages);
@@ -52,10 +51,11 @@ static void client_release(struct chi_delivery *d, struct chi_receiver *client)
     *client = (struct chi_receiver){0};
 }
 
-static void room_release(struct chi_delivery *d, struct chi_feed *room)
+static void room_release(struct chi_delivery *d, uint32_t number)
 {
+    struct chi_feed *room = chi_feed_at(d, number);
     chi_hot_free(d, room);
-    chi_list_remove(&room->dirty);
+    chi_round_remove(d, number);
     free(room->members);
     *room = (struct chi_feed){0};
 }
@@ -65,9 +65,9 @@ void chi_delivery_free(struct chi_delivery *d)
     if (!d)
         return;
     for (uint32_t i = 0; i < chi_paged_end(&d->rooms); i++) {
-        struct chi_feed *room = chi_feed_at(d, i);
-        if (room && room->open)
-            room_release(d, room);
+        const struct chi_feed *room = chi_feed_at(d, i);
+        if (room && room->name)
+            room_release(d, i);
     }
     while (!chi_list_empty(&d->pages)) /* those the log had not answered */
         chi_page_free(d, CHI_CONTAINER(d->pages.next, struct chi_page, in_all));
@@ -250,16 +250,17 @@ bool chi_delivery_blocked(const struct chi_delivery *d, uint32_t slot)
 
 /* -------------------------------------------------------------------------------------- members */
 
-void chi_feed_wake(struct chi_delivery *d, struct chi_feed *room)
+void chi_feed_wake(struct chi_delivery *d, uint32_t number)
 {
-    if (chi_list_linked(&room->dirty)) {
+    struct chi_feed *room = chi_feed_at(d, number);
+    if (chi_feed_dirty(room)) {
         room->again = true;
     } else {
         room->pass = room->count;
         room->again = false;
         if (room->hot)
             room->hot->pass_min = UINT64_MAX;
-        chi_list_append(&d->dirty, &room->dirty);
+        chi_round_add(d, number);
     }
     d->env.ops->wake(d->env.self);
 }
@@ -435,19 +436,18 @@ static uint64_t member_position(struct chi_delivery *d, uint32_t number, uint32_
 
 /* ---------------------------------------------------------------------------------------- rooms */
 
-static int room_open(struct chi_delivery *d, uint32_t number, struct chi_span name, void *handle,
+static int room_open(struct chi_delivery *d, uint32_t number, const struct chi_name *name,
                      uint64_t top)
 {
     if (chi_paged_ensure(&d->rooms, number))
         return CHATHUB_ENOMEM;
-    *chi_feed_at(d, number) =
-        (struct chi_feed){.log = handle, .name = name, .top = top, .open = true};
+    *chi_feed_at(d, number) = (struct chi_feed){.name = name, .top = top};
     return 0;
 }
 
 static void room_close(struct chi_delivery *d, uint32_t number)
 {
-    room_release(d, chi_feed_at(d, number));
+    room_release(d, number);
 }
 
 static void note_delivery(struct chi_delivery *d, const struct chi_feed *room,
@@ -461,7 +461,7 @@ static void note_delivery(struct chi_delivery *d, const struct chi_feed *room,
     snprintf(bytes, sizeof(bytes), "%" PRIu32, what->content_len);
     snprintf(members, sizeof(members), "%" PRIu32, room->count);
     struct chi_field fields[] = {
-        {"room", room->name},
+        {"room", chi_name_shown(room->name)},
         {"position", chi_span_of(position)},
         {"bytes", chi_span_of(bytes)},
         {"readers", chi_span_of(members)},
@@ -481,7 +481,7 @@ static void entry(struct chi_delivery *d, uint32_t number, struct chi_entry *wha
     if (!room->count)
         return;
     note_delivery(d, room, what);
-    chi_feed_wake(d, room);
+    chi_feed_wake(d, number);
     chi_budget_keep(d);
 }
 
@@ -500,7 +500,7 @@ static void redact(struct chi_delivery *d, uint32_t number, uint64_t position)
     (void)position; /* what was sent cannot be taken back; what is kept is read anew from the log */
     chi_windows_drop(d, room->hot);
     chi_pages_drop(d, room->hot);
-    chi_feed_wake(d, room);
+    chi_feed_wake(d, number);
 }
 
 const struct chi_delivery_ops chi_delivery_ops = {

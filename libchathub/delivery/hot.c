@@ -86,7 +86,7 @@ static void hot_tick(struct chi_delivery *d, struct chi_hot *hot, uint64_t now)
 {
     struct chi_feed *room = chi_feed_at(d, hot->room);
     chi_pages_tick(d, hot);
-    if (now - hot->used < IDLE_MS || chi_list_linked(&room->dirty))
+    if (now - hot->used < IDLE_MS || chi_feed_dirty(room))
         return;
     chi_windows_drop(d, hot);
     chi_ring_trim(room);

@@ -108,20 +108,23 @@ struct chi_cursor {
     uint8_t flags;
 };
 
-/* A room as delivery sees it. */
+/* A room's place among those with something for somebody; numbers + 1, 0: it has none. */
+struct chi_turn {
+    uint32_t prev, next;
+};
+
+/* A room as delivery sees it. There may be millions of them, nearly all idle: kept small. */
 struct chi_feed {
-    void *log;                  /* the log's handle */
-    struct chi_span name;       /* core's text */
-    uint64_t top;               /* newest position */
-    struct chi_cursor *members; /* owned; [0, pass) still to be visited in this pass */
+    const struct chi_name *name; /* core's; NULL: it is not open */
+    uint64_t top;                /* newest position */
+    struct chi_cursor *members;  /* owned; [0, pass) still to be visited in this pass */
+    struct chi_hot *hot;         /* NULL while idle */
+    struct chi_turn turn;
     uint32_t count, cap;
-    uint32_t pass;         /* members still to be visited */
-    uint32_t last_signal;  /* number of the newest signal; wraps */
-    struct chi_link dirty; /* among the rooms with something for somebody */
-    struct chi_hot *hot;   /* NULL while idle */
-    uint16_t encodings;    /* bits of the encodings that members (may) use */
-    bool again;            /* something came, or was left over, since this pass began */
-    bool open;
+    uint32_t pass;        /* members still to be visited */
+    uint32_t last_signal; /* number of the newest signal; wraps */
+    uint16_t encodings;   /* bits of the encodings that members (may) use */
+    bool again;           /* something came, or was left over, since this pass began */
 };
 
 /* One of a client's memberships. */
@@ -169,7 +172,7 @@ struct chi_delivery {
     const struct chi_transport *transports[CHI_ENCODINGS]; /* of those who use each */
     uint32_t encoding_count;
     struct chi_link ready;  /* clients to pump, first come first served */
-    struct chi_link dirty;  /* rooms to visit, round robin */
+    uint32_t dirty;         /* the next room to visit, round robin; its number + 1, 0: none */
     struct chi_link failed; /* clients to report */
     struct chi_link hot;    /* rooms with windows, rings or pages; least recently used first */
     struct chi_link pages;  /* all pages; least recently used first */
@@ -274,8 +277,19 @@ bool chi_ring_next(struct chi_delivery *d, uint32_t number, struct chi_feed *roo
                    uint32_t encoding, uint32_t signal, uint32_t *next, struct chi_span *bytes,
                    bool *failed);
 
+/* round.c */
+static inline bool chi_feed_dirty(const struct chi_feed *room)
+{
+    return room->turn.next != 0;
+}
+/* The last in the round; it is not in it. */
+void chi_round_add(struct chi_delivery *d, uint32_t number);
+void chi_round_remove(struct chi_delivery *d, uint32_t number); /* harmless if it is not in it */
+/* Whose turn it is; the round goes on to the one behind it. There is one. */
+uint32_t chi_round_next(struct chi_delivery *d);
+
 /* delivery.c */
-void chi_feed_wake(struct chi_delivery *d, struct chi_feed *room);
+void chi_feed_wake(struct chi_delivery *d, uint32_t number);
 void chi_receiver_ready(struct chi_delivery *d, struct chi_receiver *client);
 void chi_receiver_fail(struct chi_delivery *d, struct chi_receiver *client);
 /* Keeps PLAIN of its cursor: after each change of its flags, held, encoding or places. */
@@ -291,6 +305,6 @@ void chi_receiver_held_less(struct chi_delivery *d, struct chi_receiver *client)
 /* pump.c */
 void chi_pump_client(struct chi_delivery *d, struct chi_receiver *client);
 /* Visits up to 64 members of a dirty room. */
-void chi_pump_room(struct chi_delivery *d, struct chi_feed *room);
+void chi_pump_room(struct chi_delivery *d, uint32_t number);
 
 #endif

@@ -95,7 +95,7 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
         wake_waiters(d, page);
 }
 
-static bool page_ask(struct chi_delivery *d, struct chi_page *page, const struct chi_feed *room)
+static bool page_ask(struct chi_delivery *d, struct chi_page *page)
 {
     struct chi_log_read read = {
         .after = page->after,
@@ -104,8 +104,9 @@ static bool page_ask(struct chi_delivery *d, struct chi_page *page, const struct
         .bytes = d->settings->page_bytes,
         .reader = &page->reader,
     };
-    page->to = room->top; /* an empty page says that nothing up to here is kept */
-    page->failed = d->log->read(d->log, room->log, &read) != 0;
+    /* An empty page says that nothing up to here is kept. */
+    page->to = chi_feed_at(d, page->room)->top;
+    page->failed = d->log->read(d->log, d->up.handle(d->up.hub, page->room), &read) != 0;
     page->loading = !page->failed;
     return page->loading;
 }
@@ -149,7 +150,7 @@ static struct chi_page *page_new(struct chi_delivery *d, uint32_t number, struct
     d->counts.window_bytes += page->bytes;
     chi_list_append(&hot->pages, &page->in_room);
     chi_list_append(&d->pages, &page->in_all);
-    page_ask(d, page, room);
+    page_ask(d, page);
     return page;
 }
 
@@ -232,7 +233,7 @@ void chi_pages_tick(struct chi_delivery *d, struct chi_hot *hot)
         struct chi_page *page = CHI_CONTAINER(link, struct chi_page, in_room);
         next = link->next;
         if (page->failed) {
-            page_ask(d, page, chi_feed_at(d, page->room));
+            page_ask(d, page);
         } else if (!page->loading && now - page->used >= IDLE_MS) {
             wake_waiters(d, page);
             chi_page_free(d, page);

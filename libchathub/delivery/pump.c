@@ -98,7 +98,7 @@ static uint64_t gather_gap(struct gather *g, struct chi_feed *room, struct chi_c
     struct chi_delivery *d = g->d;
     const struct chi_encoding *how = &d->encodings[g->client->encoding];
     struct chi_reply gap = {.type = CHI_REPLY_GAP,
-                            .room = room->name,
+                            .room = chi_name_shown(room->name),
                             .epoch = d->log->epoch(d->log),
                             .from = from,
                             .to = to,
@@ -520,8 +520,9 @@ static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t 
         room->hot->pass_min = member->position;
 }
 
-static void pass_end(struct chi_delivery *d, struct chi_feed *room)
+static void pass_end(struct chi_delivery *d, uint32_t number)
 {
+    struct chi_feed *room = chi_feed_at(d, number);
     struct chi_hot *hot = room->hot;
     if (hot) {
         for (uint32_t i = 0; i < d->encoding_count; i++)
@@ -532,12 +533,13 @@ static void pass_end(struct chi_delivery *d, struct chi_feed *room)
     if (room->again)
         room->pass = room->count;
     else
-        chi_list_remove(&room->dirty);
+        chi_round_remove(d, number);
     room->again = false;
 }
 
-void chi_pump_room(struct chi_delivery *d, struct chi_feed *room)
+void chi_pump_room(struct chi_delivery *d, uint32_t number)
 {
+    struct chi_feed *room = chi_feed_at(d, number);
     struct batch b;
     b.room = room;
     b.n = 0;
@@ -552,7 +554,7 @@ void chi_pump_room(struct chi_delivery *d, struct chi_feed *room)
         note_lowest(d, room, i);
     room->pass = from;
     if (!from)
-        pass_end(d, room);
+        pass_end(d, number);
 }
 
 /* ------------------------------------------------------------------------------------ the flush */
@@ -587,7 +589,7 @@ static bool slice_written(const struct chi_delivery *d, uint64_t writes, uint64_
 
 static bool is_done(const struct chi_delivery *d)
 {
-    return chi_list_empty(&d->ready) && chi_list_empty(&d->dirty);
+    return chi_list_empty(&d->ready) && !d->dirty;
 }
 
 bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), void *ctx)
@@ -596,12 +598,8 @@ bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), vo
     uint64_t writes = d->counts.writes, bytes = d->counts.bytes;
     while (!is_done(d)) {
         pump_ready(d);
-        struct chi_link *link = chi_list_take(&d->dirty);
-        if (link) { /* to the end of the round robin first: a visit may take it out */
-            struct chi_feed *room = CHI_CONTAINER(link, struct chi_feed, dirty);
-            chi_list_append(&d->dirty, link);
-            chi_pump_room(d, room);
-        }
+        if (d->dirty)
+            chi_pump_room(d, chi_round_next(d));
         if (is_done(d) || slice_written(d, writes, bytes) ||
             (clock && clock(ctx) - began >= d->settings->slice_us))
             break;

@@ -93,7 +93,7 @@ void chi_ring_signal(struct chi_delivery *d, uint32_t number, struct chi_feed *r
         ring_add(d, room, ring, signal);
     else
         room->last_signal++;
-    chi_feed_wake(d, room);
+    chi_feed_wake(d, number);
 }
 
 void chi_ring_trim(struct chi_feed *room)

@@ -70,7 +70,7 @@ bool chi_frame_entry(struct chi_delivery *d, uint32_t encoding, const struct chi
 {
     const struct chi_encoding *how = &d->encodings[encoding];
     chi_buf_truncate(&d->frame, 0);
-    how->dialect->encode_entry(&d->frame, room->name, entry);
+    how->dialect->encode_entry(&d->frame, chi_name_shown(room->name), entry);
     if (d->frame.len)
         how->framing->frame(&d->frame, 0);
     return !d->frame.failed;

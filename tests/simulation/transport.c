@@ -471,11 +471,11 @@ static int door_reply(struct chi_delivery *d, uint32_t client, const struct chi_
     return rc;
 }
 
-static int door_room_open(struct chi_delivery *d, uint32_t number, struct chi_span name,
-                          void *handle, uint64_t top)
+static int door_room_open(struct chi_delivery *d, uint32_t number, const struct chi_name *name,
+                          uint64_t top)
 {
-    int at = sim_room_of(sim_world, name);
-    int rc = chi_delivery_ops.room_open(d, number, name, handle, top);
+    int at = sim_room_of(sim_world, chi_name_shown(name));
+    int rc = chi_delivery_ops.room_open(d, number, name, top);
     if (rc || at < 0)
         return rc;
     struct sim_room *room = &sim_world->rooms[at];

@@ -322,15 +322,15 @@ static int fake_reply(struct chi_delivery *d, uint32_t client, const struct chi_
     }
     return world->reply_result;
 }
-static int fake_room_open(struct chi_delivery *d, uint32_t room, struct chi_span name, void *handle,
+static int fake_room_open(struct chi_delivery *d, uint32_t room, const struct chi_name *name,
                           uint64_t top)
 {
     (void)d;
-    (void)handle;
     (void)top;
     must(room < ROOMS && !world->rooms[room].open);
     world->rooms[room].open = true;
-    snprintf(world->rooms[room].name, sizeof world->rooms[room].name, "%.*s", TEXT(name));
+    snprintf(world->rooms[room].name, sizeof world->rooms[room].name, "%.*s",
+             TEXT(chi_name_shown(name)));
     return 0;
 }
 static void fake_room_close(struct chi_delivery *d, uint32_t room)
