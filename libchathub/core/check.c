@@ -138,9 +138,11 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
     CHECK(present == room->present && told == room->told && live == room->live,
           "a room's counts of members are wrong");
     CHECK(drafts == room->drafts, "a room's count of drafts is wrong");
-    CHECK(!ready || room->timer.place, "something waits to be told, and no timer is set");
-    CHECK((room->state == CHI_ROOM_OPENING) == (room->waiters != NULL),
-          "a room's waiters are lost");
+    CHECK(!ready || chi_core_announces(room), "something waits to be told, and no timer is set");
+    CHECK(room->state != CHI_ROOM_OPENING || room->waiters, "a room's waiters are lost");
+    CHECK(!room->busy || (room->busy->room == room && chi_list_linked(&room->busy->all)),
+          "a room's record of what goes on is another's");
+    CHECK(!room->busy || hub->busy_timer.place, "rooms are busy for ever");
     CHECK(room->state == CHI_ROOM_OPEN || (!present && !room->observers),
           "a closed room is in use");
     CHECK(room->fixed || room->queued || room->state == CHI_ROOM_OPENING || room->observers ||

@@ -44,6 +44,7 @@ static void init(struct chi_hub *hub)
     init_index(hub, &hub->by_room, room_name, &hub->rooms);
     hub->parts.env.ops->random(hub->parts.env.self, hub->secret, sizeof hub->secret);
     chi_timers_init(&hub->timers);
+    chi_core_busy_init(hub);
     chi_list_init(&hub->ready);
     chi_list_init(&hub->blocked);
     chi_list_init(&hub->jobs);

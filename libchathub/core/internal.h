@@ -102,37 +102,48 @@ enum chi_room_state { CHI_ROOM_CLOSED = 0, CHI_ROOM_OPENING, CHI_ROOM_OPEN };
 
 struct chi_look;
 
-struct chi_room {
-    struct chi_slot slot;
+/* What a room needs only while something goes on in it. */
+struct chi_busy {
+    struct chi_link all; /* in hub->busy */
     struct chi_hub *hub;
-    struct chi_name *name;
-    void *handle;             /* the log's, while open */
-    uint64_t top;             /* newest position */
+    struct chi_room *room;
+    struct chi_timer timer;   /* the next presence signal */
     struct chi_typer *typers; /* who types */
     struct chi_look *look;    /* for the last N entries, under way; or NULL */
     uint64_t look_top;        /* what the last one found holds while this is the top: … */
     uint64_t look_from;       /* … the last look_count entries follow this position */
+    uint64_t used;            /* when something last went on, ms */
     uint32_t look_count;      /* 0: none was made */
-    struct chi_link *waiters; /* jobs that wait until it is open; NULL while nobody may wait */
-    struct chi_timer timer;   /* the next presence signal */
-    uint64_t number;          /* of the last presence signal */
-    uint64_t told_at;         /* when that was, ms */
-    uint32_t members;         /* the first of a chain (in_room); ended ones that linger included */
-    uint32_t pending;         /* the first of a chain: members of whom the room is to be told */
-    uint32_t present;         /* members that have not ended */
-    uint32_t told;            /* members that the room was told of */
-    uint32_t live;            /* members attached */
+    uint32_t typing;          /* number of typers */
+};
+
+/* There may be millions of them, nearly all idle: kept small. */
+struct chi_room {
+    struct chi_slot slot;
+    struct chi_name *name;
+    union {
+        void *handle;             /* the log's, while open */
+        struct chi_link *waiters; /* while opening: jobs that wait until it is open; owned */
+    };
+    struct chi_busy *busy; /* owned; NULL: nothing goes on */
+    uint64_t top;          /* newest position */
+    uint32_t members;      /* the first of a chain (in_room); ended ones that linger included */
+    uint32_t pending;      /* the first of a chain: members of whom the room is to be told */
+    uint64_t number;       /* of the last presence signal */
+    uint32_t told_at;      /* when that was sent, ms: as much as tells that it was just now */
+    uint32_t present;      /* members that have not ended */
+    uint32_t told;         /* members that the room was told of */
+    uint32_t live;         /* members attached */
     uint32_t observers;
     uint32_t listeners; /* observers that hear signals */
     uint32_t drafts;    /* uncommitted posts */
     uint32_t holds;     /* jobs and readings that need it */
     uint32_t idle;      /* next room in hub->idle + 1; 0: last one */
     uint8_t state;      /* enum chi_room_state */
-    uint8_t fixed;      /* of settings->rooms: never unloaded */
-    uint8_t queued;     /* it is in hub->idle */
-    uint8_t nameless;   /* only counts were told last: differences would mean nothing */
-    uint8_t announced;  /* a presence signal was sent: told_at holds */
-    uint8_t typing;     /* number of typers */
+    bool fixed : 1;     /* of settings->rooms: never unloaded */
+    bool queued : 1;    /* it is in hub->idle */
+    bool nameless : 1;  /* only counts were told last: differences would mean nothing */
+    bool announced : 1; /* a presence signal was sent: told_at holds */
 };
 
 struct chi_typer {
@@ -213,17 +224,19 @@ struct chi_hub {
     struct chi_log_up log_up;
     struct chi_delivery_up delivery_up;
     struct chi_slots clients, sessions, members, rooms;
-    struct chi_index by_user; /* sessions that have not ended, by public id */
-    struct chi_index by_name; /* one of each name */
-    struct chi_index by_room; /* rooms by name */
-    struct chi_timers timers; /* answers, presence, typing */
-    struct chi_link ready;    /* jobs to go on with */
-    struct chi_link blocked;  /* jobs that wait for hub drafts, first come first served */
-    struct chi_link jobs;     /* all that are kept */
-    struct chi_link looks;    /* for the last N entries, under way */
-    struct chi_link readings; /* all */
-    struct chi_link drafts;   /* all */
-    struct chi_home *homes;   /* of listeners; [0] is the hub's */
+    struct chi_index by_user;    /* sessions that have not ended, by public id */
+    struct chi_index by_name;    /* one of each name */
+    struct chi_index by_room;    /* rooms by name */
+    struct chi_timers timers;    /* answers, presence, typing, busy rooms */
+    struct chi_link busy;        /* chi_busy of all rooms, the longest unused first */
+    struct chi_timer busy_timer; /* set while there are any: who has been idle for long enough */
+    struct chi_link ready;       /* jobs to go on with */
+    struct chi_link blocked;     /* jobs that wait for hub drafts, first come first served */
+    struct chi_link jobs;        /* all that are kept */
+    struct chi_link looks;       /* for the last N entries, under way */
+    struct chi_link readings;    /* all */
+    struct chi_link drafts;      /* all */
+    struct chi_home *homes;      /* of listeners; [0] is the hub's */
     uint32_t home_count;
     struct chi_map *stood;       /* where names' last sessions stood (stood.c); NULL: nowhere yet */
     struct chi_link stood_order; /* the same, the longest ago first */
@@ -363,7 +376,7 @@ void chi_core_work_jobs(struct chi_hub *hub);
  * job is ready again once job->found and job->from, or job->status, tell. */
 int chi_core_look(struct chi_hub *hub, struct chi_job *job);
 /* Whether that is known already. */
-bool chi_core_looked(const struct chi_room *room, uint32_t count, uint64_t *from);
+bool chi_core_looked(struct chi_hub *hub, struct chi_room *room, uint32_t count, uint64_t *from);
 uint32_t chi_core_looks(const struct chi_hub *hub); /* under way */
 void chi_core_looks_free(struct chi_hub *hub);
 
@@ -448,6 +461,19 @@ void chi_core_redacted(void *hub, uint32_t room, uint64_t position, int status, 
 /* Of chi_delivery_up. */
 void *chi_core_handle(void *hub, uint32_t room);
 void chi_core_rooms_free(struct chi_hub *hub);
+
+/* --------------------------------------------------------------------------------------- busy.c */
+
+void chi_core_busy_init(struct chi_hub *hub);
+/* The room's record for what goes on in it, used now; NULL: no memory. */
+struct chi_busy *chi_core_busy(struct chi_hub *hub, struct chi_room *room);
+/* Whether a signal about its members is due. */
+static inline bool chi_core_announces(const struct chi_room *room)
+{
+    return room->busy && room->busy->timer.place;
+}
+/* Ends it and what goes on, untold. */
+void chi_core_busy_end(struct chi_hub *hub, struct chi_room *room);
 
 /* --------------------------------------------------------------------------------------- join.c */
 

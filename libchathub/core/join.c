@@ -45,7 +45,7 @@ static int last(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
         return 0;
     }
     job->count = count < max ? count : max;
-    if (chi_core_looked(room, job->count, &begin->from))
+    if (chi_core_looked(hub, room, job->count, &begin->from))
         return 0;
     job->room = room;
     job->wait = CHI_WAIT_PAGE;

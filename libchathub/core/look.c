@@ -33,13 +33,14 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
     struct chi_look *look = CHI_CONTAINER(reader, struct chi_look, reader);
     struct chi_hub *hub = look->hub;
     struct chi_room *room = look->room;
+    struct chi_busy *busy = room->busy; /* NULL: newer looks came, and it went with them */
     struct chi_link *link;
     uint64_t from = begin_of(room, page);
 
-    if (page->status == 0) {
-        room->look_count = look->count;
-        room->look_top = look->top;
-        room->look_from = from;
+    if (busy && page->status == 0) {
+        busy->look_count = look->count;
+        busy->look_top = look->top;
+        busy->look_from = from;
     }
     while ((link = chi_list_take(&look->jobs)) != NULL) {
         struct chi_job *job = CHI_CONTAINER(link, struct chi_job, link);
@@ -48,8 +49,8 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
         job->from = from;
         chi_core_job_ready(hub, job);
     }
-    if (room->look == look)
-        room->look = NULL;
+    if (busy && busy->look == look)
+        busy->look = NULL;
     room->holds--;
     chi_core_room_idle(hub, room);
     chi_list_remove(&look->all);
@@ -59,7 +60,8 @@ static void page_came(struct chi_log_reader *reader, const struct chi_log_page *
 static int ask(struct chi_hub *hub, struct chi_room *room, uint32_t count, struct chi_look **out)
 {
     uint64_t bytes = (uint64_t)hub->parts.settings->page_bytes * LOOK_PAGES;
-    struct chi_look *look = malloc(sizeof *look);
+    struct chi_busy *busy = chi_core_busy(hub, room);
+    struct chi_look *look = busy ? malloc(sizeof *look) : NULL;
     if (!look)
         return CHATHUB_ENOMEM;
     *look = (struct chi_look){
@@ -77,7 +79,7 @@ static int ask(struct chi_hub *hub, struct chi_room *room, uint32_t count, struc
     chi_list_init(&look->jobs);
     chi_list_append(&hub->looks, &look->all);
     room->holds++;
-    room->look = look;
+    busy->look = look;
     *out = look;
     return 0;
 }
@@ -85,7 +87,7 @@ static int ask(struct chi_hub *hub, struct chi_room *room, uint32_t count, struc
 int chi_core_look(struct chi_hub *hub, struct chi_job *job)
 {
     struct chi_room *room = job->room;
-    struct chi_look *look = room->look;
+    struct chi_look *look = room->busy ? room->busy->look : NULL;
 
     if (!look || look->count != job->count || look->top != room->top) {
         int r = ask(hub, room, job->count, &look);
@@ -96,11 +98,14 @@ int chi_core_look(struct chi_hub *hub, struct chi_job *job)
     return 0;
 }
 
-bool chi_core_looked(const struct chi_room *room, uint32_t count, uint64_t *from)
+bool chi_core_looked(struct chi_hub *hub, struct chi_room *room, uint32_t count, uint64_t *from)
 {
-    if (room->look_count != count || room->look_top != room->top)
+    const struct chi_busy *busy = room->busy;
+
+    if (!busy || busy->look_count != count || busy->look_top != room->top)
         return false;
-    *from = room->look_from;
+    *from = busy->look_from;
+    chi_core_busy(hub, room);
     return true;
 }
 

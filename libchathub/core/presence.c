@@ -189,7 +189,8 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
     struct kinds kinds = count_kinds(hub, room);
     uint32_t all = kinds.came + kinds.renamed + kinds.went;
 
-    chi_timers_clear(&hub->timers, &room->timer);
+    if (room->busy)
+        chi_timers_clear(&hub->timers, &room->busy->timer);
     if (!all)
         return;
     if (!room->live && !room->listeners) { /* nobody hears it */
@@ -197,7 +198,7 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
         return;
     }
     room->number++;
-    room->told_at = chi_core_now(hub);
+    room->told_at = (uint32_t)chi_core_now(hub);
     room->announced = true;
     /* Those of whom the room is told: who waits may go and never be told of. */
     bool names = few_enough(hub, room, room->told + kinds.came - kinds.went);
@@ -212,18 +213,28 @@ static void announce(struct chi_hub *hub, struct chi_room *room)
 
 void chi_presence_timer(struct chi_timer *timer)
 {
-    struct chi_room *room = CHI_CONTAINER(timer, struct chi_room, timer);
-    announce(room->hub, room);
+    struct chi_busy *busy = CHI_CONTAINER(timer, struct chi_busy, timer);
+    announce(busy->hub, busy->room);
+}
+
+/* How long nothing more is to be told. After 49 days the clock's 32 bits may take a signal of long
+ * ago for one of just now: a window more passes then. */
+static uint64_t silence(const struct chi_hub *hub, const struct chi_room *room, uint64_t now)
+{
+    uint32_t since = (uint32_t)now - room->told_at;
+    uint64_t whole = room->announced ? window(hub, room) : 0;
+    return since < whole ? whole - since : 0;
 }
 
 static void stir(struct chi_hub *hub, struct chi_room *room)
 {
-    uint64_t due = room->announced ? room->told_at + window(hub, room) : 0;
+    uint64_t now = chi_core_now(hub), wait = silence(hub, room, now);
 
-    if ((room->live || room->listeners) && due > chi_core_now(hub)) {
-        if (room->timer.place)
+    if ((room->live || room->listeners) && wait) {
+        if (chi_core_announces(room))
             return;
-        if (chi_timers_set(&hub->timers, &room->timer, due) == 0) {
+        struct chi_busy *busy = chi_core_busy(hub, room);
+        if (busy && chi_timers_set(&hub->timers, &busy->timer, now + wait) == 0) {
             chi_core_wake(hub);
             return;
         }

@@ -38,9 +38,7 @@ static int make(struct chi_hub *hub, const struct chi_folded *name, struct chi_r
         chi_name_unref(own);
         return CHATHUB_ENOMEM;
     }
-    room->hub = hub;
     room->name = own;
-    room->timer.fire = chi_presence_timer;
     chi_index_put(&hub->by_room, room->slot.number);
     *out = room;
     return 0;
@@ -56,16 +54,16 @@ static void close_handle(struct chi_hub *hub, struct chi_room *room)
 static int begin_opening(struct chi_hub *hub, struct chi_room *room)
 {
     close_handle(hub, room); /* of an opening that delivery had no memory for */
-    room->waiters = malloc(sizeof *room->waiters);
-    if (!room->waiters)
+    struct chi_link *waiters = malloc(sizeof *waiters);
+    if (!waiters)
         return CHATHUB_ENOMEM;
-    chi_list_init(room->waiters);
     int r = hub->parts.log->open(hub->parts.log, room->slot.number, room->name);
     if (r < 0) {
-        free(room->waiters);
-        room->waiters = NULL;
+        free(waiters);
         return r;
     }
+    chi_list_init(waiters);
+    room->waiters = waiters;
     room->state = CHI_ROOM_OPENING;
     chi_core_wake(hub);
     return CHI_STEP_WAIT;
@@ -138,19 +136,19 @@ void chi_core_opened(void *self, uint32_t number, int status, void *handle, uint
 
     if (!room || room->state != CHI_ROOM_OPENING)
         return;
+    struct chi_link *waiters = room->waiters;
+    room->handle = status == 0 ? handle : NULL;
     if (status == 0) {
-        room->handle = handle;
         room->top = top;
         status = CHI_DELIVERY(hub, room_open, number, room->name, top);
     }
     room->state = status == 0 ? CHI_ROOM_OPEN : CHI_ROOM_CLOSED;
-    while ((link = chi_list_take(room->waiters)) != NULL) {
+    while ((link = chi_list_take(waiters)) != NULL) {
         struct chi_job *job = CHI_CONTAINER(link, struct chi_job, link);
         job->status = status;
         chi_core_job_ready(hub, job);
     }
-    free(room->waiters);
-    room->waiters = NULL;
+    free(waiters);
     chi_core_room_idle(hub, room);
 }
 
@@ -195,7 +193,7 @@ static void unload(struct chi_hub *hub, struct chi_room *room)
     if (room->state == CHI_ROOM_OPEN)
         CHI_DELIVERY(hub, room_close, room->slot.number);
     close_handle(hub, room);
-    chi_timers_clear(&hub->timers, &room->timer);
+    chi_core_busy_end(hub, room);
     chi_index_remove(&hub->by_room, room->slot.number);
     chi_name_unref(room->name);
     chi_slots_give(&hub->rooms, room);
@@ -219,12 +217,9 @@ void chi_core_rooms_free(struct chi_hub *hub)
         struct chi_room *room = chi_slots_at(&hub->rooms, i);
         if (!room)
             continue;
-        while (room->typers) {
-            struct chi_typer *typer = room->typers;
-            room->typers = typer->next;
-            free(typer);
-        }
+        chi_core_busy_end(hub, room);
         chi_name_unref(room->name);
-        free(room->waiters);
+        if (room->state == CHI_ROOM_OPENING)
+            free(room->waiters);
     }
 }

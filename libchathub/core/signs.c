@@ -30,9 +30,10 @@ static void tell(struct chi_hub *hub, const struct chi_member *member, enum chi_
         CHI_DELIVERY(hub, signal, room->slot.number, &signal);
 }
 
-static struct chi_typer **find(const struct chi_member *member)
+/* Where it is among those who type in its room, or would be. */
+static struct chi_typer **find(struct chi_busy *busy, const struct chi_member *member)
 {
-    struct chi_typer **at = &member->room->typers;
+    struct chi_typer **at = &busy->typers;
     while (*at && (*at)->member != member)
         at = &(*at)->next;
     return at;
@@ -40,11 +41,14 @@ static struct chi_typer **find(const struct chi_member *member)
 
 void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool told)
 {
-    struct chi_typer **at = find(member), *typer = *at;
+    struct chi_busy *busy = member->room->busy;
+    if (!busy)
+        return;
+    struct chi_typer **at = find(busy, member), *typer = *at;
     if (!typer)
         return;
     *at = typer->next;
-    member->room->typing--;
+    busy->typing--;
     chi_timers_clear(&hub->timers, &typer->timer);
     free(typer);
     if (told)
@@ -60,10 +64,13 @@ static void expire(struct chi_timer *timer)
 static int typing_begin(struct chi_hub *hub, struct chi_member *member)
 {
     uint64_t now = chi_core_now(hub), time = hub->parts.settings->typing_time;
-    struct chi_typer **at = find(member), *typer = *at;
+    struct chi_busy *busy = chi_core_busy(hub, member->room);
 
+    if (!busy)
+        return CHATHUB_ENOMEM;
+    struct chi_typer **at = find(busy, member), *typer = *at;
     if (!typer) {
-        if (member->room->typing >= CHI_TYPERS_MAX)
+        if (busy->typing >= CHI_TYPERS_MAX)
             return 0;
         typer = calloc(1, sizeof *typer);
         if (!typer)
@@ -72,7 +79,7 @@ static int typing_begin(struct chi_hub *hub, struct chi_member *member)
         typer->hub = hub;
         typer->member = member;
         *at = typer;
-        member->room->typing++;
+        busy->typing++;
     } else if (now - typer->told_at < time / 2) { /* who hears it lets it last for as long */
         return chi_timers_set(&hub->timers, &typer->timer, now + time);
     }
