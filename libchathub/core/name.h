@@ -10,9 +10,8 @@
 struct chi_name {
     uint32_t refs;
     uint16_t shown_len;
-    uint16_t key_len;
-    uint16_t key_at; /* where in `bytes` the key begins: 0 where it equals the shown form */
-    char bytes[];
+    uint16_t key_len; /* 0: it equals the shown form */
+    char bytes[];     /* the shown form, and the key unless it is the same */
 };
 
 static inline struct chi_span chi_name_shown(const struct chi_name *name)
@@ -21,7 +20,8 @@ static inline struct chi_span chi_name_shown(const struct chi_name *name)
 }
 static inline struct chi_span chi_name_key(const struct chi_name *name)
 {
-    return (struct chi_span){name->bytes + name->key_at, name->key_len};
+    return name->key_len ? (struct chi_span){name->bytes + name->shown_len, name->key_len}
+                         : chi_name_shown(name);
 }
 
 /* With one reference; NULL: no memory. */

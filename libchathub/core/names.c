@@ -8,18 +8,16 @@
 
 struct chi_name *chi_name_new(struct chi_span shown, struct chi_span key)
 {
-    bool same = chi_span_equal(shown, key);
-    struct chi_name *name =
-        malloc(offsetof(struct chi_name, bytes) + shown.len + (same ? 0 : key.len));
+    size_t key_len = chi_span_equal(shown, key) ? 0 : key.len;
+    struct chi_name *name = malloc(sizeof *name + shown.len + key_len);
     if (!name)
         return NULL;
     name->refs = 1;
     name->shown_len = (uint16_t)shown.len;
-    name->key_len = (uint16_t)key.len;
-    name->key_at = same ? 0 : (uint16_t)shown.len;
+    name->key_len = (uint16_t)key_len;
     memcpy(name->bytes, shown.at, shown.len);
-    if (!same)
-        memcpy(name->bytes + shown.len, key.at, key.len);
+    if (key_len)
+        memcpy(name->bytes + shown.len, key.at, key_len);
     return name;
 }
 
