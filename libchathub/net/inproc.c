@@ -11,8 +11,9 @@
 #include "dialect/dialect.h"
 #include "dialect/local.h"
 #include "net/framing.h"
+#include "core/slots.h"
+#include "util/index.h"
 #include "util/list.h"
-#include "util/map.h"
 
 #define INBOX_MAX 64u
 
@@ -22,9 +23,9 @@ struct message {
 };
 
 struct guest {
+    struct chi_slot slot; /* its number is the transport's: conn */
     struct chi_link link; /* among those with something for a turn */
     uint64_t id;          /* the hub's */
-    uint32_t conn;        /* its place */
     chathub_event_cb cb;
     void *arg;
     struct chi_link inbox; /* messages not yet handed over */
@@ -41,11 +42,9 @@ struct chi_inproc {
     struct chathub *owner;
     struct chi_env env;
     struct chi_transport transport;
-    struct guest **guests; /* by conn; NULL: free */
-    uint32_t count;        /* places */
-    uint32_t unheard;      /* requests in all inboxes */
-    uint32_t lowest;       /* no place below it is free */
-    struct chi_map *by_id;
+    struct chi_slots guests;
+    struct chi_index by_id;
+    uint32_t unheard;    /* requests in all inboxes */
     struct chi_link due; /* guests with something for a turn */
 };
 
@@ -65,13 +64,10 @@ static void guest_free(struct chi_inproc *inproc, struct guest *guest)
         free(message);
         inproc->unheard--;
     }
-    chi_map_remove(inproc->by_id, &guest->id, sizeof(guest->id));
+    chi_index_remove(&inproc->by_id, guest->slot.number);
     chi_list_remove(&guest->link);
     chi_buf_fini(&guest->rest);
-    inproc->guests[guest->conn] = NULL;
-    if (guest->conn < inproc->lowest)
-        inproc->lowest = guest->conn;
-    free(guest);
+    chi_slots_give(&inproc->guests, guest);
 }
 
 /* ------------------------------------------------------------------------------------ transport */
@@ -90,7 +86,7 @@ static void tell_records(struct chi_inproc *inproc, struct guest *guest, const c
 static ptrdiff_t inproc_send(void *self, uint32_t conn, const void *bytes, size_t len)
 {
     struct chi_inproc *inproc = self;
-    tell_records(inproc, inproc->guests[conn], bytes, len);
+    tell_records(inproc, chi_slots_at(&inproc->guests, conn), bytes, len);
     return (ptrdiff_t)len;
 }
 
@@ -104,7 +100,7 @@ static void inproc_write_many(void *self, const void *bytes, size_t len, const u
 static void inproc_read(void *self, uint32_t conn, bool on)
 {
     struct chi_inproc *inproc = self;
-    struct guest *guest = inproc->guests[conn];
+    struct guest *guest = chi_slots_at(&inproc->guests, conn);
     guest->paused = !on;
     if (on && guest->waiting)
         guest_due(inproc, guest);
@@ -115,7 +111,7 @@ static void inproc_close(void *self, uint32_t conn, int code, struct chi_span re
 {
     (void)reason;
     struct chi_inproc *inproc = self;
-    struct guest *guest = inproc->guests[conn];
+    struct guest *guest = chi_slots_at(&inproc->guests, conn);
     guest->closed = true;
     guest->code = code;
     chi_buf_add(&guest->rest, rest.at, rest.len);
@@ -205,19 +201,22 @@ void chi_inproc_turn(struct chi_inproc *inproc)
 
 /* ------------------------------------------------------------------------------------- the face */
 
+static struct chi_span id_of(const void *ctx, uint32_t number)
+{
+    const struct guest *guest = chi_slots_at(ctx, number);
+    return (struct chi_span){(const char *)&guest->id, sizeof(guest->id)};
+}
+
 int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env env,
                    struct chi_inproc **out)
 {
     struct chi_inproc *inproc = calloc(1, sizeof(*inproc));
     if (!inproc)
         return CHATHUB_ENOMEM;
-    uint8_t secret[16];
-    env.ops->random(env.self, secret, sizeof(secret));
-    inproc->by_id = chi_map_new(secret);
-    if (!inproc->by_id) {
-        free(inproc);
-        return CHATHUB_ENOMEM;
-    }
+    chi_slots_init(&inproc->guests, sizeof(struct guest));
+    env.ops->random(env.self, inproc->by_id.secret, sizeof(inproc->by_id.secret));
+    inproc->by_id.text = id_of;
+    inproc->by_id.ctx = &inproc->guests;
     inproc->hub = hub;
     inproc->owner = owner;
     inproc->env = env;
@@ -237,74 +236,55 @@ void chi_inproc_free(struct chi_inproc *inproc)
 {
     if (!inproc)
         return;
-    for (uint32_t i = 0; i < inproc->count; i++)
-        if (inproc->guests[i])
-            guest_free(inproc, inproc->guests[i]);
-    chi_map_free(inproc->by_id);
-    free(inproc->guests);
+    for (uint32_t i = 0; i < inproc->guests.made; i++) {
+        struct guest *guest = chi_slots_at(&inproc->guests, i);
+        if (guest)
+            guest_free(inproc, guest);
+    }
+    chi_index_fini(&inproc->by_id);
+    chi_slots_fini(&inproc->guests);
     free(inproc);
-}
-
-static int place_find(struct chi_inproc *inproc, uint32_t *conn)
-{
-    while (inproc->lowest < inproc->count && inproc->guests[inproc->lowest])
-        inproc->lowest++;
-    *conn = inproc->lowest;
-    if (*conn < inproc->count)
-        return 0;
-    uint32_t count = inproc->count ? inproc->count * 2 : 8;
-    struct guest **guests = realloc(inproc->guests, count * sizeof(struct guest *));
-    if (!guests)
-        return CHATHUB_ENOMEM;
-    memset(guests + inproc->count, 0, (count - inproc->count) * sizeof(struct guest *));
-    inproc->guests = guests;
-    inproc->count = count;
-    return 0;
 }
 
 static int guest_register(struct chi_inproc *inproc, struct guest *guest)
 {
     const struct chi_client_desc desc = {
         .as = {.transport = &inproc->transport,
-               .conn = guest->conn,
+               .conn = guest->slot.number,
                .encoding = {&chi_dialect_local, &chi_framing_none}},
         .address = CHI_SPAN("in-process"),
         .welcome = true,
     };
-    int error = chi_hub_client_open(inproc->hub, &desc, &guest->id);
+    int error = chi_index_reserve(&inproc->by_id);
+    if (!error)
+        error = chi_hub_client_open(inproc->hub, &desc, &guest->id);
     if (error)
         return error;
-    error = chi_map_put(inproc->by_id, &guest->id, sizeof(guest->id), guest);
-    if (error)
-        chi_hub_client_closed(inproc->hub, guest->id, "no memory");
-    return error;
+    chi_index_put(&inproc->by_id, guest->slot.number);
+    return 0;
 }
 
 int chi_inproc_open(struct chi_inproc *inproc, chathub_event_cb cb, void *arg, uint64_t *id)
 {
-    uint32_t conn;
-    if (place_find(inproc, &conn))
-        return CHATHUB_ENOMEM;
-    struct guest *guest = calloc(1, sizeof(*guest));
+    struct guest *guest = chi_slots_take(&inproc->guests);
     if (!guest)
         return CHATHUB_ENOMEM;
-    guest->conn = conn;
     guest->cb = cb;
     guest->arg = arg;
     chi_list_init(&guest->inbox);
     int error = guest_register(inproc, guest);
     if (error) {
-        free(guest);
+        chi_slots_give(&inproc->guests, guest);
         return error;
     }
-    inproc->guests[conn] = guest;
     *id = guest->id;
     return 0;
 }
 
 static struct guest *guest_find(struct chi_inproc *inproc, uint64_t id)
 {
-    struct guest *guest = chi_map_get(inproc->by_id, &id, sizeof(id));
+    struct chi_span text = {(const char *)&id, sizeof(id)};
+    struct guest *guest = chi_slots_at(&inproc->guests, chi_index_find(&inproc->by_id, text));
     return guest && !guest->closed && !guest->leaving ? guest : NULL;
 }
 
