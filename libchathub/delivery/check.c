@@ -15,7 +15,7 @@ void chi_delivery_counts(const struct chi_delivery *d, struct chi_delivery_count
     for (uint32_t n = 0; n < chi_paged_end(&d->rooms); n++) {
         const struct chi_feed *room = chi_feed_at(d, n);
         for (uint32_t i = 0; room && room->name && i < room->count; i++)
-            out->behind += room->members[i].position < room->top;
+            out->behind += chi_cursor_at(room, i)->position < room->top;
     }
 }
 
@@ -37,7 +37,7 @@ static bool page_awaited(const struct chi_feed *room, const struct chi_cursor *m
 static bool will_be_visited(const struct chi_feed *room, uint32_t index,
                             const struct chi_receiver *client)
 {
-    const struct chi_cursor *member = &room->members[index];
+    const struct chi_cursor *member = chi_cursor_at(room, index);
     if (client->flags & (CHI_RECEIVER_BLOCKED | CHI_RECEIVER_BROKEN | CHI_RECEIVER_FAILED))
         return true;
     if (chi_list_linked(&client->ready))
@@ -61,7 +61,7 @@ static const char *check_plain(const struct chi_cursor *member, const struct chi
 static const char *check_member(const struct chi_delivery *d, uint32_t number,
                                 const struct chi_feed *room, uint32_t index)
 {
-    const struct chi_cursor *member = &room->members[index];
+    const struct chi_cursor *member = chi_cursor_at(room, index);
     struct chi_receiver *client = chi_receiver_at(d, member->client);
     if (!client || !(client->flags & CHI_RECEIVER_OPEN))
         return "a member's client is not open";

@@ -56,7 +56,8 @@ static void room_release(struct chi_delivery *d, uint32_t number)
     struct chi_feed *room = chi_feed_at(d, number);
     chi_hot_free(d, room);
     chi_round_remove(d, number);
-    free(room->members);
+    if (room->cap)
+        free(room->members.many);
     *room = (struct chi_feed){0};
 }
 
@@ -139,7 +140,7 @@ void chi_receiver_plain(struct chi_delivery *d, struct chi_receiver *client)
     if (client->count != 1) /* with several rooms none is: member_join saw to it */
         return;
     const struct chi_place *place = chi_places(client);
-    struct chi_cursor *member = &chi_feed_at(d, place->room)->members[place->member];
+    struct chi_cursor *member = &chi_cursors(chi_feed_at(d, place->room))[place->member];
     bool plain = client->flags == CHI_RECEIVER_OPEN && !client->held;
     member->conn = client->conn;
     member->encoding = client->encoding;
@@ -302,18 +303,20 @@ struct chi_cursor *chi_cursor_of(struct chi_delivery *d, struct chi_receiver *cl
                                  uint32_t number)
 {
     struct chi_place *place = client ? place_of(client, number) : NULL;
-    return place ? &chi_feed_at(d, number)->members[place->member] : NULL;
+    return place ? &chi_cursors(chi_feed_at(d, number))[place->member] : NULL;
 }
 
 static int members_grow(struct chi_feed *room)
 {
-    if (room->count < room->cap)
+    if (room->count < (room->cap ? room->cap : 1))
         return 0;
-    uint32_t cap = room->cap ? room->cap + room->cap / 8 + 1 : 1;
-    struct chi_cursor *members = realloc(room->members, cap * sizeof(*members));
-    if (!members)
+    uint32_t cap = room->cap ? room->cap + room->cap / 8 + 1 : 4;
+    struct chi_cursor *many = realloc(room->cap ? room->members.many : NULL, cap * sizeof(*many));
+    if (!many)
         return CHATHUB_ENOMEM;
-    room->members = members;
+    if (!room->cap)
+        many[0] = room->members.one;
+    room->members.many = many;
     room->cap = cap;
     return 0;
 }
@@ -326,7 +329,7 @@ static int member_join(struct chi_delivery *d, uint32_t number, uint32_t slot, u
     struct chi_place place = {.room = number, .member = room->count};
     if (members_grow(room) || places_add(client, place))
         return CHATHUB_ENOMEM;
-    room->members[room->count++] = (struct chi_cursor){
+    chi_cursors(room)[room->count++] = (struct chi_cursor){
         .position = from < room->top ? from : room->top,
         .client = slot,
         .place = (uint16_t)(client->count - 1),
@@ -335,7 +338,7 @@ static int member_join(struct chi_delivery *d, uint32_t number, uint32_t slot, u
     };
     if (client->count == 2) {
         struct chi_place *first = chi_places(client);
-        chi_feed_at(d, first->room)->members[first->member].flags &= (uint8_t)~CHI_CURSOR_PLAIN;
+        chi_cursors(chi_feed_at(d, first->room))[first->member].flags &= (uint8_t)~CHI_CURSOR_PLAIN;
     }
     chi_receiver_plain(d, client);
     room->encodings |= (uint16_t)(1u << client->encoding);
@@ -357,9 +360,25 @@ static void member_move(struct chi_delivery *d, struct chi_feed *room, uint32_t 
 {
     if (from == to)
         return;
-    struct chi_cursor *member = &room->members[to];
-    *member = room->members[from];
+    struct chi_cursor *member = &chi_cursors(room)[to];
+    *member = chi_cursors(room)[from];
     chi_places(chi_receiver_at(d, member->client))[member->place].member = to;
+}
+
+static void members_shrink(struct chi_feed *room)
+{
+    struct chi_cursor *many = room->members.many;
+    if (room->cap && room->count <= 1) {
+        room->members.one = many[0];
+        room->cap = 0;
+        free(many);
+    } else if (room->cap > 16 && room->count < room->cap / 4) {
+        many = realloc(many, room->cap / 2 * sizeof(*many));
+        if (!many)
+            return;
+        room->members.many = many;
+        room->cap /= 2;
+    }
 }
 
 /* Takes a member out of the dense array. Those not yet visited in this pass stay below `pass`,
@@ -371,13 +390,7 @@ static void member_remove(struct chi_delivery *d, struct chi_feed *room, uint32_
         index = room->pass;
     }
     member_move(d, room, --room->count, index);
-    if (room->cap > 16 && room->count < room->cap / 4) {
-        struct chi_cursor *members = realloc(room->members, room->cap / 2 * sizeof(*members));
-        if (members) {
-            room->members = members;
-            room->cap /= 2;
-        }
-    }
+    members_shrink(room);
 }
 
 static void member_leave(struct chi_delivery *d, uint32_t number, uint32_t slot)
@@ -390,7 +403,7 @@ static void member_leave(struct chi_delivery *d, uint32_t number, uint32_t slot)
     struct chi_place *last = &chi_places(client)[--client->count];
     if (place != last) {
         *place = *last;
-        chi_feed_at(d, place->room)->members[place->member].place =
+        chi_cursors(chi_feed_at(d, place->room))[place->member].place =
             (uint16_t)(place - chi_places(client));
     }
     chi_receiver_plain(d, client);

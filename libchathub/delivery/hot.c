@@ -78,7 +78,7 @@ static void recount_encodings(struct chi_delivery *d, struct chi_feed *room)
 {
     uint16_t used = 0;
     for (uint32_t i = 0; i < room->count; i++)
-        used |= (uint16_t)(1u << chi_receiver_at(d, room->members[i].client)->encoding);
+        used |= (uint16_t)(1u << chi_receiver_at(d, chi_cursor_at(room, i)->client)->encoding);
     room->encodings = used;
 }
 

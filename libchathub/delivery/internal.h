@@ -117,10 +117,13 @@ struct chi_turn {
 struct chi_feed {
     const struct chi_name *name; /* core's; NULL: it is not open */
     uint64_t top;                /* newest position */
-    struct chi_cursor *members;  /* owned; [0, pass) still to be visited in this pass */
+    union {
+        struct chi_cursor one;   /* cap 0: the only member */
+        struct chi_cursor *many; /* owned */
+    } members;                   /* [0, pass) still to be visited in this pass */
     struct chi_hot *hot;         /* NULL while idle */
     struct chi_turn turn;
-    uint32_t count, cap;
+    uint32_t count, cap;  /* members; allocated in `many` */
     uint32_t pass;        /* members still to be visited */
     uint32_t last_signal; /* number of the newest signal; wraps */
     uint16_t encodings;   /* bits of the encodings that members (may) use */
@@ -199,6 +202,16 @@ static inline const struct chi_transport *chi_transport_of(const struct chi_deli
 static inline struct chi_feed *chi_feed_at(const struct chi_delivery *d, uint32_t index)
 {
     return chi_paged_at(&d->rooms, index);
+}
+
+static inline struct chi_cursor *chi_cursors(struct chi_feed *room)
+{
+    return room->cap ? room->members.many : &room->members.one;
+}
+
+static inline const struct chi_cursor *chi_cursor_at(const struct chi_feed *room, uint32_t index)
+{
+    return room->cap ? &room->members.many[index] : &room->members.one;
 }
 
 static inline struct chi_place *chi_places(struct chi_receiver *client)

@@ -166,7 +166,7 @@ static void gather_room(struct gather *g, const struct chi_place *place)
 {
     struct chi_delivery *d = g->d;
     struct chi_feed *room = chi_feed_at(d, place->room);
-    struct chi_cursor *member = &room->members[place->member];
+    struct chi_cursor *member = &chi_cursors(room)[place->member];
     uint64_t at = member->position;
     size_t began = g->total;
     while (at < room->top && !(member->flags & CHI_CURSOR_WAITS)) {
@@ -286,7 +286,7 @@ static void leave_pages(struct gather *g)
              link = next) {
             struct chi_page *page = CHI_CONTAINER(link, struct chi_page, in_room);
             next = link->next;
-            if (page->to <= room->members[place->member].position)
+            if (page->to <= chi_cursor_at(room, place->member)->position)
                 chi_page_done(g->d, page);
         }
     }
@@ -418,7 +418,7 @@ static void batch_cut(struct chi_delivery *d, struct batch *b, struct chi_cursor
 /* Nothing of a member that took all is looked at but its cursor. */
 static void batch_settle(struct chi_delivery *d, struct batch *b)
 {
-    struct chi_cursor *members = b->room->members;
+    struct chi_cursor *members = chi_cursors(b->room);
     uint64_t position = chi_mark_at(b->segment, b->end - 1)->position;
     bool top = position == b->room->top;
     uint8_t keep = top ? (uint8_t)~CHI_CURSOR_FRESH : UINT8_MAX;
@@ -489,7 +489,7 @@ static void visit_alone(struct chi_delivery *d, struct batch *b, const struct ch
 
 static void visit_member(struct chi_delivery *d, struct batch *b, uint32_t index)
 {
-    struct chi_cursor *member = &b->room->members[index];
+    struct chi_cursor *member = &chi_cursors(b->room)[index];
     bool told = !(member->flags & CHI_CURSOR_SIGNALS) || member->signal == b->room->last_signal;
     if (member->position == b->room->top && told)
         return;
@@ -510,7 +510,7 @@ static void visit_member(struct chi_delivery *d, struct batch *b, uint32_t index
 /* The lowest cursor among those visited that still want something of a window. */
 static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t index)
 {
-    const struct chi_cursor *member = &room->members[index];
+    const struct chi_cursor *member = chi_cursor_at(room, index);
     if (member->position >= room->hot->pass_min)
         return;
     const struct chi_receiver *client = chi_receiver_at(d, member->client);

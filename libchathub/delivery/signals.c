@@ -102,8 +102,8 @@ void chi_ring_trim(struct chi_feed *room)
     if (!ring)
         return;
     for (uint32_t i = 0; i < room->count; i++)
-        if ((room->members[i].flags & CHI_CURSOR_SIGNALS) &&
-            room->members[i].signal != room->last_signal)
+        if ((chi_cursor_at(room, i)->flags & CHI_CURSOR_SIGNALS) &&
+            chi_cursor_at(room, i)->signal != room->last_signal)
             return;
     chi_ring_free(ring);
     room->hot->ring = NULL;

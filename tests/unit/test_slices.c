@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/entry.h"
+#include "core/name.h"
 #include "delivery/delivery.h"
 
 #define CLIENTS 12000u
@@ -17,6 +18,7 @@ static struct {
     struct chi_settings settings;
     struct chi_delivery *d;
     struct chi_transport transport;
+    struct chi_name *name;
     uint64_t positions[2];  /* newest entry of each room */
     uint32_t sent[CLIENTS]; /* bytes, by connection */
     uint64_t writes, bytes;
@@ -106,14 +108,17 @@ static void setup(void)
         .send = take, .write_many = take_many, .read = hear, .close = let_go};
     struct chi_env env = {&env_ops, NULL};
     ck_assert_int_eq(chi_delivery_new(&world.settings, env, NULL, &world.d), 0);
+    world.name = chi_name_new(CHI_SPAN("room"), CHI_SPAN("room"));
+    ck_assert_ptr_nonnull(world.name);
     for (uint32_t room = LARGE; room <= SMALL; room++)
-        ck_assert_int_eq(chi_delivery_ops.room_open(world.d, room, CHI_SPAN("room"), NULL, 0), 0);
+        ck_assert_int_eq(chi_delivery_ops.room_open(world.d, room, world.name, 0), 0);
 }
 
 static void teardown(void)
 {
     ck_assert_ptr_null(chi_delivery_check(world.d));
     chi_delivery_free(world.d);
+    chi_name_unref(world.name);
 }
 
 static bool flush(void)
