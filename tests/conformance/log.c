@@ -188,13 +188,18 @@ static void teardown(void)
         under_test->clean();
 }
 
-static void open_room(uint32_t number, const char *key)
+static void open_form(uint32_t number, const char *shown, const char *key)
 {
     uint32_t before = w.opened;
-    struct chi_name *name = chi_name_new(chi_span_of(key), chi_span_of(key));
+    struct chi_name *name = chi_name_new(chi_span_of(shown), chi_span_of(key));
     ck_assert_int_eq(w.log->open(w.log, number, name), 0);
     chi_name_unref(name);
     settle(&w.opened, before + 1);
+}
+
+static void open_room(uint32_t number, const char *key)
+{
+    open_form(number, key, key);
 }
 
 static int post_as(uint32_t room, const char *user, const char *cid, const char *content,
@@ -289,6 +294,42 @@ START_TEST(a_room_opens_with_its_top)
     ck_assert_uint_eq(w.tops[2], w.results[0].position);
     open_room(3, "other");
     ck_assert_uint_eq(w.tops[3], 0);
+}
+END_TEST
+
+START_TEST(a_room_is_the_same_under_another_form_of_its_name)
+{
+    open_form(0, "Tea", "tea");
+    post_and_settle(0, "x");
+    w.log->close(w.log, w.handles[0]);
+    open_form(1, "TEA", "tea");
+    ck_assert_uint_eq(w.tops[1], w.results[0].position);
+    ck_assert_uint_eq(read_page(1, (struct chi_log_read){0}).count, 1);
+}
+END_TEST
+
+/* With more closed rooms than a log that keeps them in memory remembers: who has read in one of
+ * them must not find that it ends before. */
+START_TEST(a_room_never_opens_below_what_it_had)
+{
+    char name[8];
+    w.settings.max_rooms = 3;
+    for (uint32_t i = 0; i < 12; i++) {
+        snprintf(name, sizeof(name), "r%u", i);
+        open_room(0, name);
+        if (i % 3)
+            post_and_settle(0, "x");
+        w.log->close(w.log, w.handles[0]);
+    }
+    for (uint32_t i = 0, n = 0; i < 12; i++) {
+        snprintf(name, sizeof(name), "r%u", i);
+        open_room(0, name);
+        if (i % 3)
+            ck_assert_uint_ge(w.tops[0], w.results[n++].position);
+        struct reader page = read_page(0, (struct chi_log_read){0});
+        ck_assert_uint_le(page.count, i % 3 ? 1 : 0);
+        w.log->close(w.log, w.handles[0]);
+    }
 }
 END_TEST
 
@@ -622,6 +663,8 @@ Suite *log_suite(const struct log_under_test *log)
     tcase_add_test(tc, positions_increase_over_all_rooms_and_prev_chains_each);
     tcase_add_test(tc, drafts_are_answered_in_order_with_their_tokens);
     tcase_add_test(tc, a_room_opens_with_its_top);
+    tcase_add_test(tc, a_room_is_the_same_under_another_form_of_its_name);
+    tcase_add_test(tc, a_room_never_opens_below_what_it_had);
     tcase_add_test(tc, pages_read_forward_and_say_whether_there_is_more);
     tcase_add_test(tc, pages_read_backward_are_the_newest_oldest_first);
     tcase_add_test(tc, pages_keep_to_their_bytes_but_hold_one_at_least);

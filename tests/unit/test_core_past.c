@@ -1,5 +1,6 @@
 /* What is asked of the log: where the last N entries begin, once for all who come at the same time,
  * and history, which sees what its client said before. */
+#include "core/internal.h"
 #include "core_world.h"
 
 static void setup(void)
@@ -76,6 +77,32 @@ START_TEST(another_entry_or_another_number_is_another_look)
 }
 END_TEST
 
+START_TEST(what_was_found_is_kept_while_it_serves_and_not_by_an_idle_room)
+{
+    uint64_t people[3], writer = person("writer", "tea");
+    for (int i = 0; i < 10; i++)
+        post(writer, "tea", "x");
+    turns();
+    gather(people, 3);
+    struct chi_room *room = chi_core_room_find(world->hub, CHI_SPAN("tea"));
+    join_at(people[0], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    turns();
+    pass(3000);
+    join_at(people[1], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    turns();
+    pass(3000); /* the last one to whom it was of use came 3 s ago */
+    ck_assert_ptr_nonnull(room->busy);
+    pass(3000);
+    ck_assert_ptr_null(room->busy);
+    world->log_stopped = true;
+    join_at(people[2], "tea", (struct chi_start){.kind = CHI_START_LAST, .count = 3});
+    ck_assert_uint_eq(reads_waiting(), 1);
+    world->log_stopped = false;
+    turns();
+    ck_hears(people[2], "joined tea");
+}
+END_TEST
+
 START_TEST(who_goes_while_it_is_looked_up_is_not_waited_for)
 {
     uint64_t people[3], writer = person("writer", "tea");
@@ -116,6 +143,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, many_who_come_at_once_cost_one_look);
     tcase_add_test(t, another_entry_or_another_number_is_another_look);
+    tcase_add_test(t, what_was_found_is_kept_while_it_serves_and_not_by_an_idle_room);
     tcase_add_test(t, who_goes_while_it_is_looked_up_is_not_waited_for);
     tcase_add_test(t, history_sees_what_its_client_said_before);
     suite_add_tcase(s, t);
