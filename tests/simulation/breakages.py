@@ -145,7 +145,7 @@ BREAKAGES = [
      ("core/posting.c", "        if (result->why)\n", "        if (0)\n")),
     ("words-of-another", "an error is told in the words of one before it", 100,
      ("core/tell.c", "    hub->problem[0] = '\\0';\n", "")),
-    ("place-forgotten", "where a name's last session stood is not remembered", 100,
+    ("place-forgotten", "where a name's last session stood is not remembered", 400,
      ("core/session.c", "            chi_core_stood(hub, member);\n", "            (void)0;\n")),
     ("place-of-who-left", "where a name stood that left a room is not remembered", 3000,
      ("core/join.c", "        chi_core_stood(hub, member);\n    }\n    chi_core_member_end",
