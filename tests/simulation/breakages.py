@@ -174,7 +174,7 @@ BREAKAGES = [
      ("core/job.c", "    if (unnamed && !job->client->session)\n        fail_client(",
       "    if (0)\n        fail_client(")),
     ("came-before-content", "that somebody came is told before what it came with", 100,
-     ("core/join.c", "        member->held = job->entered = true;\n", "        job->entered = true;\n")),
+     ("core/join.c", "        member->held = true;\n", "")),
     ("came-unheard", "who is to hear that it came itself is not there yet when it is told", 100,
      ("core/join.c", "        if (!told_itself)\n            tell_coming(", "        if (1)\n            tell_coming("),
      ("core/join.c", "    if (is_new && told_itself)\n        tell_coming(", "    if (0)\n        tell_coming(")),
