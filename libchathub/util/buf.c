@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/text.h"
+
 #define BUF_FIRST 64u
 
 void chi_buf_init(struct chi_buf *buf)
@@ -83,39 +85,6 @@ void chi_buf_add_u64(struct chi_buf *buf, uint64_t number)
     chi_buf_add(buf, digits + at, sizeof digits - at);
 }
 
-static bool needs_escape(unsigned char c)
-{
-    return c < 0x20 || c == 0x7f || c == '"' || c == '\\';
-}
-
-#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
-
-/* Whether any of 8 bytes needs an escape; exact, as each term is exact about "any". */
-static bool word_needs_escape(uint64_t word)
-{
-    uint64_t quote = word ^ EACH_BYTE('"');
-    uint64_t slash = word ^ EACH_BYTE('\\');
-    uint64_t del = word ^ EACH_BYTE(0x7f);
-    uint64_t hit = ((word - EACH_BYTE(0x20)) & ~word) | ((quote - EACH_BYTE(1)) & ~quote) |
-                   ((slash - EACH_BYTE(1)) & ~slash) | ((del - EACH_BYTE(1)) & ~del);
-    return hit & EACH_BYTE(0x80);
-}
-
-/* How many bytes from the front can go out as they are. */
-static size_t plain_run(const char *text, size_t len)
-{
-    size_t at = 0;
-    for (; len - at >= 8; at += 8) {
-        uint64_t word;
-        memcpy(&word, text + at, 8);
-        if (word_needs_escape(word))
-            break;
-    }
-    while (at < len && !needs_escape((unsigned char)text[at]))
-        at++;
-    return at;
-}
-
 static void add_escape(struct chi_buf *buf, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -131,20 +100,35 @@ static void add_escape(struct chi_buf *buf, unsigned char c)
     chi_buf_add(buf, out, sizeof out);
 }
 
-void chi_buf_add_json(struct chi_buf *buf, const char *text, size_t len)
+/* The text behind its first `run` bytes, of which the next one needs an escape. */
+static void add_escaped(struct chi_buf *buf, const char *text, size_t len, size_t run)
 {
-    if (len > SIZE_MAX - 2 || !chi_buf_reserve(buf, len + 2)) {
-        buf->failed = true;
-        return;
-    }
-    chi_buf_add_char(buf, '"');
-    for (size_t at = 0; at < len;) {
-        size_t run = plain_run(text + at, len - at);
+    for (size_t at = 0; at < len; run = chi_text_run(text + at, len - at)) {
         chi_buf_add(buf, text + at, run);
         at += run;
         if (at < len)
             add_escape(buf, (unsigned char)text[at++]);
     }
+}
+
+void chi_buf_add_json(struct chi_buf *buf, const char *text, size_t len)
+{
+    char *to = len <= SIZE_MAX - 2 ? chi_buf_reserve(buf, len + 2) : NULL;
+    if (!to) {
+        buf->failed = true;
+        return;
+    }
+    size_t run = chi_text_run(text, len);
+    *to = '"';
+    if (run == len) { /* nearly all are plain */
+        if (len)
+            memcpy(to + 1, text, len);
+        to[len + 1] = '"';
+        buf->len += len + 2;
+        return;
+    }
+    buf->len++;
+    add_escaped(buf, text, len, run);
     chi_buf_add_char(buf, '"');
 }
 

@@ -20,6 +20,10 @@ bool chi_span_is(struct chi_span a, const char *text)
 
 #define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
 
+/* Long texts are looked at by blocks of so many bytes, in loops that compilers turn into vector
+ * instructions. */
+#define BLOCK 64
+
 static uint64_t load_word(const uint8_t *at)
 {
     uint64_t word;
@@ -115,6 +119,49 @@ bool chi_text_clean(const char *text, size_t len)
             return false;
     }
     return true;
+}
+
+/* ---------------------------------------------------------------------------------- JSON strings */
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
+}
+
+/* Whether all of 8 bytes are; exact, as each term is exact about "any". */
+static bool word_is_plain(uint64_t word)
+{
+    uint64_t quote = word ^ EACH_BYTE('"');
+    uint64_t slash = word ^ EACH_BYTE('\\');
+    uint64_t del = word ^ EACH_BYTE(0x7f);
+    uint64_t hit = ((word - EACH_BYTE(0x20)) & ~word) | ((quote - EACH_BYTE(1)) & ~quote) |
+                   ((slash - EACH_BYTE(1)) & ~slash) | ((del - EACH_BYTE(1)) & ~del);
+    return !(hit & EACH_BYTE(0x80));
+}
+
+static bool block_is_plain(const uint8_t *at)
+{
+    uint8_t hit = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        hit |= (uint8_t)((at[i] < 0x20) | (at[i] == 0x7f) | (at[i] == '"') | (at[i] == '\\'));
+    return !hit;
+}
+
+/* Most texts are short: blocks begin where one turned out to be long. */
+#define SHORT 32
+
+size_t chi_text_run(const char *text, size_t len)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    size_t at = 0;
+    while (len - at >= 8 && word_is_plain(load_word(bytes + at))) {
+        at += 8;
+        while (at >= SHORT && len - at >= BLOCK && block_is_plain(bytes + at))
+            at += BLOCK;
+    }
+    while (at < len && is_plain(bytes[at]))
+        at++;
+    return at;
 }
 
 void chi_base64url(const void *bytes, size_t len, char *out)

@@ -30,6 +30,10 @@ uint32_t chi_utf8_next(const char **at, const char *end);
 /* Whether valid UTF-8 holds no C0 control but tab and newline, no DEL and no C1 control. */
 bool chi_text_clean(const char *text, size_t len);
 
+/* How many bytes from the front are no quote, backslash, C0 control or DEL: what stands in a JSON
+ * string as it is. */
+size_t chi_text_run(const char *text, size_t len);
+
 /* base64url without padding (RFC 4648 section 5). Writes 4/3 of len, rounded up, and a NUL. */
 #define CHI_BASE64URL_SIZE(n) (((n)*4 + 2) / 3 + 1)
 void chi_base64url(const void *bytes, size_t len, char *out);

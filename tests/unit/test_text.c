@@ -177,6 +177,23 @@ START_TEST(a_copy_ends_in_nul)
 }
 END_TEST
 
+/* Words and blocks of bytes are looked at together: each byte that matters, at each place of a text
+ * of each length around their sizes. */
+START_TEST(a_run_ends_where_it_has_to)
+{
+    static const char ends[] = "\"\\\177\001\037";
+    char text[300];
+    for (size_t len = 0; len < sizeof(text); len++) {
+        for (size_t at = 0; at < len; at++) {
+            memset(text, (int)(at % 3 == 0 ? 0xff : at % 3 == 1 ? ' ' : '!'), sizeof(text));
+            text[at] = ends[at % (sizeof(ends) - 1)];
+            ck_assert_uint_eq(chi_text_run(text, len), at);
+        }
+        ck_assert_uint_eq(chi_text_run("", 0), 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("text");
@@ -190,6 +207,7 @@ int main(void)
     tcase_add_test(tcase, timestamps_are_those_of_rfc_3339);
     tcase_add_test(tcase, numbers_are_read_whole_and_within_their_bounds);
     tcase_add_test(tcase, a_copy_ends_in_nul);
+    tcase_add_test(tcase, a_run_ends_where_it_has_to);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }
