@@ -55,9 +55,9 @@ enum chi_hearing {
  * client and no memory of its own but `decoder`. */
 struct chi_dialect {
     const char *name;
-    /* Reads one frame or line of valid UTF-8 into *out, whose spans stay valid until the next
-     * decode with the same `scratch` (owned by the caller, reset by decode). 1: a request; 0:
-     * nothing to do (an empty line); negative: not understood, *error says why. */
+    /* Reads one frame or line of valid UTF-8 into *out, whose spans stay valid as long as `text`
+     * and until the next decode with the same `scratch` (owned by the caller, reset by decode). 1:
+     * a request; 0: nothing to do (an empty line); negative: not understood, *error says why. */
     int (*decode)(struct chi_buf *scratch, struct chi_span text, struct chi_request *out,
                   struct chi_decode_error *error);
     /* Each appends the text of one frame to `out`, without framing, and nothing if the dialect

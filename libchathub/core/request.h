@@ -43,8 +43,8 @@ struct chi_resume {
 /* At most this many rooms in one hello. */
 #define CHI_RESUME_MAX 64
 
-/* Every span points into the decoder's memory and is valid until its next call: who waits copies
- * the request (chi_request_copy). Empty spans (at NULL) are absent fields. All text is valid
+/* Every span points into what was decoded, or the decoder's memory, and is valid until its next
+ * call: who waits copies the request (chi_request_copy). Empty spans (at NULL) are absent fields. All text is valid
  * UTF-8. */
 struct chi_request {
     enum chi_request_type type;

@@ -109,14 +109,14 @@ static void add_rest(struct chi_buf *out, const struct chi_reading *payload)
 /* Where it lies in the object; without one, a span without bytes. */
 static struct chi_span read_text(struct chi_reading *in, const char *key)
 {
-    const json_t *value = chi_reading_member(in, key);
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, key, &value))
         return (struct chi_span){0};
-    if (!json_is_string(value)) {
-        chi_reading_wrong_type(in, key, value, "a text");
+    if (value.type != CHI_VALUE_TEXT) {
+        chi_reading_wrong_type(in, key, value.type, "a text");
         return (struct chi_span){0};
     }
-    return (struct chi_span){json_string_value(value), json_string_length(value)};
+    return (struct chi_span){json_string_value(value.tree), json_string_length(value.tree)};
 }
 
 static struct chi_span read_word(struct chi_reading *in, const char *key)
@@ -130,15 +130,15 @@ static struct chi_span read_word(struct chi_reading *in, const char *key)
 
 static void read_payload(struct chi_reading *in, struct chi_reading *payload)
 {
-    json_t *value = chi_reading_member(in, "payload");
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, "payload", &value))
         return;
-    if (!json_is_object(value)) {
-        chi_reading_wrong_type(in, "payload", value, "an object");
+    if (value.type != CHI_VALUE_OBJECT) {
+        chi_reading_wrong_type(in, "payload", value.type, "an object");
         return;
     }
     size_t nesting;
-    payload->object = value;
+    payload->object = value.tree;
     payload->text = chi_reading_raw(in, "payload", &nesting);
     if (nesting > PAYLOAD_DEPTH)
         chi_reading_fail(in, CHATHUB_EREQUEST, "\"payload\" nests %zu deep; it may nest %d deep",

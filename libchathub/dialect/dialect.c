@@ -54,12 +54,13 @@ int chi_dialect_of_frame(struct chi_buf *scratch, struct chi_span text,
         {"sender", &chi_dialect_realtime},
     };
     struct chi_decode_error error;
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = &error};
+    struct chi_flat flat;
+    struct chi_reading in = {.flat = &flat, .text = text, .scratch = scratch, .error = &error};
 
     *out = &chi_dialect_native;
     int got = chi_reading_begin(&in, "");
     for (size_t i = sizeof(signs) / sizeof(signs[0]); i > 0 && got > 0; i--) {
-        if (json_object_get(in.object, signs[i - 1].key))
+        if (chi_reading_has(&in, signs[i - 1].key))
             *out = signs[i - 1].dialect;
     }
     json_decref(in.object);

@@ -15,18 +15,17 @@ static struct chi_span read_room(struct chi_reading *in)
     return chi_reading_text(in, "room", "the name of a room, a text such as \"general\"");
 }
 
-/* Whether the number is there and right. Numbers arrive as doubles (JSON_DECODE_INT_AS_REAL), which
- * are exact below 2^53, so that a larger one in `data` is not an error of the parser. */
+/* Whether the number is there and right. */
 static bool read_number(struct chi_reading *in, const char *key, uint64_t min, uint64_t *out)
 {
-    const json_t *value = chi_reading_member(in, key);
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, key, &value))
         return false;
-    if (!json_is_real(value)) {
-        chi_reading_wrong_type(in, key, value, "a whole number");
+    if (value.type != CHI_VALUE_NUMBER) {
+        chi_reading_wrong_type(in, key, value.type, "a whole number");
         return false;
     }
-    double number = json_real_value(value);
+    double number = value.number;
     bool within = number >= (double)min && number <= (double)CHI_POSITION_MAX;
     if (!within || (double)(uint64_t)number < number) {
         chi_reading_fail(in, CHATHUB_EREQUEST, "\"%s\" must be a whole number from %llu to %llu",
@@ -48,11 +47,11 @@ static bool read_count(struct chi_reading *in, const char *key, uint64_t min, ui
 
 static void read_ref(struct chi_reading *in, struct chi_request *out)
 {
-    const json_t *value = chi_reading_member(in, "ref");
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, "ref", &value))
         return;
-    if (json_is_object(value) || json_is_array(value)) {
-        chi_reading_wrong_type(in, "ref", value, "a number, a text, true or false");
+    if (value.type == CHI_VALUE_OBJECT || value.type == CHI_VALUE_LIST) {
+        chi_reading_wrong_type(in, "ref", value.type, "a number, a text, true or false");
         return;
     }
     size_t nesting;
@@ -62,7 +61,7 @@ static void read_ref(struct chi_reading *in, struct chi_request *out)
                          REF_MAX);
         return;
     }
-    out->ref = in->error->ref = chi_reading_keep(in, raw.at, raw.len);
+    out->ref = in->error->ref = raw;
 }
 
 /* ------------------------------------------------------------------------------------- requests */
@@ -100,7 +99,7 @@ static void read_resume(struct chi_reading *in, json_t *item, struct chi_resume 
         return;
     }
     if (!json_is_object(item)) {
-        chi_reading_wrong_type(in, "rooms", item,
+        chi_reading_wrong_type(in, "rooms", chi_reading_type(item),
                                "a list of room names or {\"room\":…,\"after\":…,\"epoch\":…}");
         return;
     }
@@ -118,13 +117,14 @@ static void read_hello(struct chi_reading *in, struct chi_request *out)
 {
     out->name = chi_reading_text(in, "name", "the wished name, a text");
     out->session = chi_reading_text(in, "session", "a session's key, a text");
-    json_t *rooms = chi_reading_member(in, "rooms");
-    if (!rooms)
+    struct chi_value value;
+    if (!chi_reading_member(in, "rooms", &value))
         return;
-    if (!json_is_array(rooms)) {
-        chi_reading_wrong_type(in, "rooms", rooms, "a list of rooms");
+    if (value.type != CHI_VALUE_LIST) {
+        chi_reading_wrong_type(in, "rooms", value.type, "a list of rooms");
         return;
     }
+    json_t *rooms = value.tree; /* lists are jansson's */
     if (json_array_size(rooms) > CHI_RESUME_MAX) {
         chi_reading_fail(in, CHATHUB_EREQUEST, "\"rooms\" has %zu rooms; it may have %d",
                          json_array_size(rooms), CHI_RESUME_MAX);
@@ -258,15 +258,14 @@ static const char *nearest(const char *word, size_t len)
     return best;
 }
 
-static void unknown_type(struct chi_reading *in, const char *word)
+static void unknown_type(struct chi_reading *in, struct chi_span word)
 {
-    size_t len = strlen(word);
     char shown[25];
-    size_t n = len < sizeof(shown) - 1 ? len : sizeof(shown) - 1;
+    size_t n = word.len < sizeof(shown) - 1 ? word.len : sizeof(shown) - 1;
     for (size_t i = 0; i < n; i++)
-        shown[i] = word[i] > ' ' && word[i] < 0x7f && word[i] != '"' ? word[i] : '?';
+        shown[i] = word.at[i] > ' ' && word.at[i] < 0x7f && word.at[i] != '"' ? word.at[i] : '?';
     shown[n] = '\0';
-    const char *near = nearest(word, len);
+    const char *near = nearest(word.at, word.len);
     if (near)
         chi_reading_fail(in, CHATHUB_ETYPE,
                          "there is no request of type \"%s\"; did you mean \"%s\"? There are: %s",
@@ -279,23 +278,24 @@ static void unknown_type(struct chi_reading *in, const char *word)
 /* NULL: there is none that fits, and the error says so. */
 static const struct request_kind *find_kind(struct chi_reading *in)
 {
-    const json_t *type = chi_reading_member(in, "type");
-    const char *name = "post";
-    if (!type && !chi_reading_member(in, "content")) {
+    struct chi_value type, content;
+    struct chi_span name = CHI_SPAN("post");
+    bool typed = chi_reading_member(in, "type", &type);
+    if (!typed && !chi_reading_member(in, "content", &content)) {
         chi_reading_fail(
             in, CHATHUB_EREQUEST,
             "\"type\" is missing; say for instance {\"type\":\"join\",\"room\":\"general\"}, or "
             "{\"content\":\"hi\"} to post");
         return NULL;
     }
-    if (type && !json_is_string(type)) {
-        chi_reading_wrong_type(in, "type", type, "one of " KIND_NAMES);
+    if (typed && type.type != CHI_VALUE_TEXT) {
+        chi_reading_wrong_type(in, "type", type.type, "one of " KIND_NAMES);
         return NULL;
     }
-    if (type)
-        name = json_string_value(type);
+    if (typed)
+        name = chi_reading_said(in, &type);
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (strcmp(KINDS[i].name, name) == 0)
+        if (chi_span_is(name, KINDS[i].name))
             return &KINDS[i];
     }
     unknown_type(in, name);

@@ -26,50 +26,94 @@ void chi_reading_fail(struct chi_reading *in, int code, const char *format, ...)
     va_end(args);
 }
 
-static const char *kind_of(const json_t *value)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "a list";
-    case JSON_STRING:
-        return "a text";
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
-    case JSON_TRUE:
-        return "true";
-    case JSON_FALSE:
-        return "false";
-    default:
-        return "null";
-    }
-}
-
-void chi_reading_wrong_type(struct chi_reading *in, const char *key, const json_t *value,
+void chi_reading_wrong_type(struct chi_reading *in, const char *key, enum chi_value_type type,
                             const char *wanted)
 {
-    chi_reading_fail(in, CHATHUB_EREQUEST, "\"%s\" is %s; it must be %s", key, kind_of(value),
-                     wanted);
+    static const char *const kinds[] = {
+        [CHI_VALUE_NULL] = "null",   [CHI_VALUE_TRUE] = "true",
+        [CHI_VALUE_FALSE] = "false", [CHI_VALUE_NUMBER] = "a number",
+        [CHI_VALUE_TEXT] = "a text", [CHI_VALUE_OBJECT] = "an object",
+        [CHI_VALUE_LIST] = "a list",
+    };
+    chi_reading_fail(in, CHATHUB_EREQUEST, "\"%s\" is %s; it must be %s", key, kinds[type], wanted);
 }
 
 /* ------------------------------------------------------------------------------ reading members */
 
-json_t *chi_reading_member(const struct chi_reading *in, const char *key)
+enum chi_value_type chi_reading_type(const json_t *value)
 {
-    json_t *value = json_object_get(in->object, key);
-    return json_is_null(value) ? NULL : value;
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return CHI_VALUE_OBJECT;
+    case JSON_ARRAY:
+        return CHI_VALUE_LIST;
+    case JSON_STRING:
+        return CHI_VALUE_TEXT;
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return CHI_VALUE_NUMBER;
+    case JSON_TRUE:
+        return CHI_VALUE_TRUE;
+    case JSON_FALSE:
+        return CHI_VALUE_FALSE;
+    default:
+        return CHI_VALUE_NULL;
+    }
+}
+
+bool chi_reading_has(const struct chi_reading *in, const char *key)
+{
+    return in->object ? json_object_get(in->object, key) != NULL
+                      : chi_flat_find(in->flat, key) != NULL;
+}
+
+/* Numbers arrive as doubles (JSON_DECODE_INT_AS_REAL), so that a larger one in `data` is not an
+ * error of the parser. */
+bool chi_reading_member(const struct chi_reading *in, const char *key, struct chi_value *out)
+{
+    if (in->object) {
+        json_t *value = json_object_get(in->object, key);
+        if (!value || json_is_null(value))
+            return false;
+        *out = (struct chi_value){
+            .type = chi_reading_type(value), .number = json_real_value(value), .tree = value};
+        return true;
+    }
+    const struct chi_flat_member *member = chi_flat_find(in->flat, key);
+    if (!member || member->type == CHI_VALUE_NULL)
+        return false;
+    *out = (struct chi_value){.type = member->type, .member = member};
+    if (member->type == CHI_VALUE_NUMBER)
+        out->number = member->number;
+    return true;
+}
+
+static void no_memory(struct chi_reading *in)
+{
+    chi_reading_fail(in, CHATHUB_ENOMEM, "%s", chathub_strerror(CHATHUB_ENOMEM));
+}
+
+/* Where `len` bytes of the object may be put; NULL, and the error, if there is no memory. All that
+ * will be put has room from the first time on, so that nothing moves: unescaped texts are no longer
+ * than what they came from, and no two members share bytes. */
+static char *place(struct chi_reading *in, size_t len)
+{
+    struct chi_buf *scratch = in->scratch;
+    if (!scratch->len && !chi_buf_reserve(scratch, in->text.len + 1)) {
+        no_memory(in);
+        return NULL;
+    }
+    assert(scratch->cap - scratch->len >= len);
+    return scratch->at + scratch->len;
 }
 
 struct chi_span chi_reading_keep(struct chi_reading *in, const char *at, size_t len)
 {
-    struct chi_buf *scratch = in->scratch;
-    size_t start = scratch->len;
-    /* unescaped texts are no longer than what they came from, and no two members share bytes */
-    assert(scratch->cap - start >= len);
-    chi_buf_add(scratch, at, len);
-    return (struct chi_span){scratch->at + start, len};
+    char *to = place(in, len);
+    if (!to)
+        return (struct chi_span){0};
+    chi_buf_add(in->scratch, at, len);
+    return (struct chi_span){to, len};
 }
 
 struct chi_span chi_reading_keep_text(struct chi_reading *in, const json_t *text)
@@ -77,26 +121,41 @@ struct chi_span chi_reading_keep_text(struct chi_reading *in, const json_t *text
     return chi_reading_keep(in, json_string_value(text), json_string_length(text));
 }
 
+struct chi_span chi_reading_said(struct chi_reading *in, const struct chi_value *value)
+{
+    const struct chi_flat_member *member = value->member;
+    if (!member)
+        return chi_reading_keep_text(in, value->tree);
+    if (!member->escaped)
+        return (struct chi_span){member->raw.at + 1, member->raw.len - 2};
+    char *to = place(in, member->raw.len);
+    if (!to)
+        return (struct chi_span){0};
+    size_t len = chi_flat_unescape(member->raw, to);
+    in->scratch->len += len;
+    return (struct chi_span){to, len};
+}
+
 struct chi_span chi_reading_text(struct chi_reading *in, const char *key, const char *wanted)
 {
-    const json_t *value = chi_reading_member(in, key);
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, key, &value))
         return (struct chi_span){0};
-    if (!json_is_string(value)) {
-        chi_reading_wrong_type(in, key, value, wanted);
+    if (value.type != CHI_VALUE_TEXT) {
+        chi_reading_wrong_type(in, key, value.type, wanted);
         return (struct chi_span){0};
     }
-    return chi_reading_keep_text(in, value);
+    return chi_reading_said(in, &value);
 }
 
 bool chi_reading_switch(struct chi_reading *in, const char *key, bool standard)
 {
-    const json_t *value = chi_reading_member(in, key);
-    if (!value)
+    struct chi_value value;
+    if (!chi_reading_member(in, key, &value))
         return standard;
-    if (!json_is_boolean(value))
-        chi_reading_wrong_type(in, key, value, "true or false");
-    return json_is_true(value);
+    if (value.type != CHI_VALUE_TRUE && value.type != CHI_VALUE_FALSE)
+        chi_reading_wrong_type(in, key, value.type, "true or false");
+    return value.type == CHI_VALUE_TRUE;
 }
 
 /* --------------------------------------------------------------------------- texts as they came */
@@ -154,6 +213,11 @@ static struct chi_span raw_value(struct chi_span text, size_t ordinal, size_t *n
 /* jansson keeps members in the order in which they came, and no key comes twice. */
 struct chi_span chi_reading_raw(const struct chi_reading *in, const char *key, size_t *nesting)
 {
+    if (!in->object) {
+        const struct chi_flat_member *member = chi_flat_find(in->flat, key);
+        *nesting = member->type == CHI_VALUE_OBJECT ? member->nesting : 0;
+        return member->raw;
+    }
     size_t ordinal = 0;
     void *at = json_object_iter(in->object);
     while (at && strcmp(json_object_iter_key(at), key) != 0) {
@@ -165,29 +229,37 @@ struct chi_span chi_reading_raw(const struct chi_reading *in, const char *key, s
 }
 
 /* On one line: JSON has newlines only between its tokens, where a space means the same. */
-struct chi_span chi_reading_data(struct chi_reading *in)
+static struct chi_span on_one_line(struct chi_reading *in, struct chi_span raw)
 {
-    const json_t *value = chi_reading_member(in, "data");
-    if (!value)
-        return (struct chi_span){0};
-    if (!json_is_object(value)) {
-        chi_reading_wrong_type(in, "data", value, "an object");
-        return (struct chi_span){0};
-    }
-    size_t nesting;
-    struct chi_span raw = chi_reading_raw(in, "data", &nesting);
-    if (nesting > DATA_DEPTH) {
-        chi_reading_fail(in, CHATHUB_EREQUEST, "\"data\" nests %zu deep; it may nest %d deep",
-                         nesting, DATA_DEPTH);
-        return (struct chi_span){0};
-    }
+    if (!memchr(raw.at, '\n', raw.len) && !memchr(raw.at, '\r', raw.len))
+        return raw;
     size_t start = in->scratch->len;
-    struct chi_span data = chi_reading_keep(in, raw.at, raw.len);
+    struct chi_span line = chi_reading_keep(in, raw.at, raw.len);
+    if (!line.at)
+        return line;
     for (char *c = in->scratch->at + start; c < in->scratch->at + in->scratch->len; c++) {
         if (*c == '\n' || *c == '\r')
             *c = ' ';
     }
-    return data;
+    return line;
+}
+
+struct chi_span chi_reading_data(struct chi_reading *in)
+{
+    struct chi_value value;
+    if (!chi_reading_member(in, "data", &value))
+        return (struct chi_span){0};
+    if (value.type != CHI_VALUE_OBJECT) {
+        chi_reading_wrong_type(in, "data", value.type, "an object");
+        return (struct chi_span){0};
+    }
+    size_t nesting;
+    struct chi_span raw = chi_reading_raw(in, "data", &nesting);
+    if (nesting <= DATA_DEPTH)
+        return on_one_line(in, raw);
+    chi_reading_fail(in, CHATHUB_EREQUEST, "\"data\" nests %zu deep; it may nest %d deep", nesting,
+                     DATA_DEPTH);
+    return (struct chi_span){0};
 }
 
 /* ------------------------------------------------------------------------------------ the whole */
@@ -219,7 +291,7 @@ static bool has_memory(size_t len)
 static void bad_json(struct chi_reading *in, const json_error_t *problem, const char *hint)
 {
     if (is_no_memory(problem, in->text)) {
-        chi_reading_fail(in, CHATHUB_ENOMEM, "%s", chathub_strerror(CHATHUB_ENOMEM));
+        no_memory(in);
         return;
     }
     const char *detail = problem->text;
@@ -231,17 +303,12 @@ static void bad_json(struct chi_reading *in, const json_error_t *problem, const 
                      detail, hint);
 }
 
-int chi_reading_begin(struct chi_reading *in, const char *hint)
+static void parse(struct chi_reading *in, const char *hint)
 {
     json_error_t problem;
-    in->object = NULL;
-    *in->error = (struct chi_decode_error){0};
-    chi_buf_reset(in->scratch, SCRATCH_KEPT);
-    if (!in->text.len || !trim(in->text.at, in->text.at + in->text.len).len)
-        return 0;
-    if (!chi_buf_reserve(in->scratch, in->text.len + 1) || !has_memory(in->text.len)) {
-        chi_reading_fail(in, CHATHUB_ENOMEM, "%s", chathub_strerror(CHATHUB_ENOMEM));
-        return in->error->code;
+    if (!has_memory(in->text.len)) {
+        no_memory(in);
+        return;
     }
     in->object = json_loadb(in->text.at, in->text.len,
                             JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &problem);
@@ -249,6 +316,19 @@ int chi_reading_begin(struct chi_reading *in, const char *hint)
         bad_json(in, &problem, hint);
     else if (!json_is_object(in->object))
         chi_reading_fail(in, CHATHUB_EJSON, "this is a list; %s", hint);
+}
+
+int chi_reading_begin(struct chi_reading *in, const char *hint)
+{
+    in->object = NULL;
+    in->error->code = 0;
+    in->error->ref = (struct chi_span){0};
+    in->error->message[0] = '\0';
+    chi_buf_reset(in->scratch, SCRATCH_KEPT);
+    if (!in->text.len || !trim(in->text.at, in->text.at + in->text.len).len)
+        return 0;
+    if (!in->flat || !chi_flat_read(in->text, in->flat))
+        parse(in, hint);
     return in->error->code ? in->error->code : 1;
 }
 
@@ -256,7 +336,8 @@ int chi_reading_request(struct chi_buf *scratch, struct chi_span text, const cha
                         void (*read)(struct chi_reading *in, struct chi_request *out),
                         struct chi_request *out, struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = text, .scratch = scratch, .error = error};
+    struct chi_flat flat;
+    struct chi_reading in = {.flat = &flat, .text = text, .scratch = scratch, .error = error};
     memset(out, 0, offsetof(struct chi_request, resume));
     int result = chi_reading_begin(&in, hint);
     if (result > 0)

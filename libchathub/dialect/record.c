@@ -178,7 +178,8 @@ static void check_texts(struct chi_reading *in, const struct chi_record *record)
 int chi_record_decode(struct chi_buf *scratch, struct chi_span line, struct chi_record *out,
                       struct chi_decode_error *error)
 {
-    struct chi_reading in = {.text = line, .scratch = scratch, .error = error};
+    struct chi_flat flat;
+    struct chi_reading in = {.flat = &flat, .text = line, .scratch = scratch, .error = error};
     *out = (struct chi_record){0};
     int result = chi_reading_begin(&in, "each line is one object, as an export writes it");
     if (result > 0) {

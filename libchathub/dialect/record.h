@@ -13,7 +13,8 @@ struct chi_record {
     uint64_t time;                /* Unix ms */
 };
 
-/* Reads one line. Its spans stay valid until the next one is read with the same `scratch`. Fields
+/* Reads one line of valid UTF-8. Its spans stay valid as long as `line`, and until the next one is read
+ * with the same `scratch`. Fields
  * that it does not know are passed over, position, prev and epoch among them. 1; 0: an empty line;
  * negative: the error, which says what is wrong and what to do. */
 int chi_record_decode(struct chi_buf *scratch, struct chi_span line, struct chi_record *out,

@@ -16,16 +16,16 @@ static bool fails(void)
 
 static const struct {
     const struct chi_dialect *dialect;
-    const char *post; /* a frame of it that says something */
+    const char *post; /* a frame of it that says something, and cannot be used as it stands */
 } FOREIGN[] = {
     {&chi_dialect_chatservice,
      "{\"action\":\"message\",\"room\":\"general\",\"client_id\":\"c\",\"payload\":{\"k\":[1],"
      "\"text\":\"a text of some length, which does not fit into the first allocation of all\"}}"},
     {&chi_dialect_minichat,
-     "{\"type\":\"chat\",\"content\":\"a text of some length, longer than an allocation\"}"},
-    {&chi_dialect_gochat, "{\"username\":\"alice\",\"content\":\"a text of some length\"}"},
+     "{\"type\":\"chat\",\"content\":\"a text of some\\nlength, longer than an allocation\"}"},
+    {&chi_dialect_gochat, "{\"username\":\"alice\",\"content\":\"a text of some\\nlength\"}"},
     {&chi_dialect_multiserver, "a text of some length"},
-    {&chi_dialect_realtime, "{\"sender\":\"alice\",\"content\":\"a text of some length\"}"},
+    {&chi_dialect_realtime, "{\"sender\":\"alice\",\"content\":\"a text of some\\nlength\"}"},
 };
 #define FOREIGN_COUNT ((int)(sizeof(FOREIGN) / sizeof(FOREIGN[0])))
 
