@@ -60,6 +60,41 @@ static uint32_t utf8_rest(uint32_t state, uint8_t c)
     return missing ? PENDING(missing, 0x80u, 0xbfu) : 0;
 }
 
+static bool block_is_ascii(const uint8_t *at)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        all |= at[i];
+    return all < 0x80;
+}
+
+static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
+{
+    while (end - at >= BLOCK && block_is_ascii(at))
+        at += BLOCK;
+    while (end - at >= 8 && !(load_word(at) & EACH_BYTE(0x80)))
+        at += 8;
+    return at;
+}
+
+static bool is_later(uint8_t c)
+{
+    return (c & 0xc0) == 0x80;
+}
+
+/* Bytes of the character of two or three that begins here and is all there; 0: it is another. */
+static size_t common_char(const uint8_t *at, const uint8_t *end)
+{
+    if (end - at < 3 || !is_later(at[1]))
+        return 0;
+    if (at[0] >= 0xc2 && at[0] < 0xe0)
+        return 2;
+    bool three = at[0] == 0xe0   ? at[1] >= 0xa0
+                 : at[0] == 0xed ? at[1] < 0xa0
+                                 : (at[0] & 0xf0) == 0xe0;
+    return three && is_later(at[2]) ? 3 : 0;
+}
+
 uint32_t chi_utf8_feed(uint32_t state, const void *bytes, size_t len)
 {
     const uint8_t *at = bytes, *end = at ? at + len : at;
@@ -68,9 +103,13 @@ uint32_t chi_utf8_feed(uint32_t state, const void *bytes, size_t len)
             state = utf8_rest(state, *at++);
             continue;
         }
-        while (end - at >= 8 && !(load_word(at) & EACH_BYTE(0x80)))
-            at += 8;
-        if (at < end)
+        if (*at < 0x80) {
+            at = skip_ascii(at + 1, end);
+            continue;
+        }
+        size_t size = common_char(at, end);
+        at += size;
+        if (!size)
             state = utf8_lead(*at++);
     }
     return state;
@@ -104,14 +143,25 @@ static bool word_is_clean(uint64_t word)
     return !(hit & EACH_BYTE(0x80));
 }
 
+static bool block_is_clean(const uint8_t *at)
+{
+    uint8_t hit = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        hit |= (uint8_t)(((at[i] < 0x20) & (at[i] != '\t') & (at[i] != '\n')) | (at[i] == 0x7f) |
+                         (at[i] == 0xc2));
+    return !hit;
+}
+
 bool chi_text_clean(const char *text, size_t len)
 {
     const uint8_t *at = (const uint8_t *)text, *end = at ? at + len : at;
     while (at < end) {
-        if (end - at >= 8 && word_is_clean(load_word(at))) {
+        while (end - at >= BLOCK && block_is_clean(at))
+            at += BLOCK;
+        while (end - at >= 8 && word_is_clean(load_word(at)))
             at += 8;
-            continue;
-        }
+        if (at == end)
+            break;
         uint8_t c = *at++;
         if ((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f)
             return false;
@@ -128,15 +178,31 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
 }
 
-/* Whether all of 8 bytes are; exact, as each term is exact about "any". */
-static bool word_is_plain(uint64_t word)
+/* 0 where all of 8 bytes are plain; else the highest bit is set in the first byte that is not, and
+ * none in those before it in memory order of a little-endian machine. */
+static uint64_t word_hits(uint64_t word)
 {
     uint64_t quote = word ^ EACH_BYTE('"');
     uint64_t slash = word ^ EACH_BYTE('\\');
     uint64_t del = word ^ EACH_BYTE(0x7f);
     uint64_t hit = ((word - EACH_BYTE(0x20)) & ~word) | ((quote - EACH_BYTE(1)) & ~quote) |
                    ((slash - EACH_BYTE(1)) & ~slash) | ((del - EACH_BYTE(1)) & ~del);
-    return !(hit & EACH_BYTE(0x80));
+    return hit & EACH_BYTE(0x80);
+}
+
+/* How many of 8 bytes from the front are plain where not all are. */
+static size_t plain_bytes(const uint8_t *at, uint64_t hits)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    (void)at;
+    return (size_t)__builtin_ctzll(hits) / 8;
+#else
+    size_t n = 0;
+    while (is_plain(at[n]))
+        n++;
+    (void)hits;
+    return n;
+#endif
 }
 
 static bool block_is_plain(const uint8_t *at)
@@ -154,7 +220,10 @@ size_t chi_text_run(const char *text, size_t len)
 {
     const uint8_t *bytes = (const uint8_t *)text;
     size_t at = 0;
-    while (len - at >= 8 && word_is_plain(load_word(bytes + at))) {
+    while (len - at >= 8) {
+        uint64_t hits = word_hits(load_word(bytes + at));
+        if (hits)
+            return at + plain_bytes(bytes + at, hits);
         at += 8;
         while (at >= SHORT && len - at >= BLOCK && block_is_plain(bytes + at))
             at += BLOCK;
