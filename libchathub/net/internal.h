@@ -319,7 +319,7 @@ void chi_conn_settle(struct chi_conn *conn);
 /* epoll's word. */
 void chi_conn_ready(struct chi_conn *conn, uint32_t events);
 /* Works off bytes that came, until they are used up or its reading stops. Not re-entrant. */
-void chi_conn_feed(struct chi_conn *conn, const char *bytes, size_t len);
+void chi_conn_feed(struct chi_conn *conn, char *bytes, size_t len);
 /* Hands one message (valid UTF-8) to its dialect and the hub. false: take no further one now. */
 bool chi_conn_message(struct chi_conn *conn, struct chi_span text);
 /* Does with its reading what the hub answered to a message; answers as chi_conn_message. */
@@ -355,7 +355,7 @@ void chi_sweep_young(struct chi_net *net);
 /* Each works off bytes of its protocol and answers how many it used: fewer than `len` only if
  * the connection changed its phase, was paused, or became deaf. */
 size_t chi_http_feed(struct chi_conn *conn, const char *bytes, size_t len);
-size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len);
+size_t chi_websocket_feed(struct chi_conn *conn, char *bytes, size_t len);
 size_t chi_lines_feed(struct chi_conn *conn, const char *bytes, size_t len);
 
 /* Answers with a status and one line of text, and closes. `why` is told to the peer and logged;

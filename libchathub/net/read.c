@@ -76,7 +76,7 @@ static bool hears(const struct chi_conn *conn)
     return !conn->deaf && !conn->paused && conn->phase != CHI_PHASE_DEAD;
 }
 
-static size_t feed_once(struct chi_conn *conn, const char *bytes, size_t len)
+static size_t feed_once(struct chi_conn *conn, char *bytes, size_t len)
 {
     if (conn->phase == CHI_PHASE_HEAD)
         return chi_http_feed(conn, bytes, len);
@@ -94,7 +94,7 @@ static void keep_rest(struct chi_conn *conn, const char *bytes, size_t len)
         chi_conn_fail(conn, 1013, "out of memory");
 }
 
-void chi_conn_feed(struct chi_conn *conn, const char *bytes, size_t len)
+void chi_conn_feed(struct chi_conn *conn, char *bytes, size_t len)
 {
     while (len > 0 && hears(conn)) {
         size_t used = feed_once(conn, bytes, len);

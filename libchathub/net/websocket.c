@@ -1,10 +1,10 @@
-/* RFC 6455 after the handshake: frames in (wslay's frame level), messages put together, control
- * frames answered.
+/* RFC 6455 after the handshake: frames in, messages put together, control frames answered.
  *
- * Happy path: a read holds whole frames; a spare reader takes them one by one and each unfragmented
- * text goes to the hub straight from the reader's buffer, without a copy. A frame that the read
- * cuts stays with its reader in the connection's input until it is complete; fragments gather in
- * input->bytes.
+ * Happy path: a read holds whole frames, each an unfragmented, masked text of allowed length. It is
+ * unmasked where it lies, 8 bytes at a time, and goes to the hub from there. Such a frame that the
+ * read cuts gathers in input->bytes. All others, right or wrong, and those with a cut head, are
+ * wslay's to judge (its frame level), which unmasks byte by byte; so are fragments, which gather,
+ * too. A reader that stands within a frame stays in the connection's input.
  *
  * Failure modes: whatever breaks the protocol fails the connection with its close code (fail);
  * the peer's own close has the hub end it; a hub that wants to wait stops the loop at a frame's
@@ -17,13 +17,21 @@
 
 /* wslay's frame context: two headers, a state and a buffer of 4 KiB. */
 #define CONTEXT_SIZE 4352
+/* Section 5.2: two bytes, a length of eight, a masking key of four. */
+#define HEAD_MAX 14
+#define MASKED   0x80u
 
 struct chi_frames {
     wslay_frame_context_ptr context;
-    const char *in;                   /* what it may still take */
+    const char *in;                   /* what wslay may still take */
     size_t left;                      /* of it */
-    uint64_t carry;                   /* bytes of the present frame that earlier reads brought */
-    uint64_t got;                     /* payload of the present frame so far */
+    uint64_t got;                     /* payload of the present frame that wslay gave so far */
+    uint64_t length;                  /* payload of the present frame, once its head is whole */
+    uint64_t missing;                 /* of it */
+    uint8_t head[HEAD_MAX];           /* of the present frame */
+    uint8_t head_len;                 /* as far as it came */
+    bool plain;                       /* the present frame is not wslay's */
+    bool broken;                      /* wslay found a malformed frame */
     uint8_t control[CHI_CONTROL_MAX]; /* payload of the present control frame */
 };
 
@@ -224,21 +232,20 @@ static bool check_head(struct chi_conn *conn, const struct wslay_frame_iocb *fra
 }
 
 /* Adds a piece to the open message, which it opens. false: the connection was failed. */
-static bool gather(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
+static bool gather(struct chi_conn *conn, const void *bytes, size_t len)
 {
     struct chi_input *input = chi_input_get(conn);
 
     if (input) {
         chi_input_begin(input, conn);
         input->message = true;
-        if (frame->data_length > 0)
-            chi_buf_add(&input->bytes, frame->data, frame->data_length);
+        chi_buf_add(&input->bytes, bytes, len);
     }
     if (!input || input->bytes.failed) {
         chi_conn_fail(conn, 1011, "out of memory");
         return false;
     }
-    input->utf8 = chi_utf8_feed(input->utf8, frame->data, frame->data_length);
+    input->utf8 = chi_utf8_feed(input->utf8, bytes, len);
     if (input->utf8 == CHI_UTF8_INVALID) {
         chi_conn_fail(conn, 1007, "text is not UTF-8");
         return false;
@@ -263,13 +270,13 @@ static bool finish_message(struct chi_conn *conn)
     return more;
 }
 
-static bool on_whole(struct chi_conn *conn, const struct wslay_frame_iocb *frame)
+static bool on_whole(struct chi_conn *conn, const void *bytes, size_t len)
 {
-    if (!chi_utf8_valid(frame->data, frame->data_length)) {
+    if (!chi_utf8_valid(bytes, len)) {
         chi_conn_fail(conn, 1007, "text is not UTF-8");
         return false;
     }
-    return chi_conn_message(conn, (struct chi_span){(const char *)frame->data, frame->data_length});
+    return chi_conn_message(conn, (struct chi_span){bytes, len});
 }
 
 /* A piece of a data frame. false: go no further. */
@@ -281,8 +288,8 @@ static bool on_data(struct chi_conn *conn, const struct chi_frames *frames,
     bool open = input && input->message;
 
     if (!open && end && frame->fin)
-        return on_whole(conn, frame);
-    if (!gather(conn, frame))
+        return on_whole(conn, frame->data, frame->data_length);
+    if (!gather(conn, frame->data, frame->data_length))
         return false;
     if (!end)
         return true;
@@ -311,15 +318,156 @@ static bool on_piece(struct chi_conn *conn, struct chi_frames *frames,
     return !conn->deaf && conn->phase != CHI_PHASE_DEAD;
 }
 
-/* Bytes of a frame with its header: wslay takes lengths in their shortest form only. */
-static uint64_t frame_size(const struct wslay_frame_iocb *frame)
+/* Has wslay take what came of the present frame. false: go no further. */
+static bool judge(struct chi_conn *conn, struct chi_frames *frames, const void *bytes, size_t len)
 {
-    uint64_t extended = frame->payload_length < 126           ? 0
-                        : frame->payload_length <= UINT16_MAX ? 2
-                                                              : 8;
+    struct wslay_frame_iocb frame;
+    ssize_t got = 0;
+    bool more = true;
 
-    return 2 + extended + (frame->mask ? 4 : 0) + frame->payload_length;
+    frames->in = bytes;
+    frames->left = len;
+    while (more && (got = wslay_frame_recv(frames->context, &frame)) >= 0) {
+        more = on_piece(conn, frames, &frame);
+        if (frames->got == frame.payload_length)
+            frames->got = 0;
+    }
+    if (more && got != WSLAY_ERR_WANT_READ) {
+        chi_conn_fail(conn, 1002, "malformed frame");
+        frames->broken = true;
+        more = false;
+    }
+    return more;
 }
+
+/* -------------------------------------------------------------------------------- plain frames */
+
+/* What came and was not used yet. */
+struct read {
+    char *at;
+    size_t len;
+};
+
+static size_t extended_size(const struct chi_frames *frames)
+{
+    unsigned length = frames->head[1] & ~MASKED;
+
+    return length < 126 ? 0 : length == 126 ? 2 : 8;
+}
+
+static size_t head_size(const struct chi_frames *frames)
+{
+    if (frames->head_len < 2)
+        return 2;
+    return 2 + extended_size(frames) + ((frames->head[1] & MASKED) ? 4 : 0);
+}
+
+/* Takes what there is of the head; answers how much that was. */
+static size_t take_head(struct chi_frames *frames, struct read *in)
+{
+    size_t before = frames->head_len;
+
+    while (in->len > 0 && frames->head_len < head_size(frames)) {
+        frames->head[frames->head_len++] = (uint8_t)*in->at++;
+        in->len--;
+    }
+    return frames->head_len - before;
+}
+
+static uint64_t payload_length(const struct chi_frames *frames)
+{
+    size_t extended = extended_size(frames);
+    uint64_t length = extended ? 0 : frames->head[1] & ~MASKED;
+
+    for (size_t i = 0; i < extended; i++)
+        length = length << 8 | frames->head[2 + i];
+    return length;
+}
+
+/* Whether the present frame, whose head is whole, is one that nobody has to judge. */
+static bool is_plain(const struct chi_conn *conn, const struct chi_frames *frames)
+{
+    uint64_t length = frames->length;
+    size_t shortest = length < 126 ? 0 : length <= UINT16_MAX ? 2 : 8;
+    const struct chi_input *input = chi_conn_input(conn);
+    bool open = input && input->message;
+
+    return conn->client && !open && frames->head[0] == (0x80 | CHI_OPCODE_TEXT) &&
+           (frames->head[1] & MASKED) && length > 0 && length <= longest_message(conn) &&
+           extended_size(frames) == shortest;
+}
+
+/* Section 5.3. `offset`: bytes of the payload before these. */
+static void unmask(char *bytes, size_t len, const uint8_t key[4], uint64_t offset)
+{
+    uint8_t turned[8];
+    uint64_t mask, word;
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(turned); i++)
+        turned[i] = key[(offset + i) % 4];
+    memcpy(&mask, turned, sizeof(mask));
+    for (; len - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, bytes + at, sizeof(word));
+        word ^= mask;
+        memcpy(bytes + at, &word, sizeof(word));
+    }
+    for (size_t i = 0; at < len; i++, at++)
+        bytes[at] = (char)((uint8_t)bytes[at] ^ turned[i]);
+}
+
+/* Takes what there is of a plain frame. false: go no further. */
+static bool take_plain(struct chi_conn *conn, struct chi_frames *frames, struct read *in)
+{
+    size_t len = in->len < frames->missing ? in->len : (size_t)frames->missing;
+    char *bytes = in->at;
+
+    unmask(bytes, len, frames->head + frames->head_len - 4, frames->length - frames->missing);
+    in->at += len;
+    in->len -= len;
+    frames->missing -= len;
+    if (len == frames->length)
+        return on_whole(conn, bytes, len);
+    if (!conn->client) /* the hub is done with it */
+        return true;
+    return gather(conn, bytes, len) && (frames->missing > 0 || finish_message(conn));
+}
+
+/* Takes what there is of a frame that is wslay's. false: go no further. */
+static bool take_other(struct chi_conn *conn, struct chi_frames *frames, struct read *in)
+{
+    size_t len = in->len < frames->missing ? in->len : (size_t)frames->missing;
+    const char *bytes = in->at;
+
+    in->at += len;
+    in->len -= len;
+    frames->missing -= len;
+    return judge(conn, frames, bytes, len);
+}
+
+/* Takes a frame's head, or the next part of it. false: go no further. */
+static bool begin_frame(struct chi_conn *conn, struct chi_frames *frames, struct read *in)
+{
+    bool fresh = frames->head_len == 0;
+    size_t len = take_head(frames, in);
+    bool whole = frames->head_len == head_size(frames);
+
+    if (whole)
+        frames->length = frames->missing = payload_length(frames);
+    frames->plain = fresh && whole && is_plain(conn, frames);
+    return frames->plain || judge(conn, frames, frames->head + frames->head_len - len, len);
+}
+
+static void end_frame(struct chi_conn *conn, struct chi_frames *frames)
+{
+    struct chi_input *input = chi_conn_input(conn);
+
+    frames->head_len = 0;
+    if (input && !input->message)
+        input->begun = false;
+}
+
+/* ----------------------------------------------------------------------------------- the whole */
 
 /* Keeps the reader of a frame that the read cut. */
 static void keep_frames(struct chi_conn *conn, struct chi_frames *frames)
@@ -335,41 +483,33 @@ static void keep_frames(struct chi_conn *conn, struct chi_frames *frames)
     input->frames = frames;
 }
 
-size_t chi_websocket_feed(struct chi_conn *conn, const char *bytes, size_t len)
+size_t chi_websocket_feed(struct chi_conn *conn, char *bytes, size_t len)
 {
     struct chi_frames *frames = frames_take(conn);
-    struct wslay_frame_iocb frame;
-    int64_t start; /* where the present frame begins; negative: in an earlier read */
-    ssize_t got = 0;
+    struct read in = {bytes, len};
     bool more = true;
 
     if (!frames) {
         chi_conn_fail(conn, 1011, "out of memory");
         return len;
     }
-    frames->in = bytes;
-    frames->left = len;
-    start = -(int64_t)frames->carry;
-    while (more && (got = wslay_frame_recv(frames->context, &frame)) >= 0) {
-        more = on_piece(conn, frames, &frame);
-        if (frames->got == frame.payload_length) {
-            start += (int64_t)frame_size(&frame);
-            frames->got = 0;
-            struct chi_input *input = chi_conn_input(conn);
-            if (input && !input->message)
-                input->begun = false;
-        }
+    while (more && in.len > 0) {
+        if (frames->head_len < head_size(frames))
+            more = begin_frame(conn, frames, &in);
+        else if (frames->plain)
+            more = take_plain(conn, frames, &in);
+        else
+            more = take_other(conn, frames, &in);
+        if (frames->head_len == head_size(frames) && frames->missing == 0)
+            end_frame(conn, frames);
     }
-    if (more && got != WSLAY_ERR_WANT_READ) {
-        chi_conn_fail(conn, 1002, "malformed frame");
-        more = false;
-    }
-    frames->carry = (uint64_t)((int64_t)len - start);
-    if (more && frames->carry > 0) {
+    if (more && frames->head_len > 0) {
         keep_frames(conn, frames);
         return len;
     }
-    size_t unread = conn->deaf || conn->phase == CHI_PHASE_DEAD ? 0 : (size_t)frames->carry;
-    frames_done(conn->net, frames, frames->carry == 0);
+    size_t unread = conn->deaf || conn->phase == CHI_PHASE_DEAD ? 0 : in.len;
+    /* wslay has taken all of the frames that it was given, and nothing else */
+    bool clean = frames->head_len == 0 && frames->left == 0 && frames->got == 0;
+    frames_done(conn->net, frames, clean && !frames->broken);
     return len - unread;
 }
