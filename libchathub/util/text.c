@@ -216,6 +216,19 @@ static bool block_is_plain(const uint8_t *at)
 /* Most texts are short: blocks begin where one turned out to be long. */
 #define SHORT 32
 
+/* Whether the last bytes of a text are plain, 8 of them or all; some may be looked at again. */
+static bool tail_is_plain(const uint8_t *at, size_t len)
+{
+    uint32_t first, last;
+    if (len >= 8)
+        return !word_hits(load_word(at + len - 8));
+    if (len < 4)
+        return false; /* not known */
+    memcpy(&first, at, sizeof(first));
+    memcpy(&last, at + len - sizeof(last), sizeof(last));
+    return !word_hits((uint64_t)first << 32 | last);
+}
+
 size_t chi_text_run(const char *text, size_t len)
 {
     const uint8_t *bytes = (const uint8_t *)text;
@@ -228,6 +241,8 @@ size_t chi_text_run(const char *text, size_t len)
         while (at >= SHORT && len - at >= BLOCK && block_is_plain(bytes + at))
             at += BLOCK;
     }
+    if (at == len || tail_is_plain(bytes, len))
+        return len;
     while (at < len && is_plain(bytes[at]))
         at++;
     return at;
@@ -252,22 +267,20 @@ void chi_base64url(const void *bytes, size_t len, char *out)
     *out = '\0';
 }
 
-static void put_digits(char *to, size_t n, uint64_t number)
+static void put_two(char *to, uint32_t number)
 {
-    while (n--) {
-        to[n] = (char)('0' + number % 10);
-        number /= 10;
-    }
+    to[0] = (char)('0' + number / 10);
+    to[1] = (char)('0' + number % 10);
 }
 
 /* Year, month and day of a day since 1970, by eras of 400 years that begin on 1 March. */
-static void civil(uint64_t days, uint64_t *year, uint64_t *month, uint64_t *day)
+static void civil(uint32_t days, uint32_t *year, uint32_t *month, uint32_t *day)
 {
-    uint64_t shifted = days + 719468;
-    uint64_t era = shifted / 146097, of_era = shifted % 146097;
-    uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    uint64_t of_year = of_era - (365 * y + y / 4 - y / 100);
-    uint64_t m = (5 * of_year + 2) / 153;
+    uint32_t shifted = days + 719468;
+    uint32_t era = shifted / 146097, of_era = shifted % 146097;
+    uint32_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint32_t of_year = of_era - (365 * y + y / 4 - y / 100);
+    uint32_t m = (5 * of_year + 2) / 153;
     *day = of_year - (153 * m + 2) / 5 + 1;
     *month = m < 10 ? m + 3 : m - 9;
     *year = y + era * 400 + (*month <= 2);
@@ -278,16 +291,19 @@ static void civil(uint64_t days, uint64_t *year, uint64_t *month, uint64_t *day)
 void chi_timestamp(uint64_t unix_ms, char out[CHI_TIMESTAMP_SIZE])
 {
     uint64_t ms = unix_ms < LAST_MS ? unix_ms : LAST_MS;
-    uint64_t seconds = ms / 1000, year, month, day;
-    civil(seconds / 86400, &year, &month, &day);
+    uint32_t days = (uint32_t)(ms / 86400000), of_day = (uint32_t)(ms % 86400000);
+    uint32_t seconds = of_day / 1000, year, month, day;
+    civil(days, &year, &month, &day);
     memcpy(out, "0000-00-00T00:00:00.000Z", CHI_TIMESTAMP_SIZE);
-    put_digits(out, 4, year);
-    put_digits(out + 5, 2, month);
-    put_digits(out + 8, 2, day);
-    put_digits(out + 11, 2, seconds / 3600 % 24);
-    put_digits(out + 14, 2, seconds / 60 % 60);
-    put_digits(out + 17, 2, seconds % 60);
-    put_digits(out + 20, 3, ms % 1000);
+    put_two(out, year / 100);
+    put_two(out + 2, year % 100);
+    put_two(out + 5, month);
+    put_two(out + 8, day);
+    put_two(out + 11, seconds / 3600);
+    put_two(out + 14, seconds / 60 % 60);
+    put_two(out + 17, seconds % 60);
+    put_two(out + 20, of_day % 1000 / 10);
+    out[22] = (char)('0' + of_day % 10);
 }
 
 bool chi_parse_u64(struct chi_span text, uint64_t min, uint64_t max, uint64_t *out)

@@ -194,6 +194,47 @@ START_TEST(a_run_ends_where_it_has_to)
 }
 END_TEST
 
+/* Characters are taken whole where they can be: every two and three bytes, with others behind them,
+ * are judged as byte by byte. */
+START_TEST(utf8_is_the_same_whole_and_byte_by_byte)
+{
+    uint8_t text[16] = "xxxxxxxxxxxxxxx";
+    for (uint32_t three = 0x800000; three < 0x1000000; three++) {
+        uint32_t state = 0;
+        for (unsigned i = 0; i < 3; i++)
+            text[i] = (uint8_t)(three >> (16 - 8 * i));
+        for (size_t i = 0; i < 7 && state != CHI_UTF8_INVALID; i++)
+            state = chi_utf8_feed(state, text + i, 1);
+        if (chi_utf8_feed(0, text, 7) != state)
+            ck_abort_msg("%06x", three);
+    }
+}
+END_TEST
+
+/* Blocks, words and bytes see the same: each control, at each place of a long text. */
+START_TEST(a_control_is_found_anywhere)
+{
+    static const char *const controls[] = {"\x01", "\x1f", "\x7f", "\r", "\xc2\x80", "\xc2\x9f"};
+    char text[160];
+    for (size_t at = 0; at < sizeof(text); at++) {
+        for (size_t c = 0; c < sizeof(controls) / sizeof(controls[0]); c++) {
+            size_t size = strlen(controls[c]);
+            for (size_t i = 0; i < sizeof(text); i++)
+                text[i] = i % 7 ? (char)(0xe0 + i % 3) : i % 2 ? '\n' : '\t';
+            ck_assert(chi_text_clean(text, sizeof(text)));
+            if (at + size > sizeof(text))
+                continue;
+            memcpy(text + at, controls[c], size);
+            ck_assert_msg(!chi_text_clean(text, sizeof(text)), "control %zu at %zu", c, at);
+            if (size == 2) {
+                text[at + 1] = (char)0xa0;
+                ck_assert(chi_text_clean(text, sizeof(text)));
+            }
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("text");
@@ -208,6 +249,8 @@ int main(void)
     tcase_add_test(tcase, numbers_are_read_whole_and_within_their_bounds);
     tcase_add_test(tcase, a_copy_ends_in_nul);
     tcase_add_test(tcase, a_run_ends_where_it_has_to);
+    tcase_add_test(tcase, utf8_is_the_same_whole_and_byte_by_byte);
+    tcase_add_test(tcase, a_control_is_found_anywhere);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }
