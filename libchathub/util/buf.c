@@ -49,22 +49,6 @@ char *chi_buf_reserve(struct chi_buf *buf, size_t more)
     return buf->at + buf->len;
 }
 
-void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t len)
-{
-    if (!len)
-        return;
-    char *to = chi_buf_reserve(buf, len);
-    if (!to)
-        return;
-    memcpy(to, bytes, len);
-    buf->len += len;
-}
-
-void chi_buf_add_text(struct chi_buf *buf, const char *text)
-{
-    chi_buf_add(buf, text, strlen(text));
-}
-
 void chi_buf_add_char(struct chi_buf *buf, char c)
 {
     char *to = chi_buf_reserve(buf, 1);

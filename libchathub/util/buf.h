@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct chi_buf {
     char *at;    /* the bytes, owned; NULL while nothing was ever reserved */
@@ -21,8 +22,23 @@ void chi_buf_fini(struct chi_buf *buf);
 /* Makes room for `more` bytes after the ones in use. Returns where they begin, or NULL (failed
  * is set). */
 char *chi_buf_reserve(struct chi_buf *buf, size_t more);
-void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t len);
-void chi_buf_add_text(struct chi_buf *buf, const char *text); /* up to its NUL */
+/* In the header, because an encoder's many short appends are of known length. */
+static inline void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t len)
+{
+    if (!len)
+        return;
+    bool fits = !buf->failed && len <= buf->cap - buf->len;
+    char *to = fits ? buf->at + buf->len : chi_buf_reserve(buf, len);
+    if (!to)
+        return;
+    memcpy(to, bytes, len);
+    buf->len += len;
+}
+
+static inline void chi_buf_add_text(struct chi_buf *buf, const char *text) /* up to its NUL */
+{
+    chi_buf_add(buf, text, strlen(text));
+}
 void chi_buf_add_char(struct chi_buf *buf, char c);
 void chi_buf_add_u64(struct chi_buf *buf, uint64_t number); /* in decimal */
 /* Appends `text` as a JSON string with its quotes; valid UTF-8 in, ASCII controls escaped, the
