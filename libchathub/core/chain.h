@@ -9,9 +9,8 @@
 #include "core/slots.h"
 
 struct chi_chain {
-    uint32_t
-        next; /* its neighbours' numbers + 1, its own where it is alone; 0: it is in no chain */
-    uint32_t prev;
+    uint32_t next; /* the neighbour's number + 1, its own where it is alone; 0: in no chain */
+    uint32_t prev; /* the same of the other one */
 };
 
 /* Where the links are: in which slots, and how far behind the beginning of a thing. */

@@ -124,29 +124,6 @@ START_TEST(clearing_is_harmless_unset_and_after_the_end)
 }
 END_TEST
 
-START_TEST(a_list_known_by_its_last_node_keeps_the_order)
-{
-    struct chi_link nodes[4] = {{0}};
-    struct chi_tail list = {0};
-    ck_assert(chi_tail_empty(&list) && !chi_tail_first(&list));
-    for (int i = 0; i < 4; i++)
-        chi_tail_append(&list, &nodes[i]);
-    chi_tail_remove(&list, &nodes[3]); /* the last, one between, the first */
-    chi_tail_remove(&list, &nodes[1]);
-    ck_assert_ptr_eq(chi_tail_first(&list), &nodes[0]);
-    ck_assert_ptr_eq(chi_tail_after(&list, &nodes[0]), &nodes[2]);
-    ck_assert_ptr_null(chi_tail_after(&list, &nodes[2]));
-    chi_tail_remove(&list, &nodes[0]);
-    chi_tail_append(&list, &nodes[1]);
-    ck_assert_ptr_eq(chi_tail_first(&list), &nodes[2]);
-    ck_assert_ptr_eq(chi_tail_after(&list, &nodes[2]), &nodes[1]);
-    chi_tail_remove(&list, &nodes[3]); /* in no list */
-    chi_tail_remove(&list, &nodes[2]);
-    chi_tail_remove(&list, &nodes[1]);
-    ck_assert(chi_tail_empty(&list) && !chi_list_linked(&nodes[1]));
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("timers");
@@ -156,7 +133,6 @@ int main(void)
     tcase_add_test(tcase, one_set_anew_for_now_waits_for_the_next_run);
     tcase_add_test(tcase, one_may_clear_another_that_is_due_as_well);
     tcase_add_test(tcase, clearing_is_harmless_unset_and_after_the_end);
-    tcase_add_test(tcase, a_list_known_by_its_last_node_keeps_the_order);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }
