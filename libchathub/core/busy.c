@@ -12,7 +12,7 @@
 
 static bool in_use(const struct chi_busy *busy)
 {
-    return busy->timer.place || busy->typers || busy->look;
+    return busy->timer.place || busy->typers || busy->look || !chi_list_empty(&busy->posts);
 }
 
 static void mark_used(struct chi_hub *hub, struct chi_busy *busy)
@@ -58,6 +58,7 @@ struct chi_busy *chi_core_busy(struct chi_hub *hub, struct chi_room *room)
             return NULL;
         busy->hub = hub;
         busy->room = room;
+        chi_list_init(&busy->posts);
         busy->timer.fire = chi_presence_timer;
         room->busy = busy;
         chi_core_wake(hub);

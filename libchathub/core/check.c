@@ -187,6 +187,8 @@ static const char *check_work(const struct chi_hub *hub, const struct sums *sums
         CHECK(job->wait != CHI_WAIT_ANSWER || job->timer.place, "a question has no time");
         CHECK(job->wait != CHI_WAIT_DRAFTS || job->client->drafts, "a job waits for no draft");
         CHECK(job->wait != CHI_WAIT_HUB_DRAFTS || hub->draft_count, "a job waits for no draft");
+        CHECK(job->wait != CHI_WAIT_MEMBERS || (job->room && chi_list_linked(&job->link)),
+              "a post waits for no room");
         holds += job->room != NULL;
     }
     for (struct chi_link *at = hub->readings.next; at != &hub->readings; at = at->next)

@@ -110,6 +110,7 @@ struct chi_busy {
     struct chi_timer timer;   /* the next presence signal */
     struct chi_typer *typers; /* who types */
     struct chi_look *look;    /* for the last N entries, under way; or NULL */
+    struct chi_link posts;    /* jobs that wait until its members are behind no more */
     uint64_t look_top;        /* what the last one found holds while this is the top: … */
     uint64_t look_from;       /* … the last look_count entries follow this position */
     uint64_t used;            /* when something last went on, ms */
@@ -161,14 +162,16 @@ enum chi_wait {
     CHI_WAIT_PAGE,       /* the log looks up where the last N begin */
     CHI_WAIT_DRAFTS,     /* posts of the client are uncommitted */
     CHI_WAIT_HUB_DRAFTS, /* too many posts of all are */
+    CHI_WAIT_MEMBERS,    /* those of job->room are behind */
     CHI_WAIT_TURN,       /* it is in hub->ready */
 };
 
 /* A request on its way. Its steps run from their beginning each time; what was found out stays
  * here. It lives on the stack until it has to wait. */
 struct chi_job {
-    struct chi_link link; /* in room->waiters, look->jobs, hub->blocked or hub->ready */
-    struct chi_link all;  /* in hub->jobs, once kept */
+    struct chi_link
+        link;            /* in room->waiters, busy->posts, look->jobs, hub->blocked or hub->ready */
+    struct chi_link all; /* in hub->jobs, once kept */
     struct chi_hub *hub;
     struct chi_client *client;
     const struct chi_request *request; /* owned once kept */
@@ -347,6 +350,7 @@ bool chi_core_hears(const struct chi_hub *hub, const struct chi_client *client);
 /* Of chi_delivery_up. */
 void chi_core_drained(void *hub, uint32_t client);
 void chi_core_failed(void *hub, uint32_t client, int code);
+void chi_core_caught_up(void *hub, uint32_t room);
 /* The room that it observes, or NULL. */
 static inline struct chi_room *chi_core_observed(const struct chi_hub *hub,
                                                  const struct chi_client *client)

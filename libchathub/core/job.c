@@ -122,6 +122,8 @@ static struct chi_job *keep(struct chi_hub *hub, struct chi_job *job)
 /* Puts a kept job where the end of its waiting is noticed. */
 static int wait_for(struct chi_hub *hub, struct chi_job *job)
 {
+    struct chi_busy *busy;
+
     switch ((enum chi_wait)job->wait) {
     case CHI_WAIT_ROOM:
         assert(job->room);
@@ -133,6 +135,12 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
         return chi_core_look(hub, job);
     case CHI_WAIT_HUB_DRAFTS:
         chi_list_append(&hub->blocked, &job->link);
+        return 0;
+    case CHI_WAIT_MEMBERS:
+        busy = chi_core_busy(hub, job->room);
+        if (!busy)
+            return CHATHUB_ENOMEM;
+        chi_list_append(&busy->posts, &job->link);
         return 0;
     case CHI_WAIT_NOTHING:
     case CHI_WAIT_DRAFTS:

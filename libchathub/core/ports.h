@@ -284,6 +284,10 @@ struct chi_delivery_ops {
     uint64_t (*member_position)(struct chi_delivery *d, uint32_t room, uint32_t client);
     /* A committed entry, in the order of positions. A reference is added if it is kept. */
     void (*entry)(struct chi_delivery *d, uint32_t room, struct chi_entry *entry);
+    /* Whether a post to the room should wait: since the round over its members began, more has come
+     * than one of them gets in a visit, so that whoever reads as fast as it can would fall behind
+     * further and further. `caught_up` follows. */
+    bool (*room_behind)(struct chi_delivery *d, uint32_t room);
     void (*signal)(struct chi_delivery *d, uint32_t room, const struct chi_signal *signal);
     /* Its bytes vanish from all windows and pages. */
     void (*redact)(struct chi_delivery *d, uint32_t room, uint64_t position);
@@ -301,6 +305,8 @@ struct chi_delivery_up {
     const struct chi_signal *(*snapshot)(void *hub, uint32_t room);
     /* The log's handle of an open room. */
     void *(*handle)(void *hub, uint32_t room);
+    /* A room of which `room_behind` was said is behind no more. */
+    void (*caught_up)(void *hub, uint32_t room);
     void *hub;
 };
 

@@ -178,6 +178,11 @@ static int append(struct chi_hub *hub, struct chi_job *job, struct chi_member *m
     struct chi_log *log = hub->parts.log;
     struct chi_client *client = job->client;
 
+    if (CHI_DELIVERY(hub, room_behind, member->room->slot.number)) {
+        job->room = member->room;
+        job->wait = CHI_WAIT_MEMBERS;
+        return CHI_STEP_WAIT;
+    }
     struct chi_draft *draft = draft_new(client, member, job->request);
     if (!draft)
         return CHATHUB_ENOMEM;
@@ -192,6 +197,16 @@ static int append(struct chi_hub *hub, struct chi_job *job, struct chi_member *m
     count_draft(hub, client, draft);
     chi_core_typing_end(hub, member, false);
     return 0;
+}
+
+void chi_core_caught_up(void *self, uint32_t number)
+{
+    struct chi_hub *hub = self;
+    const struct chi_room *room = chi_slots_at(&hub->rooms, number);
+    struct chi_link *link;
+
+    while (room->busy && (link = chi_list_take(&room->busy->posts)) != NULL)
+        chi_core_job_ready(hub, CHI_CONTAINER(link, struct chi_job, link));
 }
 
 int chi_core_post(struct chi_hub *hub, struct chi_job *job)

@@ -498,6 +498,15 @@ static void entry(struct chi_delivery *d, uint32_t number, struct chi_entry *wha
     chi_budget_keep(d);
 }
 
+static bool room_behind(struct chi_delivery *d, uint32_t number)
+{
+    const struct chi_feed *room = chi_feed_at(d, number);
+    bool behind = chi_feed_dirty(room) && room->hot && room->hot->came > d->settings->room_turn;
+    if (behind)
+        room->hot->awaited = true;
+    return behind;
+}
+
 static void signal(struct chi_delivery *d, uint32_t number, const struct chi_signal *what)
 {
     struct chi_feed *room = chi_feed_at(d, number);
@@ -530,6 +539,7 @@ const struct chi_delivery_ops chi_delivery_ops = {
     .member_leave = member_leave,
     .member_position = member_position,
     .entry = entry,
+    .room_behind = room_behind,
     .signal = signal,
     .redact = redact,
 };

@@ -86,6 +86,8 @@ struct chi_hot {
     uint32_t room;        /* its number */
     uint64_t used;        /* when an entry or signal last came, ms */
     uint64_t pass_min;    /* lowest cursor of a writable member seen in this pass */
+    uint64_t came;        /* bytes of frames that a member who was not visited may lack */
+    bool awaited;         /* core waits for that to be less */
     struct chi_window *windows[CHI_ENCODINGS]; /* NULL: not in use */
     struct chi_ring *ring;                     /* NULL: no signal waits for anybody */
     struct chi_link pages;                     /* of this room */

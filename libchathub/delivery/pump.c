@@ -520,6 +520,19 @@ static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t 
         room->hot->pass_min = member->position;
 }
 
+/* Each member was visited. What it got was cut at its share or the end of a segment, whichever
+ * came first: half a share, or all (nobody is left behind). */
+static void note_caught_up(struct chi_delivery *d, struct chi_hot *hot, bool again)
+{
+    uint64_t got = d->settings->room_turn / 2;
+
+    hot->came = again && hot->came > got ? hot->came - got : 0;
+    if (!hot->awaited || hot->came > d->settings->room_turn)
+        return;
+    hot->awaited = false;
+    d->up.caught_up(d->up.hub, hot->room);
+}
+
 static void pass_end(struct chi_delivery *d, uint32_t number)
 {
     struct chi_feed *room = chi_feed_at(d, number);
@@ -534,6 +547,8 @@ static void pass_end(struct chi_delivery *d, uint32_t number)
         room->pass = room->count;
     else
         chi_round_remove(d, number);
+    if (hot)
+        note_caught_up(d, hot, room->again);
     room->again = false;
 }
 

@@ -121,6 +121,7 @@ static bool window_add(struct chi_delivery *d, struct chi_window *window, uint64
 
 void chi_window_entry(struct chi_delivery *d, struct chi_feed *room, const struct chi_entry *entry)
 {
+    size_t largest = 0;
     for (uint32_t i = 0; i < d->encoding_count; i++) {
         if (!(room->encodings & (1u << i)))
             continue;
@@ -139,7 +140,10 @@ void chi_window_entry(struct chi_delivery *d, struct chi_feed *room, const struc
             window_clear(d, window);
             window->from = entry->position;
         }
+        if (d->frame.len > largest)
+            largest = d->frame.len;
     }
+    room->hot->came += largest;
 }
 
 struct chi_segment *chi_window_find(struct chi_window *window, uint64_t position, uint32_t *index)

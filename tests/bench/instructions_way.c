@@ -28,7 +28,7 @@ static void listen_here(struct way *way, struct scale_world *w)
     char url[80], problem[256] = "out of memory";
     struct chi_address address;
     const uint8_t secret[16] = {0};
-    strcpy(way->folder, "/tmp/instructions-XXXXXX");
+    snprintf(way->folder, sizeof way->folder, "/tmp/instructions-XXXXXX");
     if (!mkdtemp(way->folder) || uv_loop_init(&way->loop) || chi_routes_new(secret, &way->routes))
         scale_fail("no folder or no loop");
     snprintf(way->path, sizeof way->path, "%s/socket", way->folder);
@@ -71,7 +71,7 @@ struct way *way_new(struct scale_world *w, uint32_t count)
     listen_here(way, w);
     for (uint32_t i = 0; i < count; i++) {
         struct sockaddr_un to = {.sun_family = AF_UNIX};
-        strcpy(to.sun_path, way->path);
+        snprintf(to.sun_path, sizeof to.sun_path, "%s", way->path);
         way->fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (way->fds[i] < 0 || connect(way->fds[i], (struct sockaddr *)&to, sizeof to))
             scale_fail("connection %u: %s", i, strerror(errno));

@@ -60,6 +60,8 @@ BREAKAGES = [
       "            client->held = calloc(1, sizeof(*client->held));\n")),
     ("two-rooms-plain", "a client of two rooms is visited as if it had one", 50,
      ("delivery/delivery.c", "    if (client->count == 2) {\n", "    if (false) {\n")),
+    ("never-caught-up", "nobody is told that a room's members are behind no more", 100,
+     ("delivery/pump.c", "    d->up.caught_up(d->up.hub, hot->room);\n", "")),
     ("silent-gap", "what the log no longer keeps is passed over in silence", 100,
      ("delivery/pump.c", "    if (at < page->entries[0]->prev)\n", "    if (0)\n")),
     ("early-signal", "signals reach members that are not at the head", 100,

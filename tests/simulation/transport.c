@@ -590,6 +590,11 @@ static void door_signal(struct chi_delivery *d, uint32_t number, const struct ch
     chi_delivery_ops.signal(d, number, signal);
 }
 
+static bool door_room_behind(struct chi_delivery *d, uint32_t number)
+{
+    return chi_delivery_ops.room_behind(d, number);
+}
+
 static void door_redact(struct chi_delivery *d, uint32_t number, uint64_t position)
 {
     chi_delivery_ops.redact(d, number, position);
@@ -614,6 +619,7 @@ const struct chi_delivery_ops sim_delivery_ops = {
     .member_leave = door_member_leave,
     .member_position = door_member_position,
     .entry = door_entry,
+    .room_behind = door_room_behind,
     .signal = door_signal,
     .redact = door_redact,
 };

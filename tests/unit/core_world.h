@@ -39,6 +39,7 @@ struct fake_client {
 
 struct fake_room {
     bool open;
+    bool behind; /* what room_behind answers */
     char name[64];
 };
 
@@ -413,10 +414,16 @@ static void fake_redact(struct chi_delivery *d, uint32_t room, uint64_t position
     (void)room;
     (void)position;
 }
+static bool fake_room_behind(struct chi_delivery *d, uint32_t room)
+{
+    (void)d;
+    return world->rooms[room].behind;
+}
 static const struct chi_delivery_ops fake_delivery = {
-    fake_open,         fake_encoding,  fake_close,      fake_read,        fake_gone,
-    fake_reply,        fake_room_open, fake_room_close, fake_member_join, fake_member_signals,
-    fake_member_leave, fake_position,  fake_entry,      fake_signal,      fake_redact};
+    fake_open,        fake_encoding,       fake_close,        fake_read,
+    fake_gone,        fake_reply,          fake_room_open,    fake_room_close,
+    fake_member_join, fake_member_signals, fake_member_leave, fake_position,
+    fake_entry,       fake_room_behind,    fake_signal,       fake_redact};
 
 /* ------------------------------------------------------------------------------------------ log */
 

@@ -23,6 +23,7 @@ static struct {
     uint32_t sent[CLIENTS]; /* bytes, by connection */
     uint64_t writes, bytes;
     uint32_t clients;
+    uint32_t caught_up; /* how often that was told */
 } world;
 
 static uint64_t now_of(void *self)
@@ -95,6 +96,13 @@ static const struct chi_framing framing = {"bare", bare};
 static const struct chi_env_ops env_ops = {
     .now = now_of, .wall = now_of, .logs = logs, .wake = wake};
 
+static void caught_up(void *hub, uint32_t room)
+{
+    (void)hub;
+    ck_assert_uint_eq(room, LARGE);
+    world.caught_up++;
+}
+
 static void setup(void)
 {
     memset(&world, 0, sizeof(world));
@@ -108,6 +116,7 @@ static void setup(void)
         .send = take, .write_many = take_many, .read = hear, .close = let_go};
     struct chi_env env = {&env_ops, NULL};
     ck_assert_int_eq(chi_delivery_new(&world.settings, env, NULL, &world.d), 0);
+    chi_delivery_bind(world.d, &(struct chi_delivery_up){.caught_up = caught_up});
     world.name = chi_name_new(CHI_SPAN("room"), CHI_SPAN("room"));
     ck_assert_ptr_nonnull(world.name);
     for (uint32_t room = LARGE; room <= SMALL; room++)
@@ -235,6 +244,34 @@ START_TEST(a_round_keeps_its_place)
 }
 END_TEST
 
+/* So that who posts without end does not push those out of the window who read as fast as they
+ * can. */
+START_TEST(a_room_is_behind_while_a_round_has_more_than_a_visit_takes)
+{
+    uint32_t visit = world.settings.room_turn / (uint32_t)strlen(FRAME);
+    fill(LARGE, 1000);
+    for (uint32_t i = 0; i < visit; i++)
+        post(LARGE);
+    ck_assert(!chi_delivery_ops.room_behind(world.d, LARGE));
+    ck_assert(flush());
+    post(LARGE);
+    ck_assert(chi_delivery_ops.room_behind(world.d, LARGE));
+    ck_assert(!chi_delivery_ops.room_behind(world.d, SMALL));
+    while (!world.caught_up)
+        ck_assert(flush());
+    ck_assert(!chi_delivery_ops.room_behind(world.d, LARGE));
+    for (uint32_t i = 0; i < 1000; i++)
+        ck_assert_uint_gt(frames(i), 0);
+    while (flush())
+        continue;
+    ck_assert_uint_eq(world.caught_up, 1);
+    post(LARGE); /* nobody asked: nobody is told */
+    while (flush())
+        continue;
+    ck_assert_uint_eq(world.caught_up, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("slices");
@@ -245,6 +282,7 @@ int main(void)
     tcase_add_test(tests, a_slice_is_bounded_by_bytes);
     tcase_add_test(tests, a_small_room_is_served_in_each_slice_of_a_large_one);
     tcase_add_test(tests, a_round_keeps_its_place);
+    tcase_add_test(tests, a_room_is_behind_while_a_round_has_more_than_a_visit_takes);
     suite_add_tcase(suite, tests);
     return unit_run(suite);
 }
