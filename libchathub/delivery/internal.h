@@ -24,6 +24,7 @@ struct chi_segment {
     struct chi_segment *next; /* the newer one; NULL in the newest */
     uint64_t from;            /* holds the entries after this position … */
     uint64_t to;              /* … up to this one */
+    uint64_t since;           /* of a window: when it was begun, ms */
     uint32_t len;             /* bytes of frames */
     uint32_t cap;             /* bytes for frames and marks together, a multiple of 16 */
     uint32_t count;           /* entries */

@@ -12,9 +12,13 @@
 
 #include "util/pages.h"
 
-/* Bytes for frames and marks: a page, then twice as much each time. */
-#define FIRST_SEGMENT   (CHI_PAGE - sizeof(struct chi_segment))
-#define LARGEST_SEGMENT (16 * CHI_PAGE - sizeof(struct chi_segment))
+/* Bytes of a segment, by how fast the one before it was filled: what gathers in a turn should
+ * not be cut by a segment's end, since each part is a write of its own; and a quiet room should not
+ * hold what a busy one needs. */
+#define SMALLEST_SEGMENT CHI_PAGE
+#define LARGEST_SEGMENT  (64 * CHI_PAGE)
+#define FAST_MS          100u
+#define SLOW_MS          1000u
 /* Kept for members that were blocked for a moment. */
 #define RECENT 65536u
 
@@ -26,6 +30,7 @@ struct chi_segment *chi_segment_new(uint64_t from, size_t need)
         return NULL;
     segment->next = NULL;
     segment->from = segment->to = from;
+    segment->since = 0;
     segment->len = 0;
     segment->cap = (uint32_t)(size - sizeof(*segment));
     segment->count = 0;
@@ -87,6 +92,20 @@ static void window_clear(struct chi_delivery *d, struct chi_window *window)
     window->bytes = 0;
 }
 
+static size_t next_size(const struct chi_segment *newest, uint64_t now)
+{
+    if (!newest)
+        return SMALLEST_SEGMENT;
+    size_t size = sizeof(*newest) + newest->cap;
+    uint64_t took = now - newest->since;
+    if (took < FAST_MS)
+        size *= 2;
+    else if (took > SLOW_MS)
+        size /= 2;
+    size = size > LARGEST_SEGMENT ? LARGEST_SEGMENT : size / CHI_PAGE * CHI_PAGE;
+    return size < SMALLEST_SEGMENT ? SMALLEST_SEGMENT : size;
+}
+
 /* A segment that the next frame fits into. */
 static struct chi_segment *window_room_for(struct chi_delivery *d, struct chi_window *window,
                                            size_t len)
@@ -95,14 +114,13 @@ static struct chi_segment *window_room_for(struct chi_delivery *d, struct chi_wi
     size_t need = len + sizeof(struct chi_mark);
     if (newest && newest->len + newest->count * sizeof(struct chi_mark) + need <= newest->cap)
         return newest;
-    size_t cap =
-        newest ? 2 * ((size_t)newest->cap + sizeof(*newest)) - sizeof(*newest) : FIRST_SEGMENT;
-    if (cap > LARGEST_SEGMENT)
-        cap = LARGEST_SEGMENT;
+    uint64_t now = d->env.ops->now(d->env.self);
+    size_t cap = next_size(newest, now) - sizeof(*newest);
     struct chi_segment *segment =
         chi_segment_new(newest ? newest->to : window->from, cap < need ? need : cap);
     if (!segment)
         return NULL;
+    segment->since = now;
     if (newest)
         newest->next = segment;
     else
