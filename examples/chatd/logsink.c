@@ -44,6 +44,7 @@ struct logsink {
     int next_fd;              /* to be taken by the thread; -1: none */
     int level;                /* the least that is logged; the loop's */
     bool json;                /* else logfmt; the loop's */
+    bool gathering;           /* the thread waits for more: it need not be told of each line */
     bool ending;              /* the thread shall end once the ring is empty */
     bool ended;               /* it has */
     struct calendar calendar; /* the loop's */
@@ -261,7 +262,8 @@ void logsink_record(struct logsink *sink, const struct chathub_record *record, c
     tell_dropped(sink);
     if (sink->dropped || !ring_add(sink, &line))
         sink->dropped++;
-    uv_cond_signal(&sink->changed);
+    if (!sink->gathering || sink->len > RING_SIZE / 2 || record->level >= CHATHUB_ERROR)
+        uv_cond_signal(&sink->changed);
     uv_mutex_unlock(&sink->mutex);
 }
 
@@ -350,23 +352,28 @@ static void write_chunk(struct logsink *sink)
         sink->dropped += count_lines(chunk, n);
 }
 
+/* With the mutex held, which is let go meanwhile. An error, many lines, another descriptor and the
+ * end are not waited for. */
 static void gather(struct logsink *sink)
 {
-    uv_mutex_unlock(&sink->mutex);
-    uv_sleep(GATHER_MS);
-    uv_mutex_lock(&sink->mutex);
+    sink->gathering = true;
+    uv_cond_timedwait(&sink->changed, &sink->mutex, GATHER_MS * 1000000u);
+    sink->gathering = false;
 }
 
 static void thread_main(void *arg)
 {
     struct logsink *sink = arg;
-    bool wrote = false;
+    bool wrote = false, told = false;
     uv_mutex_lock(&sink->mutex);
     for (;;) {
         take_descriptor(sink);
         if (sink->len) {
             write_chunk(sink);
             wrote = true;
+        } else if (sink->ending && sink->dropped && !told) {
+            told = true; /* once: the descriptor may take nothing any more */
+            tell_dropped(sink);
         } else if (sink->ending) {
             break;
         } else if (wrote) {
@@ -464,7 +471,6 @@ void logsink_close(struct logsink *sink)
     if (!sink)
         return;
     uv_mutex_lock(&sink->mutex);
-    tell_dropped(sink);
     sink->ending = true;
     uv_cond_signal(&sink->changed);
     uint64_t end = uv_hrtime() + CLOSE_WAIT;

@@ -38,7 +38,8 @@ void chi_input_settle(struct chi_conn *conn)
     } else {
         size_t size = sizeof(*input) + input->bytes.cap + input->rest.cap +
                       (input->frames ? chi_frames_size() : 0);
-        conn->net->partial += size - input->counted;
+        conn->net->partial -= input->counted;
+        conn->net->partial += size;
         input->counted = size;
     }
     chi_conn_age(conn);

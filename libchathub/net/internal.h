@@ -244,6 +244,8 @@ static inline bool chi_net_past(uint32_t now, uint32_t due)
 /* Has the fine timer run, and chi_conn_work_later be called. Harmless if they already are to. */
 void chi_net_fine(struct chi_net *net);
 void chi_net_soon(struct chi_net *net);
+/* Has chi_conn_work_later go on with what is left, but not before what else the loop has to do. */
+void chi_net_rest(struct chi_net *net);
 /* What epoll reported of this number and nobody looked at is void: the number is free. */
 void chi_net_void(struct chi_net *net, uint32_t number);
 /* Puts socket `which` of a listener into the epoll set, or takes it out. 0 or CHATHUB_EIO. */

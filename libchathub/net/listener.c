@@ -3,7 +3,7 @@
  * Happy path: the epoll set reports one, a batch is accepted, each becomes a connection. Failure
  * modes: no descriptors are left (logged, and accepting rests until the next sweep, so that the
  * loop never spins on what it cannot take); too many handshakes under way (accepting rests until
- * one is through: the others wait in the settings); too many of one address (closed at once). */
+ * one is through: the others wait in the backlog); too many of one address (closed at once). */
 #include "net/internal.h"
 
 #include <arpa/inet.h>
@@ -308,18 +308,23 @@ int chi_net_listen(struct chi_net *net, const struct chi_address *address, char 
     return 0;
 }
 
+/* The option has changed: it holds for those who come from now on. */
+static void follow_stall_time(const struct chi_settings *settings, struct chi_listener *listener)
+{
+    listener->stall_time = settings->stall_time;
+    for (int i = 0; i < 2 && !listener->address.is_unix; i++)
+        if (listener->fds[i] >= 0)
+            set_options(listener->fds[i], settings);
+}
+
 void chi_listener_follow(struct chi_net *net)
 {
     const struct chi_settings *settings = net->parts.settings;
 
     for (uint32_t i = 0; i < net->listener_count; i++) {
         struct chi_listener *listener = net->listeners[i];
-        if (listener->stall_time == settings->stall_time)
-            continue;
-        listener->stall_time = settings->stall_time;
-        for (int which = 0; which < 2 && !listener->address.is_unix; which++)
-            if (listener->fds[which] >= 0)
-                set_options(listener->fds[which], settings);
+        if (listener->stall_time != settings->stall_time)
+            follow_stall_time(settings, listener);
     }
 }
 
@@ -438,15 +443,6 @@ static bool accept_one(struct chi_net *net, uint32_t listener, int which)
     else if (chi_conn_adopt(net, fd, &peer) != 0)
         close(fd);
     return true;
-}
-
-/* The option has changed: it holds for those who come from now on. */
-static void follow_stall_time(const struct chi_settings *settings, struct chi_listener *listener)
-{
-    listener->stall_time = settings->stall_time;
-    for (int i = 0; i < 2 && !listener->address.is_unix; i++)
-        if (listener->fds[i] >= 0)
-            set_options(listener->fds[i], settings);
 }
 
 void chi_listener_ready(struct chi_net *net, uint32_t index, int which)

@@ -173,6 +173,13 @@ void chi_net_soon(struct chi_net *net)
         uv_timer_start(&net->soon, on_soon, 0, 0);
 }
 
+/* libuv runs a timer of 0 ms that is set within a timer's turn in the same turn. */
+void chi_net_rest(struct chi_net *net)
+{
+    if (!net->closing)
+        uv_timer_start(&net->soon, on_soon, 1, 0);
+}
+
 int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int which)
 {
     struct epoll_event event = {.events = EPOLLIN,

@@ -263,5 +263,5 @@ void chi_conn_work_later(struct chi_net *net)
             break;
     }
     if (net->now || net->later)
-        chi_net_soon(net);
+        chi_net_rest(net);
 }

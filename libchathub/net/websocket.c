@@ -426,10 +426,10 @@ static bool take_plain(struct chi_conn *conn, struct chi_frames *frames, struct 
     in->at += len;
     in->len -= len;
     frames->missing -= len;
-    if (len == frames->length)
-        return on_whole(conn, bytes, len);
     if (!conn->client) /* the hub is done with it */
         return true;
+    if (len == frames->length)
+        return on_whole(conn, bytes, len);
     return gather(conn, bytes, len) && (frames->missing > 0 || finish_message(conn));
 }
 

@@ -8,7 +8,8 @@
 
 void chi_paged_init(struct chi_paged *table, size_t size)
 {
-    assert(size % 8 == 0 && size > 0 && size <= UINT32_MAX);
+    assert(size > 0 && size <= UINT32_MAX - 7);
+    size = (size + 7) & ~(size_t)7; /* so that blocks end where pages do */
     *table = (struct chi_paged){.size = (uint32_t)size};
     while ((size << table->shift) % CHI_PAGE)
         table->shift++;
