@@ -99,7 +99,8 @@ def library_flags(build):
 def compiler_of(build):
     """The compiler of the build folder, with its sanitizers if it has any: only these fit its library."""
     command = json.loads((build / "compile_commands.json").read_text())[0]["command"].split()
-    return [command[0], *[part for part in command if part.startswith("-fsanitize=")]]
+    compiler = command[1] if command[0].endswith("ccache") else command[0]
+    return [compiler, *[part for part in command if part.startswith("-fsanitize=")]]
 
 
 def test_the_programs_in_the_readme_compile_and_run(tmp_path):
