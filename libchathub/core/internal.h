@@ -145,6 +145,8 @@ struct chi_room {
     bool queued : 1;    /* it is in hub->idle */
     bool nameless : 1;  /* only counts were told last: differences would mean nothing */
     bool announced : 1; /* a presence signal was sent: told_at holds */
+    uint16_t differed;  /* number of the last that told differences: as much as tells it from those
+                           that delivery may still hold */
 };
 
 struct chi_typer {

@@ -144,6 +144,7 @@ static void tell_differences(struct chi_hub *hub, struct chi_room *room, struct 
         .went_count = kinds.went,
         .key = room->number, /* none replaces another */
     };
+    room->differed = (uint16_t)room->number;
     CHI_DELIVERY(hub, signal, room->slot.number, &signal);
     settle_pending(hub, room);
 }
@@ -173,6 +174,8 @@ static void tell_whole(struct chi_hub *hub, struct chi_room *room, struct kinds 
     room->nameless = signal.counts_only;
     signal.arrivals = kinds.came;
     signal.departures = kinds.went;
+    /* One replaces those right before it, but none before differences: these follow it. */
+    signal.key = ~(uint64_t)room->differed;
     CHI_DELIVERY(hub, signal, room->slot.number, &signal);
 }
 

@@ -75,6 +75,8 @@ struct world {
     struct fake_room rooms[ROOMS];
     int reply_result; /* what reply answers: 0, 1, CHATHUB_ENOMEM */
     int join_result;
+    uint64_t presences;         /* number of the last presence signal … */
+    uint64_t presence_keys[64]; /* … and all their keys, by number */
     struct chi_transport transport;
     uint32_t conns; /* numbers given so far */
     /* log */
@@ -392,6 +394,8 @@ static void fake_signal(struct chi_delivery *d, uint32_t room, const struct chi_
     snprintf(came, sizeof came, "%s", names_of(s->came, s->came_count));
     snprintf(went, sizeof went, "%s", names_of(s->went, s->went_count));
     snprintf(renamed, sizeof renamed, "%s", names_of(s->renamed, s->renamed_count));
+    if (s->type == CHI_SIGNAL_PRESENCE)
+        world->presence_keys[(world->presences = s->number) % 64] = s->key;
     for (uint32_t i = 0; i < CLIENTS; i++) {
         struct place *place = world->clients[i].open ? place_of(room, i) : NULL;
         if (!place || !place->signals)

@@ -504,6 +504,35 @@ START_TEST(a_room_that_shrinks_is_told_its_names_again)
 }
 END_TEST
 
+/* Else who is behind is told differences from what it was not told. */
+START_TEST(a_count_replaces_no_count_before_differences)
+{
+    world->settings.presence_names = 4;
+    uint64_t bob = person("bob", "tea"), ids[6];
+    uint64_t counts[2][2], *keys = world->presence_keys;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 6; i++) {
+            ids[i] = opened(false);
+            join(ids[i], "tea");
+            pass(2000);
+        }
+        uint64_t last = world->presences;
+        ck_hears(bob, " count=6\n");
+        counts[round][0] = keys[last - 1];
+        counts[round][1] = keys[last];
+        for (int i = 0; i < 6; i++) {
+            chi_hub_client_closed(world->hub, ids[i], "lost");
+            pass(2000);
+        }
+        ck_hears(bob, " -[guest-");
+        ck_assert_uint_eq(keys[world->presences], world->presences);
+    }
+    ck_assert_uint_eq(counts[0][0], counts[0][1]);
+    ck_assert_uint_eq(counts[1][0], counts[1][1]);
+    ck_assert_uint_ne(counts[0][0], counts[1][0]);
+}
+END_TEST
+
 START_TEST(who_is_told_page_by_page_in_order_of_names)
 {
     static const char *const names[] = {"f", "B", "d", "a", "E", "c", "g"};
@@ -823,6 +852,7 @@ static Suite *suite(void)
     tcase_add_test(t, the_first_change_is_told_at_once_and_who_comes_and_goes_is_not);
     tcase_add_test(t, ten_thousand_joins_are_few_signals);
     tcase_add_test(t, a_room_that_shrinks_is_told_its_names_again);
+    tcase_add_test(t, a_count_replaces_no_count_before_differences);
     tcase_add_test(t, who_is_told_page_by_page_in_order_of_names);
     tcase_add_test(t, typing_ends_by_itself_and_by_a_post);
     tcase_add_test(t, a_status_is_told_to_the_rooms_and_bounded);
