@@ -475,6 +475,8 @@ static void do_something(struct sim_world *w, int actor, struct sim_conn *c)
         join(w, actor, c);
     else if (dice < 69)
         leave(w, actor, c);
+    else if (dice < 72 && sim_faulty(w, SIM_REDACT))
+        history(w, c);
     else if (dice < 75)
         typing(w, c);
     else if (dice < 78)

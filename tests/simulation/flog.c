@@ -74,7 +74,8 @@ struct reading {
     struct sim_flog *flog;
     struct chi_log_reader *asker;
     struct chi_log_page page;
-    bool here, fails;
+    uint32_t room; /* the hub's number */
+    bool backward, here, fails;
     uint64_t due;
 };
 
@@ -579,6 +580,7 @@ static void inner_page(struct chi_log_reader *reader, const struct chi_log_page 
     r->page = *page;
     r->page.entries = entries;
     r->here = true;
+    sim_redact_page(r->flog->w, r->room, &r->page, r->backward);
 }
 
 static int flog_read(struct chi_log *log, void *handle, const struct chi_log_read *read)
@@ -595,6 +597,8 @@ static int flog_read(struct chi_log *log, void *handle, const struct chi_log_rea
     struct reading *r = sim_alloc(sizeof *r);
     r->reader.page = inner_page;
     r->flog = flog;
+    r->room = h->room;
+    r->backward = read->backward;
     r->asker = read->reader;
     r->fails = chance(w, SIM_READ_FAIL, 6);
     r->due = late(w, SIM_READ_SLOW);

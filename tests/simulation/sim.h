@@ -513,6 +513,10 @@ uint32_t sim_flog_drafts(struct sim_flog *flog, uint32_t room, struct chi_span u
 bool sim_flog_under_way(const struct sim_flog *flog);
 /* Has an entry of an open room redacted. */
 void sim_flog_redact(struct sim_flog *flog, uint32_t room, uint64_t position);
+/* Has, with that fault and now and then, an entry of a page redacted that is on its way to the hub:
+ * chance alone would nearly never. `backward`: it is history or a look, of which there are few. */
+void sim_redact_page(struct sim_world *w, uint32_t room, const struct chi_log_page *page,
+                     bool backward);
 /* A page of an open room as the inner log has it, at once. False: it does not answer. */
 bool sim_flog_peek(struct sim_flog *flog, uint32_t room, const struct chi_log_read *read);
 /* The hub dies with drafts under way. */

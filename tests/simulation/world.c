@@ -397,17 +397,35 @@ static void pass_time(struct sim_world *w)
         w->wall += sim_one_in(&w->rng, 2) ? 3600000u : (uint64_t)-600000;
 }
 
+static bool redact_one(struct sim_world *w, struct sim_room *room, uint64_t position)
+{
+    const struct sim_past *past = sim_past_at(room, position);
+    if (!past || past->redacting || position > room->shown || w->redactions == SIM_ERASURES)
+        return false;
+    room->past[past - room->past].redacting = true;
+    w->redactions++;
+    sim_flog_redact(w->flog, room->number, position);
+    return true;
+}
+
 static void redact(struct sim_world *w)
 {
     struct sim_room *room = &w->rooms[sim_below(&w->rng, SIM_ROOMS)];
-    if (!room->open || !room->count)
+    if (room->open && room->count)
+        (void)redact_one(w, room, room->past[sim_below(&w->rng, room->count)].position);
+}
+
+void sim_redact_page(struct sim_world *w, uint32_t number, const struct chi_log_page *page,
+                     bool backward)
+{
+    if (!sim_faulty(w, SIM_REDACT) || !sim_one_in(&w->rng, backward ? 2 : 6))
         return;
-    struct sim_past *past = &room->past[sim_below(&w->rng, room->count)];
-    if (past->redacting || past->position > room->shown || w->redactions == SIM_ERASURES)
-        return;
-    past->redacting = true;
-    w->redactions++;
-    sim_flog_redact(w->flog, room->number, past->position);
+    uint32_t from = sim_below(&w->rng, page->count);
+    for (int i = 0; i < SIM_ROOMS; i++)
+        for (uint32_t n = 0; w->rooms[i].open && w->rooms[i].number == number && n < page->count;
+             n++)
+            if (redact_one(w, &w->rooms[i], page->entries[(from + n) % page->count]->position))
+                return;
 }
 
 /* As a loss of power or a restored copy takes it back: some of what was shown and acked is gone. */
