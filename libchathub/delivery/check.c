@@ -105,6 +105,8 @@ static const char *check_room(const struct chi_delivery *d, uint32_t number,
     const char *fault = NULL;
     if (room->pass > room->count)
         return "a pass is longer than its room";
+    if (room->hot && room->hot->awaited && !chi_feed_dirty(room))
+        return "posts wait for a room whose members nobody will visit";
     for (uint32_t i = 0; !fault && i < room->count; i++)
         fault = check_member(d, number, room, i);
     for (uint32_t i = 0; !fault && room->hot && i < CHI_ENCODINGS; i++)

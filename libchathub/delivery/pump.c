@@ -520,13 +520,25 @@ static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t 
         room->hot->pass_min = member->position;
 }
 
-/* Each member was visited. What it got was cut at its share or the end of a segment, whichever
- * came first: half a share, or all (nobody is left behind). */
-static void note_caught_up(struct chi_delivery *d, struct chi_hot *hot, bool again)
+/* Bytes of frames behind `position` in the fullest window. */
+static uint64_t bytes_behind(const struct chi_hot *hot, uint64_t position)
 {
-    uint64_t got = d->settings->room_turn / 2;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < CHI_ENCODINGS; i++) {
+        uint64_t sum = 0;
+        const struct chi_segment *s = hot->windows[i] ? hot->windows[i]->oldest : NULL;
+        for (; s; s = s->next)
+            if (s->to > position)
+                sum += s->len - chi_frame_start(s, chi_segment_find(s, position));
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
 
-    hot->came = again && hot->came > got ? hot->came - got : 0;
+/* Each member was visited, and got its share, or up to the end of a segment. */
+static void note_caught_up(struct chi_delivery *d, struct chi_hot *hot, uint64_t lowest, bool again)
+{
+    hot->came = again ? bytes_behind(hot, lowest) : 0;
     if (!hot->awaited || hot->came > d->settings->room_turn)
         return;
     hot->awaited = false;
@@ -537,6 +549,7 @@ static void pass_end(struct chi_delivery *d, uint32_t number)
 {
     struct chi_feed *room = chi_feed_at(d, number);
     struct chi_hot *hot = room->hot;
+    uint64_t lowest = hot ? hot->pass_min : 0;
     if (hot) {
         for (uint32_t i = 0; i < d->encoding_count; i++)
             if (hot->windows[i])
@@ -548,7 +561,7 @@ static void pass_end(struct chi_delivery *d, uint32_t number)
     else
         chi_round_remove(d, number);
     if (hot)
-        note_caught_up(d, hot, room->again);
+        note_caught_up(d, hot, lowest, room->again);
     room->again = false;
 }
 

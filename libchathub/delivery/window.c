@@ -92,30 +92,33 @@ static void window_clear(struct chi_delivery *d, struct chi_window *window)
     window->bytes = 0;
 }
 
-static size_t next_size(const struct chi_segment *newest, uint64_t now)
+/* `came`: bytes since the round over the room's members began. */
+static size_t next_size(const struct chi_delivery *d, const struct chi_segment *newest,
+                        uint64_t came, uint64_t now)
 {
     if (!newest)
         return SMALLEST_SEGMENT;
-    size_t size = sizeof(*newest) + newest->cap;
+    size_t size = sizeof(*newest) + newest->cap, most = d->settings->window_bytes / 4;
     uint64_t took = now - newest->since;
-    if (took < FAST_MS)
+    if (came > newest->cap || took < FAST_MS)
         size *= 2;
     else if (took > SLOW_MS)
         size /= 2;
-    size = size > LARGEST_SEGMENT ? LARGEST_SEGMENT : size / CHI_PAGE * CHI_PAGE;
+    most = most < LARGEST_SEGMENT ? most : LARGEST_SEGMENT;
+    size = (size < most ? size : most) / CHI_PAGE * CHI_PAGE;
     return size < SMALLEST_SEGMENT ? SMALLEST_SEGMENT : size;
 }
 
 /* A segment that the next frame fits into. */
 static struct chi_segment *window_room_for(struct chi_delivery *d, struct chi_window *window,
-                                           size_t len)
+                                           size_t len, uint64_t came)
 {
     struct chi_segment *newest = window->newest;
     size_t need = len + sizeof(struct chi_mark);
     if (newest && newest->len + newest->count * sizeof(struct chi_mark) + need <= newest->cap)
         return newest;
     uint64_t now = d->env.ops->now(d->env.self);
-    size_t cap = next_size(newest, now) - sizeof(*newest);
+    size_t cap = next_size(d, newest, came, now) - sizeof(*newest);
     struct chi_segment *segment =
         chi_segment_new(newest ? newest->to : window->from, cap < need ? need : cap);
     if (!segment)
@@ -131,9 +134,10 @@ static struct chi_segment *window_room_for(struct chi_delivery *d, struct chi_wi
     return segment;
 }
 
-static bool window_add(struct chi_delivery *d, struct chi_window *window, uint64_t position)
+static bool window_add(struct chi_delivery *d, struct chi_window *window, uint64_t position,
+                       uint64_t came)
 {
-    struct chi_segment *segment = window_room_for(d, window, d->frame.len);
+    struct chi_segment *segment = window_room_for(d, window, d->frame.len, came);
     return segment && chi_segment_add(segment, position, d->frame.at, d->frame.len);
 }
 
@@ -154,7 +158,8 @@ void chi_window_entry(struct chi_delivery *d, struct chi_feed *room, const struc
             window_clear(d, window);
             window->from = entry->prev;
         }
-        if (!chi_frame_entry(d, i, room, entry) || !window_add(d, window, entry->position)) {
+        if (!chi_frame_entry(d, i, room, entry) ||
+            !window_add(d, window, entry->position, room->hot->came)) {
             window_clear(d, window);
             window->from = entry->position;
         }

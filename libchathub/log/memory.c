@@ -63,7 +63,7 @@ struct room {
 
 #define TOP_MASK (UINT64_MAX >> 2)
 
-/* Closed rooms, the longest closed first: their numbers + 1. */
+/* Closed rooms, the longest closed, or emptied, first: their numbers + 1. */
 struct line {
     uint32_t first, last;
 };

@@ -37,7 +37,9 @@ void chi_pages_give(void *pages, size_t size)
     (void)size;
     free(pages);
 #else
-    if (pages)
-        munmap(pages, size);
+    /* A hole between others is a mapping more, of which a process may have so many: then the memory
+     * goes back, and the addresses stay. */
+    if (pages && munmap(pages, size))
+        madvise(pages, size, MADV_DONTNEED);
 #endif
 }
