@@ -204,7 +204,7 @@ static void watch(struct chi_conn *conn, bool lazy)
     if (lazy && wanted && conn->watched && (events | EPOLLIN) == conn->interest)
         return;
     event.events = events;
-    epoll_ctl(conn->net->epoll,
+    epoll_ctl(conn->counted ? conn->net->newcomers.epoll : conn->net->all.epoll,
               !wanted         ? EPOLL_CTL_DEL
               : conn->watched ? EPOLL_CTL_MOD
                               : EPOLL_CTL_ADD,
@@ -235,18 +235,31 @@ void chi_conn_later(struct chi_conn *conn)
     chi_net_soon(net);
 }
 
+/* A newcomer no more: its reports come with everybody's. */
+static void settle_in(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+    struct epoll_event event = {.events = conn->interest, .data.u64 = conn->number};
+
+    net->mute--;
+    conn->counted = false;
+    if (!conn->watched)
+        return;
+    epoll_ctl(net->newcomers.epoll, EPOLL_CTL_DEL, chi_conn_fd(conn), NULL);
+    if (epoll_ctl(net->all.epoll, EPOLL_CTL_ADD, chi_conn_fd(conn), &event) != 0) {
+        conn->watched = false;
+        chi_conn_break(conn);
+    }
+}
+
 void chi_conn_phase(struct chi_conn *conn, enum chi_phase phase, uint32_t time)
 {
     struct chi_net *net = conn->net;
-    bool mute = phase <= CHI_PHASE_FIRST;
 
     conn->phase = (unsigned)phase & 7u;
     conn->due = chi_net_now(net) + time;
-    if (mute && !conn->counted)
-        net->mute++;
-    if (!mute && conn->counted)
-        net->mute--;
-    conn->counted = mute;
+    if (phase > CHI_PHASE_FIRST && conn->counted)
+        settle_in(conn);
     chi_conn_age(conn);
     if (!net->accepting)
         chi_listener_resume(net);
@@ -523,7 +536,7 @@ int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
     if (take_number(net, &number) != 0)
         return CHATHUB_ENOMEM;
     event.data.u64 = number;
-    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    if (epoll_ctl(net->newcomers.epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         give_number(net, number);
         return CHATHUB_EIO;
     }
@@ -535,11 +548,13 @@ int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
         .opened = (uint32_t)(net->parts.env.ops->now(net->parts.env.self) / CHI_OPENED_STEP),
         .last_in = now,
         .watched = true,
+        .counted = true,
         .interest = EPOLLIN,
         .young = conn->young,
     };
     net->hot[number] = (struct chi_hot){(unsigned)fd & CHI_FD_NONE, CHI_SENDING_OPEN, now};
     net->count++;
+    net->mute++;
     if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)
         open_lines(conn);
     else

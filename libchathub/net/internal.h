@@ -20,6 +20,8 @@
 #define CHI_ACCEPT_BATCH 32
 /* µs for which reports are worked off before the hub's turn and a slice of sending. */
 #define CHI_INPUT_US 1000
+/* The same for those of newcomers. */
+#define CHI_NEWCOMERS_US 500
 /* Listeners of one net. */
 #define CHI_LISTENERS_MAX 64
 
@@ -138,7 +140,7 @@ struct chi_conn {
     bool peer_closed : 1;  /* its close frame came */
     bool shut : 1;         /* our side is shut down */
     bool counted : 1;      /* in net->mute */
-    bool watched : 1;      /* in the epoll set */
+    bool watched : 1;      /* in an epoll set: while `counted` the newcomers' */
     bool lined : 1;        /* a first line came */
     bool young : 1;        /* its number is in net->young */
 };
@@ -161,16 +163,22 @@ struct chi_hot {
     uint32_t last_out; /* when a byte was taken; of a free number: the next free one + 1 */
 };
 
+/* An epoll set, and what it reported. */
+struct chi_reports {
+    int epoll;
+    int at, count; /* [at, count): not looked at yet; the others had the time */
+    struct epoll_event events[CHI_EVENT_BATCH];
+};
+
 struct chi_net {
     struct chi_net_parts parts;
-    struct chi_transport websockets, lines;     /* the same table but for take_control */
-    int epoll;                                  /* watches listeners and connections */
-    struct epoll_event events[CHI_EVENT_BATCH]; /* what it reported last … */
-    int event_at, event_count; /* … [at, count): not looked at yet; the others had the time */
-    uv_poll_t poll;            /* brings the epoll set into the loop */
-    uv_timer_t sweep;          /* each second over all connections */
-    uv_timer_t fine;           /* while `young` is not empty */
-    uv_timer_t soon;           /* once, when `later` is not empty */
+    struct chi_transport websockets, lines; /* the same table but for take_control */
+    struct chi_reports all;       /* listeners, connections that have spoken, and the other set: */
+    struct chi_reports newcomers; /* connections that have not (`mute` of them) */
+    uv_poll_t poll;               /* brings `all` into the loop */
+    uv_timer_t sweep;             /* each second over all connections */
+    uv_timer_t fine;              /* while `young` is not empty */
+    uv_timer_t soon;              /* once, when `later` is not empty */
     struct chi_listener *listeners[CHI_LISTENERS_MAX];
     uint32_t listener_count;
     struct chi_paged conns; /* struct chi_conn by number; phase DEAD: free, or to be freed */

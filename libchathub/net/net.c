@@ -1,5 +1,5 @@
 /* The net's life, and its one place in the loop: an epoll set of its own, which holds all listeners
- * and connections, is watched by one uv_poll_t. That costs a connection nothing but its own struct,
+ * and connections (newcomers in another set within it), is watched by one uv_poll_t. That costs a connection nothing but its own struct,
  * and libuv's watchers are not touched for each of them.
  *
  * Happy path: new → listen → (loop: ready, timers) → stop_accepting → close → freed by the last
@@ -30,36 +30,52 @@ static void dispatch(struct chi_net *net, const struct epoll_event *event)
     }
 }
 
-/* A share of the reports, so that who connects, or posts much, does not keep those waiting to whom
- * something is to be sent. What is left over comes first the next time: epoll asked anew would
- * begin with the same ones again. It does not sleep meanwhile, since these are still ready. */
-static void on_poll(uv_poll_t *poll, int status, int events)
+/* A share of the reports, so that who posts much does not keep those waiting to whom something is
+ * to be sent. What is left over comes first the next time: epoll asked anew would begin with the
+ * same ones again. It does not sleep meanwhile, since these are still ready. */
+static void take_share(struct chi_net *net, struct chi_reports *reports, unsigned us)
 {
-    struct chi_net *net = poll->data;
     uint64_t end = 0; /* the clock is looked at only where there is more than one */
 
-    (void)status;
-    (void)events;
-    if (net->event_at == net->event_count) {
-        net->event_at = 0;
-        net->event_count = epoll_wait(net->epoll, net->events, CHI_EVENT_BATCH, 0);
-        if (net->event_count < 0)
-            net->event_count = 0;
+    if (reports->at == reports->count) {
+        reports->at = 0;
+        reports->count = epoll_wait(reports->epoll, reports->events, CHI_EVENT_BATCH, 0);
+        if (reports->count < 0)
+            reports->count = 0;
     }
-    while (net->event_at < net->event_count && !net->closing) {
-        if (!end && net->event_count - net->event_at > 1)
-            end = uv_hrtime() + CHI_INPUT_US * 1000u;
-        dispatch(net, &net->events[net->event_at++]);
-        if (net->event_at < net->event_count && uv_hrtime() >= end)
+    while (reports->at < reports->count && !net->closing) {
+        if (!end && reports->count - reports->at > 1)
+            end = uv_hrtime() + us * 1000u;
+        dispatch(net, &reports->events[reports->at++]);
+        if (reports->at < reports->count && uv_hrtime() >= end)
             return;
     }
 }
 
+/* Who comes has a share of its own, and is no reason for those who are there to wait: a handshake
+ * and a first request cost as much as many posts, and thousands may come at once. */
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct chi_net *net = poll->data;
+
+    (void)status;
+    (void)events;
+    take_share(net, &net->all, CHI_INPUT_US);
+    if (net->mute && !net->closing)
+        take_share(net, &net->newcomers, CHI_NEWCOMERS_US);
+}
+
+static void void_reports(struct chi_reports *reports, uint32_t number)
+{
+    for (int i = reports->at; i < reports->count; i++)
+        if (reports->events[i].data.u64 == number)
+            reports->events[i].data.u64 = UINT32_MAX; /* no connection has it */
+}
+
 void chi_net_void(struct chi_net *net, uint32_t number)
 {
-    for (int i = net->event_at; i < net->event_count; i++)
-        if (net->events[i].data.u64 == number)
-            net->events[i].data.u64 = UINT32_MAX; /* no connection has it */
+    void_reports(&net->all, number);
+    void_reports(&net->newcomers, number);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -99,8 +115,10 @@ static void free_all(struct chi_net *net)
     free(net->hot);
     free(net->young);
     free(net->buffer);
-    if (net->epoll >= 0)
-        close(net->epoll);
+    if (net->newcomers.epoll >= 0)
+        close(net->newcomers.epoll);
+    if (net->all.epoll >= 0)
+        close(net->all.epoll);
     free(net);
 }
 
@@ -123,7 +141,7 @@ static int start_handles(struct chi_net *net)
 {
     uv_timer_t *timers[] = {&net->sweep, &net->fine, &net->soon};
 
-    if (uv_poll_init(net->parts.loop, &net->poll, net->epoll) != 0)
+    if (uv_poll_init(net->parts.loop, &net->poll, net->all.epoll) != 0)
         return CHATHUB_EIO;
     net->poll.data = net;
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
@@ -136,23 +154,33 @@ static int start_handles(struct chi_net *net)
     return 0;
 }
 
+static int open_sets(struct chi_net *net)
+{
+    struct epoll_event wakes = {.events = EPOLLIN, .data.u64 = UINT32_MAX}; /* no connection's */
+
+    net->all.epoll = epoll_create1(EPOLL_CLOEXEC);
+    net->newcomers.epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (net->all.epoll < 0 || net->newcomers.epoll < 0 ||
+        epoll_ctl(net->all.epoll, EPOLL_CTL_ADD, net->newcomers.epoll, &wakes) != 0)
+        return CHATHUB_EIO;
+    return 0;
+}
+
 int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out)
 {
     struct chi_net *net = calloc(1, sizeof(*net));
-    int error = CHATHUB_ENOMEM;
+    int error;
 
     if (!net)
-        return error;
+        return CHATHUB_ENOMEM;
     net->parts = *parts;
     net->accepting = true;
     chi_paged_init(&net->conns, sizeof(struct chi_conn));
-    net->epoll = epoll_create1(EPOLL_CLOEXEC);
     net->buffer = malloc(CHI_READ_SIZE);
     chi_transport_init(net);
-    if (net->epoll < 0)
-        error = CHATHUB_EIO;
-    else if (net->buffer)
-        error = start_handles(net);
+    error = open_sets(net);
+    if (error == 0)
+        error = net->buffer ? start_handles(net) : CHATHUB_ENOMEM;
     if (error) {
         free_all(net);
         return error;
@@ -185,8 +213,9 @@ int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int w
     struct epoll_event event = {.events = EPOLLIN,
                                 .data.u64 = IS_LISTENER | (listener * 2u + (unsigned)which)};
 
-    return epoll_ctl(net->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event) == 0 ? 0
-                                                                                      : CHATHUB_EIO;
+    return epoll_ctl(net->all.epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event) == 0
+               ? 0
+               : CHATHUB_EIO;
 }
 
 uint32_t chi_net_connections(const struct chi_net *net)
