@@ -176,7 +176,7 @@ static int key_of(struct chi_span text, struct chi_buf *key)
             break;
         last = now;
     }
-    if (!error)
+    if (!error && last.at)
         chi_buf_add(key, last.at, last.len);
     chi_buf_fini(&rounds[0]);
     chi_buf_fini(&rounds[1]);

@@ -373,10 +373,10 @@ static void members_shrink(struct chi_feed *room)
         room->cap = 0;
         free(many);
     } else if (room->cap > 16 && room->count < room->cap / 4) {
-        many = realloc(many, room->cap / 2 * sizeof(*many));
-        if (!many)
+        struct chi_cursor *fewer = realloc(many, room->cap / 2 * sizeof(*many));
+        if (!fewer)
             return;
-        room->members.many = many;
+        room->members.many = fewer;
         room->cap /= 2;
     }
 }

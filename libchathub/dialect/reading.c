@@ -255,6 +255,7 @@ struct chi_span chi_reading_data(struct chi_reading *in)
     }
     size_t nesting;
     struct chi_span raw = chi_reading_raw(in, "data", &nesting);
+    assert(raw.at); /* the member is there */
     if (nesting <= DATA_DEPTH)
         return on_one_line(in, raw);
     chi_reading_fail(in, CHATHUB_EREQUEST, "\"data\" nests %zu deep; it may nest %d deep", nesting,

@@ -170,6 +170,7 @@ static void room_emptied(struct memory *m, struct room *room)
 static void drop_oldest(struct memory *m, struct room *room)
 {
     struct kept *kept = room->kept;
+    assert(kept && kept->count);
     struct chi_entry *entry = kept->entries[kept->first];
     size_t size = chi_entry_size(entry);
     kept->first = (kept->first + 1) % kept->cap;

@@ -27,7 +27,7 @@ static inline void chi_buf_add(struct chi_buf *buf, const void *bytes, size_t le
 {
     if (!len)
         return;
-    bool fits = !buf->failed && len <= buf->cap - buf->len;
+    bool fits = buf->at && !buf->failed && len <= buf->cap - buf->len;
     char *to = fits ? buf->at + buf->len : chi_buf_reserve(buf, len);
     if (!to)
         return;
