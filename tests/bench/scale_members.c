@@ -79,7 +79,8 @@ static uint64_t write_clock(void *ctx)
 }
 
 /* Slices until nothing is left. Meanwhile `during` more entries come, one whenever a further part of
- * the members has the first. Answers how many slices it took. */
+ * the members has the first, unless posts have to wait for the members. Answers how many slices it
+ * took. */
 static uint32_t go_round(struct crowd *c, uint32_t during)
 {
     uint32_t slices = 0, came = 0;
@@ -87,7 +88,8 @@ static uint32_t go_round(struct crowd *c, uint32_t during)
         scale_world_turn(&c->world, write_clock);
         c->world.now++;
         slices++;
-        while (came < during && c->world.writes >= (uint64_t)c->n * (came + 1) / (during + 2)) {
+        while (came < during && !c->world.waiting &&
+               c->world.writes >= (uint64_t)c->n * (came + 1) / (during + 2)) {
             post(c);
             came++;
         }

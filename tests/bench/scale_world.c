@@ -149,7 +149,10 @@ static void sink_write_many(void *self, const void *bytes, size_t len, const uin
 
 static void sink_read(void *self, uint32_t conn, bool on)
 {
-    (void)self, (void)conn, (void)on;
+    struct scale_world *w = self;
+    (void)conn;
+    if (on && w->waiting)
+        w->waiting--;
 }
 
 static void sink_close(void *self, uint32_t conn, int code, struct chi_span reason,
@@ -306,5 +309,5 @@ void scale_world_post(struct scale_world *w, uint64_t id, const char *room, stru
 {
     struct chi_request post = {
         .type = CHI_REQUEST_POST, .room = chi_span_of(room), .content = text};
-    chi_hub_request(w->hub, id, &post);
+    w->waiting += chi_hub_request(w->hub, id, &post) == CHI_NEXT_WAIT;
 }

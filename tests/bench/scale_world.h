@@ -17,6 +17,7 @@ struct scale_world {
     struct chi_inproc *inproc;
     struct chi_transport transport; /* takes everything, of any connection … */
     uint32_t stall_every;           /* … but of those whose number this divides; 0: of all */
+    uint32_t waiting;               /* clients whose post waits: they are not read from */
     uint64_t writes, bytes;         /* that it took, each connection of a span for itself */
     uint64_t now;                   /* ms; passes only by scale_world_pass and by waiting */
     uint64_t ticked;                /* when delivery last kept house */
