@@ -521,10 +521,11 @@ static void note_lowest(struct chi_delivery *d, struct chi_feed *room, uint32_t 
 }
 
 /* Bytes of frames behind `position` in the fullest window. */
-static uint64_t bytes_behind(const struct chi_hot *hot, uint64_t position)
+static uint64_t bytes_behind(const struct chi_delivery *d, const struct chi_hot *hot,
+                             uint64_t position)
 {
     uint64_t most = 0;
-    for (uint32_t i = 0; i < CHI_ENCODINGS; i++) {
+    for (uint32_t i = 0; i < d->encoding_count; i++) {
         uint64_t sum = 0;
         const struct chi_segment *s = hot->windows[i] ? hot->windows[i]->oldest : NULL;
         for (; s; s = s->next)
@@ -536,9 +537,9 @@ static uint64_t bytes_behind(const struct chi_hot *hot, uint64_t position)
 }
 
 /* Each member was visited, and got its share, or up to the end of a segment. */
-static void note_caught_up(struct chi_delivery *d, struct chi_hot *hot, uint64_t lowest, bool again)
+static void note_caught_up(struct chi_delivery *d, struct chi_hot *hot, bool again)
 {
-    hot->came = again ? bytes_behind(hot, lowest) : 0;
+    hot->came = again ? bytes_behind(d, hot, hot->pass_min) : 0;
     if (!hot->awaited || hot->came > d->settings->room_turn)
         return;
     hot->awaited = false;
@@ -549,8 +550,8 @@ static void pass_end(struct chi_delivery *d, uint32_t number)
 {
     struct chi_feed *room = chi_feed_at(d, number);
     struct chi_hot *hot = room->hot;
-    uint64_t lowest = hot ? hot->pass_min : 0;
     if (hot) {
+        note_caught_up(d, hot, room->again);
         for (uint32_t i = 0; i < d->encoding_count; i++)
             if (hot->windows[i])
                 chi_window_trim(d, hot->windows[i], hot->pass_min);
@@ -560,8 +561,6 @@ static void pass_end(struct chi_delivery *d, uint32_t number)
         room->pass = room->count;
     else
         chi_round_remove(d, number);
-    if (hot)
-        note_caught_up(d, hot, lowest, room->again);
     room->again = false;
 }
 
