@@ -101,6 +101,10 @@ static const struct option options[] = {
         "Members of one room."),
     ROW("max-sessions", max_sessions, NUMBER, "20000", 0, 10000000, LIVE, RARE,
         "Sessions kept for clients that lost their connection."),
+    ROW("max-remote", max_remote, NUMBER, "200000", 0, 10000000, LIVE, RARE,
+        "Sessions of other nodes that a node knows; more are not shown in its rooms."),
+    ROW("node-lease", node_lease, TIME, "6s", 100, HOUR, LIVE, RARE,
+        "A node that was not heard of for so long is gone, and its members with it."),
     ROW("return-time", return_time, TIME, "10s", 0, DAY, LIVE, COMMON,
         "How long a lost connection keeps its name and its rooms."),
     ROW("replay-time", replay_time, TIME, "1h", 0, 30 * DAY, LIVE, RARE,
@@ -145,21 +149,41 @@ static const struct option options[] = {
         "one."),
     ROW("log-free", log_free, SIZE, "64m", 0, 1024 * GIB, LIVE, RARE,
         "Posts are refused while the disk of an SQLite log has less than this left."),
+    ROW("log-hold", log_hold, TIME, "10s", 0, HOUR, LIVE, RARE,
+        "How long a post waits while NATS is away or does not answer; then it is refused, or "
+        "answered "
+        "as unknown if it may have been stored."),
+    ROW("log-duplicates", log_duplicates, TIME, "2m", SECOND, 30 * DAY, START, RARE,
+        "The duplicate window of a JetStream stream that is made: how long NATS itself knows a "
+        "post "
+        "that is repeated."),
+    ROW("log-replicas", log_replicas, NUMBER, "0", 0, 5, START, RARE,
+        "The replicas of a JetStream stream that is made. 0: 3 where NATS has so many servers, "
+        "else "
+        "1."),
+    ROW("nats-credentials", nats_credentials, TEXT, "", 0, 4096, START, RARE,
+        "A file of NATS credentials (a user's JWT and seed)."),
+    ROW("nats-ca", nats_ca, TEXT, "", 0, 4096, START, RARE,
+        "A file of the certificate authorities that NATS servers are checked by; without it the "
+        "system's."),
+    ROW("nats-cert", nats_cert, TEXT, "", 0, 4096, START, RARE,
+        "A file of the client certificate for NATS, with nats-key."),
+    ROW("nats-key", nats_key, TEXT, "", 0, 4096, START, RARE, "A file of the key of nats-cert."),
     ROW("log-entries", log_entries, NUMBER, "0", 0, UINT64_C(1) << 40, LIVE, COMMON,
-        "Entries of one room that are kept. 0: in memory 10000, in SQLite all."),
+        "Entries of one room that are kept. 0: in memory 10000, else all."),
     ROW("log-bytes", log_bytes, SIZE, "0", 0, 1024 * GIB, LIVE, RARE,
-        "Bytes of one room that are kept. 0: in memory 64m, in SQLite all."),
+        "Bytes of one room that are kept. 0: in memory 64m, else all; not for JetStream."),
     ROW("log-total-bytes", log_total_bytes, SIZE, "0", 0, 1024 * GIB, LIVE, RARE,
         "Bytes of all rooms that are kept: in memory the longest unused room loses its oldest "
-        "first, in SQLite the oldest entries go. 0: in memory 256m, in SQLite all."),
+        "first, in SQLite the oldest entries go. 0: in memory 256m, else all."),
     ROW("log-age", log_age, TIME, "0", 0, 36500 * DAY, LIVE, COMMON,
-        "How long an entry is kept. 0: in memory 1d, in SQLite for ever."),
+        "How long an entry is kept. 0: in memory 1d, else for ever."),
     ROW("cid-horizon", cid_horizon, TIME, "0", 0, 30 * DAY, LIVE, RARE,
         "How long a post's cid is remembered, so that posting it twice is posting it once. 0: in "
-        "memory 1m, in SQLite 7d."),
+        "memory 1m, in SQLite 7d, in JetStream 1h."),
     ROW("max-cids", max_cids, NUMBER, "0", 0, 1000000000, LIVE, RARE,
         "Cids remembered at once; beyond, posts with a cid are refused for a moment. 0: in memory "
-        "1000000, in SQLite 50000000."),
+        "1000000, in SQLite 50000000, in JetStream 4000000."),
 #undef GROUP
 #define GROUP "Presence"
     ROW("presence-all", presence_all, NUMBER, "50", 0, 10000000, LIVE, RARE,

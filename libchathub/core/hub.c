@@ -32,7 +32,8 @@ static void init_index(struct chi_hub *hub, struct chi_index *index,
 
 static void init(struct chi_hub *hub)
 {
-    hub->log_up = (struct chi_log_up){chi_core_opened, chi_core_committed, chi_core_redacted, hub};
+    hub->log_up =
+        (struct chi_log_up){chi_core_opened, chi_core_committed, chi_core_redacted, NULL, hub};
     hub->delivery_up =
         (struct chi_delivery_up){chi_core_drained, chi_core_failed,    chi_presence_snapshot,
                                  chi_core_handle,  chi_core_caught_up, hub};

@@ -28,6 +28,8 @@ struct chi_hub_parts {
     const struct chi_settings *settings; /* read at each use; outlives the hub */
     struct chi_env env;
     struct chi_log *log; /* outlives the hub */
+    struct chi_bus
+        *bus; /* to the other nodes of this chat; NULL: there are none. Outlives the hub */
     const struct chi_delivery_ops *delivery_ops;
     struct chi_delivery *delivery; /* outlives the hub */
     /* Asked for the actions in `ask` (bits 1 << action). Answers a chathub_decision;

@@ -166,12 +166,17 @@ struct chi_log_up {
     /* A room is ready: its handle in the log and its newest position (0: none). status as in
      * chi_log_result. */
     void (*opened)(void *hub, uint32_t room, int status, void *handle, uint64_t top);
-    /* Entries of one room arrive in the order of their positions. Drafts are answered in the
-     * order of append. Of a room that was closed, nothing is reported. */
+    /* Entries of one room arrive in the order of their positions. Drafts of one user are answered in
+     * the order of append. Of a room that was closed, nothing is reported. */
     void (*committed)(void *hub, const struct chi_log_result *results, size_t n);
-    /* The entry at this position has lost its texts in the log (status 0); CHATHUB_ENOENT: there is
-     * none; CHATHUB_ELOG: it could not be done. */
+    /* The entry at this position has lost its texts in the log (status 0; token NULL where another
+     * node asked for it); CHATHUB_ENOENT: there is none; CHATHUB_ELOG: it could not be done. */
     void (*redacted)(void *hub, uint32_t room, uint64_t position, int status, void *token);
+    /* What was reported as committed may be gone, and positions begin anew at an earlier one: the
+     * log was emptied or put back under a running hub. `epoch` is another one already. All that was
+     * under way was answered (as unknown, or as an error). No handle is of any use any more but to
+     * be closed: rooms have to be opened anew. Logs of one node alone never say it. */
+    void (*went_back)(void *hub);
     void *hub;
 };
 
@@ -234,6 +239,29 @@ struct chi_log {
     /* Ends it: nothing is reported any more. May block until its threads are done. NULL is
      * allowed. */
     void (*free)(struct chi_log *log);
+    /* The newest position of all rooms that was reported, or passed over since nobody has its room
+     * open: what lies up to it will not be reported any more. NULL: the log is of one node alone. */
+    uint64_t (*shown)(struct chi_log *log);
+};
+
+/* ------------------------------------------------------------------------------------------ bus */
+
+/* What carries messages between the nodes of one chat, which share one log. At most once: a message
+ * may be lost, also in the middle of others; what comes from one node comes in the order in which it
+ * was sent. Nodes trust each other, but not the bytes: a peer may be of another version. */
+struct chi_bus_up {
+    /* Another node's message, from within the log's `poll`. Borrowed. */
+    void (*heard)(void *hub, struct chi_span bytes);
+    void *hub;
+};
+
+struct chi_bus {
+    uint64_t node; /* this node: random, another one at each opening; never 0 */
+    uint32_t most; /* bytes of one message */
+    void (*bind)(struct chi_bus *bus, const struct chi_bus_up *up);
+    /* To all other nodes (0) or to one. Copies. 0; CHATHUB_EAGAIN: too much waits to be sent, or the
+     * connection is down: it is lost; CHATHUB_ENOMEM. */
+    int (*send)(struct chi_bus *bus, uint64_t node, struct chi_span bytes);
 };
 
 /* ------------------------------------------------------------------------------------- delivery */

@@ -9,7 +9,7 @@
 struct chi_settings {
     /* what there is */
     char *name;         /* the hub's name in log lines and `welcome` */
-    char *log;          /* "memory", or "sqlite:" and a file's path */
+    char *log;          /* "memory", "sqlite:" and a file's path, or "jetstream:" and servers */
     char *default_room; /* where posts without a room go */
     char *rooms;        /* fixed rooms, separated by commas; or NULL */
     char *dialect;      /* of WebSocket listeners that name none; NULL: each connection's own */
@@ -21,6 +21,7 @@ struct chi_settings {
     uint32_t max_client_rooms; /* rooms that one session is in */
     uint32_t max_members;      /* members of one room */
     uint32_t max_sessions;     /* sessions kept for their return after a lost connection */
+    uint32_t max_remote;       /* sessions of other nodes that are known */
     uint32_t replay_names;     /* places of names in rooms that are remembered */
     uint32_t max_message;      /* one frame or line as it comes in */
     uint32_t max_content;      /* content of a post */
@@ -42,6 +43,7 @@ struct chi_settings {
     uint32_t replay_time;       /* how long it is remembered where a name's last session stood */
     uint32_t typing_time;       /* typing stops by itself */
     uint32_t stop_time;         /* how long `stop` waits for what is under way */
+    uint32_t node_lease; /* a node that is not heard of for so long is gone, with its members */
 
     /* history */
     uint32_t join_history; /* entries that a new member gets who asked for nothing else */
@@ -74,6 +76,13 @@ struct chi_settings {
     uint32_t log_pace;        /* SQLite: between the beginnings of two commits */
     uint32_t cid_horizon;     /* how long a cid is remembered; … */
     uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused */
+    uint32_t log_hold; /* JetStream: how long a post waits until it is stored */
+    uint32_t log_duplicates; /* JetStream: the duplicate window of a stream that is made */
+    uint32_t log_replicas;   /* JetStream: of a stream that is made; 0: 3 where there are so many */
+    char *nats_credentials;  /* file of a user's JWT and seed; or NULL, here and below */
+    char *nats_ca;           /* file of the authorities that servers are checked by */
+    char *nats_cert;         /* file of a client certificate … */
+    char *nats_key;          /* … and of its key */
 
     /* net */
     uint32_t observe_delay;      /* a silent connection observes after it; 0: never */

@@ -39,4 +39,17 @@ int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
 int chi_log_sqlite_new(const struct chi_settings *settings, struct chi_env env, const char *path,
                        struct chi_log **out, char *problem, size_t size);
 
+/* Entries in a stream of NATS JetStream, shared by all hubs that use the same one: the nodes of one
+ * chat. `servers`: what the option log has behind "jetstream:". Blocks while it connects, makes or
+ * checks the stream and reads what it has to know of it, for CHI_JS_OPEN_MS at most; nothing that is
+ * called later does, but free. *bus comes with the log and ends with it. On an error `problem` says
+ * what is wrong with which server or stream and what to do, without passwords and tokens: CHATHUB_EIO
+ * (not reachable, refused, no JetStream, a stream of other settings that cannot serve),
+ * CHATHUB_EVALUE (the URL), CHATHUB_ENOMEM, CHATHUB_EFEATURE (this build has no NATS). */
+int chi_log_jetstream_new(const struct chi_settings *settings, struct chi_env env,
+                          const char *servers, struct chi_log **out, struct chi_bus **bus,
+                          char *problem, size_t size);
+/* What suits JetStream: all is kept; cids for an hour. */
+extern const struct chi_log_bounds chi_log_jetstream_bounds;
+
 #endif

@@ -700,7 +700,7 @@ int chi_log_memory_new(const struct chi_settings *settings, struct chi_env env,
     m->sweep_due = env.ops->now(env.self) + SWEEP_MS;
     make_epoch(m);
     m->log = (struct chi_log){bind_up,   epoch,  holds, horizon, open_room, close_room, append,
-                              read_page, redact, poll,  next,    stats,     free_log};
+                              read_page, redact, poll,  next,    stats,     free_log,   NULL};
     *out = &m->log;
     return 0;
 }

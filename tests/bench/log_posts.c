@@ -113,7 +113,7 @@ static void on_redacted(void *hub, uint32_t room, uint64_t position, int status,
     (void)hub, (void)room, (void)position, (void)status, (void)token;
 }
 
-static const struct chi_log_up up = {on_opened, on_committed, on_redacted, &bench};
+static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, &bench};
 
 /* ---------------------------------------------------------------------------------------- posts */
 

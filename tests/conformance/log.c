@@ -177,7 +177,7 @@ static void setup(void)
     w.settings.log_pace = 1;
     w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
     ck_assert_ptr_nonnull(w.log);
-    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, world_wake};
+    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, world_wake};
     w.log->bind(w.log, &up);
 }
 
@@ -567,7 +567,7 @@ END_TEST
 
 static void reopen(void)
 {
-    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL};
+    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, NULL};
     w.log->free(w.log);
     w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
     ck_assert_ptr_nonnull(w.log);

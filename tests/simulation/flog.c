@@ -642,7 +642,7 @@ static void flog_bind(struct chi_log *log, const struct chi_log_up *up)
 {
     struct sim_flog *flog = flog_of(log);
     flog->up = *up;
-    struct chi_log_up inner = {inner_opened, inner_committed, inner_redacted, flog};
+    struct chi_log_up inner = {inner_opened, inner_committed, inner_redacted, NULL, flog};
     flog->inner->bind(flog->inner, &inner);
 }
 
@@ -769,7 +769,7 @@ struct sim_flog *sim_flog_new(struct sim_world *w, struct chi_log *inner)
     struct sim_flog *flog = sim_alloc(sizeof *flog);
     flog->log = (struct chi_log){flog_bind,  flog_epoch,  flog_holds, flog_horizon, flog_open,
                                  flog_close, flog_append, flog_read,  flog_redact,  flog_poll,
-                                 flog_next,  flog_stats,  flog_free};
+                                 flog_next,  flog_stats,  flog_free,  NULL};
     flog->w = w;
     flog->inner = inner;
     flog->last = &flog->first;

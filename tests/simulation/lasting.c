@@ -269,9 +269,9 @@ struct sim_store *sim_store_new(struct sim_world *w)
 {
     struct sim_store *s = sim_alloc(sizeof *s);
     s->w = w;
-    s->log = (struct chi_log){store_bind,  store_epoch,  store_holds,   store_horizon, store_open,
-                              store_close, store_append, store_read,    store_redact,  store_poll,
-                              store_next,  store_stats,  store_free_log};
+    s->log = (struct chi_log){store_bind,  store_epoch,  store_holds,    store_horizon, store_open,
+                              store_close, store_append, store_read,     store_redact,  store_poll,
+                              store_next,  store_stats,  store_free_log, NULL};
     return s;
 }
 

@@ -671,9 +671,9 @@ static void world_new(uint64_t seed)
     memcpy(world->epoch, "epoch-0123456789", CHI_EPOCH_LEN);
     settings_init(&world->settings);
     world->log = (struct chi_log){
-        fake_bind,      fake_epoch,     fake_holds,    fake_horizon,    fake_log_open,
-        fake_log_close, fake_append,    fake_log_read, fake_log_redact, fake_poll,
-        fake_next,      fake_log_stats, NULL};
+        fake_bind,   fake_epoch,    fake_holds,      fake_horizon, fake_log_open, fake_log_close,
+        fake_append, fake_log_read, fake_log_redact, fake_poll,    fake_next,     fake_log_stats,
+        NULL,        NULL};
     world->parts = (struct chi_hub_parts){
         .settings = &world->settings,
         .env = {&env_ops, world},

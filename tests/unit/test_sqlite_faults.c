@@ -218,7 +218,7 @@ static void open_room(uint32_t number, const char *key)
 
 static void open_log(void)
 {
-    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL};
+    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, NULL};
     char problem[512];
     int error = chi_log_sqlite_new(&w.settings, (struct chi_env){&env_ops, NULL}, w.path, &w.log,
                                    problem, sizeof(problem));

@@ -531,7 +531,7 @@ int chi_log_sqlite_new(const struct chi_settings *settings, struct chi_env env, 
     if (!s)
         return CHATHUB_ENOMEM;
     s->log = (struct chi_log){bind_up,   epoch,  holds,    horizon, open_room, close_room, append,
-                              read_page, redact, poll_log, next,    stats,     free_log};
+                              read_page, redact, poll_log, next,    stats,     free_log,   NULL};
     s->settings = settings;
     s->env = env;
     s->lock = -1;

@@ -1,0 +1,83 @@
+/* The connection to NATS: the only file that knows libnats, and the only one of its threads' callbacks.
+ *
+ * Three subscriptions for its whole life: what the stream sends on, answers, the bus. Their callbacks
+ * run on libnats' threads and do one thing: put the message into a bounded ring (or throw it away where
+ * that is full, and count it). The log's thread takes from there. */
+#ifndef CHI_LOG_JETSTREAM_LINK_H
+#define CHI_LOG_JETSTREAM_LINK_H
+
+#include "core/settings.h"
+#include "log/handover.h"
+#include "log/jetstream/port.h"
+
+/* Of "nats://user:pass@a:4222,nats://b:4222/STREAM": servers and the stream's name ("chathub" without
+ * one). tls:// too; one scheme for all. */
+struct chi_js_url {
+    char *servers; /* as libnats takes them; owned. May hold secrets: never shown */
+    char *shown;   /* the same without user, password and token; owned */
+    char stream[33];
+    bool tls;
+};
+/* 0; CHATHUB_EVALUE with a line in `problem` (which names no secret); CHATHUB_ENOMEM. */
+int chi_js_url_read(const char *text, struct chi_js_url *out, char *problem, size_t size);
+void chi_js_url_free(struct chi_js_url *url);
+
+struct chi_js_link;
+
+struct chi_js_link_parts {
+    const struct chi_js_url *url;        /* outlives it */
+    const struct chi_settings *settings; /* files of keys and credentials; outlives it */
+    uint64_t node;                       /* of the bus and of the answers' subject */
+    void (*wake)(void *arg); /* something is in the ring, or the connection changed; from
+                                             any of libnats' threads, may be called often */
+    void *arg;
+};
+/* Begins to connect, and goes on for ever. 0, or an error with `problem` (files that cannot be read,
+ * no memory). */
+int chi_js_link_new(const struct chi_js_link_parts *parts, struct chi_js_link **out, char *problem,
+                    size_t size);
+/* Closes and waits until no callback runs any more. NULL is allowed. */
+void chi_js_link_free(struct chi_js_link *link);
+struct chi_js_port chi_js_link_port(struct chi_js_link *link);
+/* Takes up to `most` messages from the ring and hands each to `each`; how many. *missed: whether some
+ * were thrown away since the last call. */
+uint32_t chi_js_link_take(struct chi_js_link *link, uint32_t most,
+                          void (*each)(void *arg, const struct chi_js_in *in), void *arg,
+                          bool *missed);
+/* Why there is no connection, for a person, without secrets; "" if there is one. Valid until the next
+ * call. */
+const char *chi_js_link_problem(struct chi_js_link *link);
+/* Bytes to another node, or to all (0), over the bus. As chi_js_port.send. */
+int chi_js_link_tell(struct chi_js_link *link, uint64_t node, struct chi_span bytes);
+
+/* --- thread.c: the log's thread, "chathub-log-n" */
+
+struct chi_js;
+struct chi_js_parts;
+struct chi_js_thread;
+
+struct chi_js_thread_parts {
+    struct chi_js_link_parts link; /* wake and arg are the thread's to fill */
+    const struct chi_js_parts *js; /* its port is the thread's to fill; copied */
+    void (*wake)(void *arg);       /* the hub's thread, after tasks were finished or news changed */
+    void *wake_arg;
+};
+/* Starts it, and waits until the stream is open, for CHI_JS_OPEN_MS at most; then the problem says
+ * what was still missing. */
+#define CHI_JS_OPEN_MS 15000u
+int chi_js_thread_start(const struct chi_js_thread_parts *parts, struct chi_js_thread **out,
+                        char *problem, size_t size);
+/* Ends it; unfinished tasks are in `left`. NULL is allowed. */
+void chi_js_thread_stop(struct chi_js_thread *thread, struct chi_works *left);
+void chi_js_thread_put(struct chi_js_thread *thread, struct chi_works *tasks);
+void chi_js_thread_collect(struct chi_js_thread *thread, struct chi_works *tasks);
+/* Both ways, under one lock. */
+struct chi_js_orders;
+struct chi_js_news;
+void chi_js_thread_exchange(struct chi_js_thread *thread, const struct chi_js_orders *orders,
+                            struct chi_js_news *news);
+/* A copy of the epochs in force. 0 or CHATHUB_ENOMEM. */
+struct chi_js_epochs;
+int chi_js_thread_epochs(struct chi_js_thread *thread, struct chi_js_epochs *out);
+
+#endif
