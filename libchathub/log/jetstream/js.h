@@ -36,11 +36,11 @@ enum chi_js_work {
     CHI_JS_READ,  /* page */
     CHI_JS_POST,  /* status, entry, position and time of a repeat's first, retry_after, why */
     CHI_JS_ERASE, /* status */
-    CHI_JS_SEND,  /* `bytes` to `node` over the bus. Comes back, too */
+    CHI_JS_SEND,  /* `bytes` to `node` over the bus. Comes back, too. thread.c's alone */
     /* made by the thread */
     CHI_JS_ENTRY, /* another node's entry: entry, bytes: key of its room */
     CHI_JS_GONE,  /* a redaction by another node: position, bytes: key of its room */
-    CHI_JS_HEARD, /* a message of the bus: bytes */
+    CHI_JS_HEARD, /* a message of the bus: bytes. By js.c, of a CHI_JS_BUS that it heard */
     CHI_JS_BACK,  /* the log went back; epochs are to be read anew */
 };
 

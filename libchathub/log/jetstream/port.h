@@ -19,13 +19,17 @@ enum chi_js_kind {
 struct chi_js_in {
     enum chi_js_kind kind;
     uint16_t status; /* reply: of its header, such as 503 (no responders), 404, 408, 409; 0: none */
-    uint32_t token;  /* reply: of the request */
+    uint32_t token;  /* reply: of the request; a consumer's message: of the newest pull that was
+                        sent to that consumer, since it does not say which one it answers */
     uint64_t seq;    /* live: its sequence; reply with a stored message of a consumer: the same */
     uint64_t last;   /* live: the sequence before it on its subject, 0: none */
     uint64_t pending; /* reply of a consumer: messages behind this one that it has yet to give */
     struct chi_span subject; /* live: without "S.out."; reply of a consumer: without "S.in." */
     struct chi_span data;
 };
+
+/* Consumers whose pulls are remembered. */
+#define CHI_JS_CONSUMERS 128u
 
 struct chi_js_out {
     struct chi_span subject; /* whole */
@@ -43,8 +47,10 @@ struct chi_js_port {
     /* Which connection that is: counts up with each. What was sent over a former one may be lost, and
      * live messages between them are. */
     uint64_t (*number)(void *self);
-    /* 0: it may arrive; negative: it does not (CHATHUB_EAGAIN: there is no connection). Subjects of
-     * requests are whole, such as "$JS.API.STREAM.INFO.S". */
+    /* 0: it may arrive; negative: it does not (CHATHUB_EAGAIN: there is no connection;
+     * CHATHUB_ENOMEM). Subjects of requests are whole, such as "$JS.API.STREAM.INFO.S". Of a pull
+     * (subject "$JS.API.CONSUMER.MSG.NEXT.S.C") it is remembered that consumer C answers under this
+     * token, for the newest CHI_JS_CONSUMERS of them: nothing else has to be told. */
     int (*send)(void *self, const struct chi_js_out *out);
     /* Written through as soon as can be: after the last `send` of a round. */
     void (*flush)(void *self);
