@@ -24,6 +24,8 @@ struct chi_js_in {
     uint64_t seq;    /* live: its sequence; reply with a stored message of a consumer: the same */
     uint64_t last;   /* live: the sequence before it on its subject, 0: none */
     uint64_t pending; /* reply of a consumer: messages behind this one that it has yet to give */
+    uint64_t nth;     /* reply of a consumer: its messages up to this one; a number that is left out
+                         was lost on the way */
     struct chi_span subject; /* live: without "S.out."; reply of a consumer: without "S.in." */
     struct chi_span data;
 };
