@@ -283,9 +283,13 @@ struct chi_js_walk {
     uint64_t given;         /* messages so far … */
     uint64_t given_bytes;   /* … and bytes */
     char consumer[64];      /* its name; "": none yet */
-    uint32_t tries;         /* after losses */
-    uint8_t stage;
-    bool ended; /* from within `each` */
+    uint64_t pending;       /* messages that the consumer has ahead */
+    uint64_t nth;           /* messages that came of this consumer … */
+    uint32_t batch, pulled; /* … wanted by this pull, and of them come */
+    uint32_t tries;         /* consumers in a row that gave nothing */
+    uint32_t run;           /* counts up with each begin and end: `each` may do both */
+    uint8_t stage;          /* 0: not under way */
+    bool single;            /* what comes next is larger than a pull: it is asked for alone */
 };
 /* `subject` is copied. Negative: neither follows. */
 int chi_js_walk_begin(struct chi_js *js, struct chi_js_walk *walk, struct chi_span subject,
