@@ -48,9 +48,8 @@ enum chi_js_work {
 struct chi_js_top {
     uint64_t position; /* 0: the room is empty */
     struct chi_js_hint hint;
-    uint32_t
-        opened; /* times that the hub has it open, or is opening it; one, two while it is closed
-                        and opened anew */
+    uint32_t uses; /* openings of it that the hub has or waits for, and reads under way */
+    bool gone;     /* the log went back: positions are not to be trusted, nor is it in js->tops */
 };
 
 /* An open room: a handle. The thread uses `name` alone, and `top`. */
@@ -97,7 +96,7 @@ struct chi_js_task {
 /* How it stands between the log and its stream. */
 enum chi_js_state {
     CHI_JS_DOWN,     /* no connection, or the server does not answer */
-    CHI_JS_CHECKING, /* stream.c looks whether all is as it was */
+    CHI_JS_CHECKING, /* stream.c looks whether all is as it was. Openings and pages wait, too */
     CHI_JS_UP,       /* posts are sent, entries shown */
 };
 
@@ -113,7 +112,10 @@ struct chi_js_news {
     struct chi_log_stats stats; /* commits: posts of this node that were stored */
     const char *why;            /* it is down: what is the matter; static */
     uint64_t shown;             /* as chi_log.shown, once the tasks given so far are reported */
-    char trouble[256]; /* the stream is not as the settings say: what, and what to do; "" */
+    char trouble[256];    /* the stream is not as the settings say: what, and what to do; "" */
+    const char *made;     /* this node made the stream: how; static. NULL: it was there */
+    uint64_t passed;      /* stored messages that could not be read and were passed over … */
+    uint64_t passed_last; /* … the newest of them */
 };
 
 struct chi_js_epochs {
@@ -146,8 +148,11 @@ struct chi_js {
     uint64_t now;             /* ms, monotonic, of this round */
     struct chi_timers timers; /* in ms */
     struct chi_works out;     /* finished tasks, in order */
-    struct chi_map *tops;     /* chi_js_top by a room's key, of rooms that are open or opening */
-    struct chi_js_asks *asks; /* js.c */
+    struct chi_map *tops;     /* chi_js_top by a room's key, of rooms that are open or opening; they
+                                 are pages.c's, which frees them */
+    struct chi_js_asks *asks; /* js.c; as the next two */
+    struct chi_js_task *spare; /* for the next entry that is shown; owned, or NULL */
+    struct chi_buf key;        /* of the room that is being shown */
     struct chi_js_feed *feed;
     struct chi_js_posts *posts;
     struct chi_js_stream *stream;
@@ -186,6 +191,7 @@ struct chi_js_ask {
     struct chi_timer timer; /* of its time */
     struct chi_js *js;      /* NULL: it is not under way */
     uint32_t token;
+    uint32_t ms; /* of its latest request */
     /* Each answer; NULL: none came in its time, or the connection broke. After NULL, and after
      * chi_js_ask_end, it is over; otherwise it goes on waiting for further ones. */
     void (*answer)(struct chi_js_ask *ask, const struct chi_js_in *in);
@@ -218,10 +224,19 @@ void chi_js_feed_heard(struct chi_js *js, const struct chi_js_in *in);
 /* The stream holds this sequence. */
 void chi_js_feed_tail(struct chi_js *js, uint64_t seq);
 uint64_t chi_js_feed_shown(const struct chi_js *js);
+/* The stream holds nothing below this sequence any more. */
+void chi_js_feed_kept(struct chi_js *js, uint64_t first);
+/* By js.c: at each round's begin; when the next one is due (UINT64_MAX: never); and that messages were
+ * thrown away. */
+void chi_js_feed_round(struct chi_js *js);
+uint64_t chi_js_feed_due(const struct chi_js *js);
+void chi_js_feed_missed(struct chi_js *js);
 /* By the feed, once for each stored message, in order: `prev` is the sequence before it on its subject
- * (0: none). (js.c: to posts, erasing, stream.) */
-void chi_js_show(struct chi_js *js, uint64_t seq, uint64_t prev, struct chi_span subject,
-                 struct chi_span data);
+ * (0: none; CHI_JS_PREV_UNKNOWN: it was asked for). (js.c: to posts, erasing, stream.) CHATHUB_ENOMEM:
+ * it was not shown, and is to be again. */
+#define CHI_JS_PREV_UNKNOWN UINT64_MAX
+int chi_js_show(struct chi_js *js, uint64_t seq, uint64_t prev, struct chi_span subject,
+                struct chi_span data);
 
 /* --- stream.c: the stream itself, epochs */
 
@@ -242,6 +257,14 @@ void chi_js_stream_doubt(struct chi_js *js);
 /* Why it cannot be opened: a line for a person, once that is known for good (no JetStream, a stream
  * that cannot serve); NULL: it is still being tried, or open. */
 const char *chi_js_stream_problem(const struct chi_js *js, int *error);
+uint64_t chi_js_stream_due(const struct chi_js *js); /* as chi_js_feed_due */
+/* ms of the stream's duplicate window; 0: not known yet. (js.c: no post is held for more than half of
+ * it, whatever the orders say.) */
+uint64_t chi_js_stream_window(const struct chi_js *js);
+/* This was shown: what the stream is compared with after a reconnection. */
+void chi_js_stream_sample(struct chi_js *js, uint64_t seq, struct chi_span data);
+/* This came once more, or comes for the first time though the feed is beyond it already. */
+void chi_js_stream_again(struct chi_js *js, uint64_t seq, struct chi_span data);
 
 /* --- posts.c: posts on their way, cids */
 
@@ -308,7 +331,9 @@ void chi_js_walk_end(struct chi_js_walk *walk); /* harmless if it is not under w
 int chi_js_pages_new(struct chi_js *js);
 void chi_js_pages_free(struct chi_js *js, struct chi_works *left);
 void chi_js_pages_take(struct chi_js *js, struct chi_js_task *task); /* open, shut, read */
-void chi_js_pages_end(struct chi_js *js); /* all under way end with CHATHUB_ELOG */
+/* The log went back: all under way end with CHATHUB_ELOG, so do reads by former handles, and js->tops
+ * is empty. */
+void chi_js_pages_end(struct chi_js *js);
 
 /* --- erase.c: redactions */
 
