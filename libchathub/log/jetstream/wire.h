@@ -30,7 +30,7 @@ struct chi_js_hint {
     uint64_t back64;  /* the newest before this one whose ordinal is a multiple of 64 … */
     uint64_t back4k;  /* … of 4,096 */
 };
-/* The hint of an entry that follows the one at `position`, which has `hint`. */
+/* The hint of an entry that follows the one at `position` (0: none), which has `hint`. */
 struct chi_js_hint chi_js_hint_after(uint64_t position, const struct chi_js_hint *hint);
 
 /* An entry as payload: versioned, little-endian, all lengths checked. `nonce`: of the draft; the same
@@ -43,7 +43,8 @@ struct chi_js_record {
     uint64_t nonce;
     struct chi_js_hint hint;
 };
-/* 0; CHATHUB_EREQUEST: no entry of a version that is known; CHATHUB_ENOMEM. */
+/* 0; CHATHUB_EREQUEST: no entry of a version that is known; CHATHUB_ENOMEM. A hint that cannot be true is
+ * read as none: it is not what an entry is lost for. */
 int chi_js_read_entry(struct chi_span payload, struct chi_js_record *out);
 
 /* That an epoch begins: positions below `first` mean under former epochs what they meant. */
@@ -69,7 +70,8 @@ int chi_js_read_erased(struct chi_span payload, struct chi_js_erased *out);
 
 /* ------------------------------------------------------------------------- the server's answers */
 
-/* What every JSON answer may hold; absent fields are 0 or empty. */
+/* What every JSON answer may hold; absent fields are 0 or empty. What holds none of it, and no word of
+ * success, is no answer. */
 struct chi_js_answer {
     uint16_t code;         /* error.code; 0: no error */
     uint32_t err_code;     /* error.err_code */
@@ -91,6 +93,7 @@ struct chi_js_answer {
         uint64_t room_entries; /* max_msgs_per_subject */
         bool republishes;      /* S.in.> to S.out.> */
         bool takes;            /* its subjects are S.in.> alone */
+        bool acks;             /* posts are answered */
         bool file;             /* storage */
         bool limits;           /* retention by limits, the oldest go first */
         bool deletes;          /* messages can be deleted */
@@ -126,7 +129,9 @@ void chi_js_ask_next(struct chi_buf *out, uint64_t seq, struct chi_span subject)
  * (Unix ms). */
 void chi_js_ask_consumer(struct chi_buf *out, const char *stream, struct chi_span subject,
                          uint64_t seq, uint64_t time);
-/* At most `batch` messages and `bytes`; without waiting for more: ends with status 404 or 408. */
+/* At most `batch` messages and `bytes` (of subject, head and payload); without waiting for more. Ends
+ * with `batch` messages and no status, or before with 404 or 408 (there are no more now) or 409 (the
+ * next one would be too many bytes; where none came, `bytes` is too few for it alone). */
 void chi_js_ask_pull(struct chi_buf *out, uint32_t batch, uint32_t bytes);
 void chi_js_ask_delete(struct chi_buf *out, uint64_t seq); /* the server overwrites its bytes */
 
