@@ -1,1 +1,489 @@
-#include "log/jetstream/js.h"
+/* What the server answers and is asked, in JSON.
+ *
+ * The answer to a post (PubAck) comes for each post, and is flat and tiny: it is read as it stands,
+ * without a tree. Whatever is not flat, all of it ASCII without escapes, goes to jansson, which so has
+ * the last word on anything unusual. */
+#include "log/jetstream/wire.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "chathub.h"
+#include "core/ports.h"
+
+#define NS_OF_MS UINT64_C(1000000)
+/* Go's durations are signed nanoseconds. */
+#define MS_MOST ((uint64_t)INT64_MAX / NS_OF_MS)
+
+/* ---------------------------------------------------------------------------------- flat answers */
+
+struct flat {
+    const char *at, *end;
+};
+
+static char peek(struct flat *flat)
+{
+    while (flat->at < flat->end &&
+           (*flat->at == ' ' || *flat->at == '\t' || *flat->at == '\n' || *flat->at == '\r'))
+        flat->at++;
+    return flat->at < flat->end ? *flat->at : '\0';
+}
+
+static bool skip(struct flat *flat, char c)
+{
+    if (peek(flat) != c)
+        return false;
+    flat->at++;
+    return true;
+}
+
+static bool flat_text(struct flat *flat, struct chi_span *out)
+{
+    if (!skip(flat, '"'))
+        return false;
+    const char *from = flat->at;
+    for (; flat->at < flat->end && *flat->at != '"'; flat->at++) {
+        if (*flat->at < 0x20 || *flat->at > 0x7e || *flat->at == '\\')
+            return false;
+    }
+    if (flat->at == flat->end)
+        return false;
+    *out = (struct chi_span){from, (size_t)(flat->at++ - from)};
+    return true;
+}
+
+static bool flat_number(struct flat *flat, uint64_t *out)
+{
+    const char *from = flat->at;
+    while (flat->at < flat->end && *flat->at >= '0' && *flat->at <= '9')
+        flat->at++;
+    struct chi_span digits = {from, (size_t)(flat->at - from)};
+    bool leading = digits.len > 1 && *from == '0';
+    return !leading && chi_parse_u64(digits, 0, CHI_POSITION_MAX, out);
+}
+
+static bool flat_word(struct flat *flat, const char *word)
+{
+    size_t len = strlen(word);
+    if ((size_t)(flat->end - flat->at) < len || memcmp(flat->at, word, len) != 0)
+        return false;
+    flat->at += len;
+    return true;
+}
+
+static bool flat_value(struct flat *flat, struct chi_span key, struct chi_js_answer *out)
+{
+    struct chi_span text;
+    peek(flat);
+    if (chi_span_is(key, "seq"))
+        return flat_number(flat, &out->seq);
+    if (chi_span_is(key, "duplicate")) {
+        out->duplicate = flat_word(flat, "true");
+        return out->duplicate || flat_word(flat, "false");
+    }
+    return (chi_span_is(key, "stream") || chi_span_is(key, "domain")) && flat_text(flat, &text);
+}
+
+/* Whether it is a PubAck, and flat; `out` has then what it says. */
+static bool read_flat(struct chi_span json, struct chi_js_answer *out)
+{
+    struct flat flat = {json.at, json.at + json.len};
+    struct chi_span key;
+    if (!skip(&flat, '{'))
+        return false;
+    do {
+        if (!flat_text(&flat, &key) || !skip(&flat, ':') || !flat_value(&flat, key, out))
+            return false;
+    } while (skip(&flat, ','));
+    bool ends = skip(&flat, '}');
+    peek(&flat);
+    return ends && out->seq && flat.at == flat.end;
+}
+
+/* ------------------------------------------------------------------------------------- any other */
+
+/* Reads members of the right types, and remembers whether one was of another type. */
+struct reading {
+    const char *stream;
+    struct chi_js_answer *out;
+    bool wrong;     /* it is no answer of the server's */
+    bool memory;    /* there was none */
+    bool something; /* it answers something */
+};
+
+static const json_t *member(struct reading *in, const json_t *object, const char *key,
+                            json_type type)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!value || json_is_null(value))
+        return NULL;
+    if (json_typeof(value) == type)
+        return value;
+    in->wrong = true;
+    return NULL;
+}
+
+static int64_t whole(struct reading *in, const json_t *object, const char *key)
+{
+    const json_t *value = member(in, object, key, JSON_INTEGER);
+    return value ? json_integer_value(value) : 0;
+}
+
+/* 0 where there is none. */
+static uint64_t number(struct reading *in, const json_t *object, const char *key, uint64_t most)
+{
+    int64_t value = whole(in, object, key);
+    if (value >= 0 && (uint64_t)value <= most)
+        return (uint64_t)value;
+    in->wrong = true;
+    return 0;
+}
+
+/* A bound of the stream: the server has -1 where there is none. */
+static uint64_t bound(struct reading *in, const json_t *object, const char *key)
+{
+    int64_t value = whole(in, object, key);
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static bool flag(struct reading *in, const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (value && !json_is_boolean(value) && !json_is_null(value))
+        in->wrong = true;
+    return json_is_true(value);
+}
+
+/* Empty where there is none. */
+static struct chi_span text(struct reading *in, const json_t *object, const char *key)
+{
+    const json_t *value = member(in, object, key, JSON_STRING);
+    if (!value)
+        return (struct chi_span){NULL, 0};
+    return (struct chi_span){json_string_value(value), json_string_length(value)};
+}
+
+/* A short text of ASCII without blanks. */
+static void word(struct reading *in, struct chi_span from, char *out, size_t size)
+{
+    bool fits = from.len < size;
+    for (size_t i = 0; fits && i < from.len; i++)
+        fits = from.at[i] > ' ' && from.at[i] <= '~';
+    if (!fits) {
+        in->wrong = true;
+        return;
+    }
+    if (from.len)
+        memcpy(out, from.at, from.len);
+    out[from.len] = '\0';
+}
+
+/* For people: cut between characters, without controls. */
+static void describe(struct chi_span from, char *out, size_t size)
+{
+    size_t len = from.len < size ? from.len : size - 1;
+    while (len && len < from.len && ((uint8_t)from.at[len] & 0xc0) == 0x80)
+        len--;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)from.at[i] < ' ' || from.at[i] == 0x7f ? ' ' : from.at[i];
+    out[len] = '\0';
+}
+
+static void read_error(struct reading *in, const json_t *root)
+{
+    const json_t *error = member(in, root, "error", JSON_OBJECT);
+    if (!error)
+        return;
+    in->something = true;
+    in->out->code = (uint16_t)number(in, error, "code", UINT16_MAX);
+    in->out->err_code = (uint32_t)number(in, error, "err_code", UINT32_MAX);
+    describe(text(in, error, "description"), in->out->description, sizeof(in->out->description));
+    in->wrong |= !in->out->code;
+}
+
+static void read_ack(struct reading *in, const json_t *root)
+{
+    in->out->seq = number(in, root, "seq", CHI_POSITION_MAX);
+    in->out->duplicate = flag(in, root, "duplicate");
+    in->something |= in->out->seq != 0 || flag(in, root, "success");
+}
+
+/* ------------------------------------------------------------------------------ stored messages */
+
+static int digit64(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* base64 with padding (RFC 4648 section 4), in its only form. */
+static bool decode(const struct chi_span *from, char *to)
+{
+    const char *at = from->at;
+    size_t padding = 0;
+    while (padding < 2 && padding < from->len && at[from->len - 1 - padding] == '=')
+        padding++;
+    uint32_t bits = 0, wrong = 0;
+    size_t digits = from->len - padding;
+    for (size_t i = 0; i < digits; i++) {
+        int digit = digit64(at[i]);
+        wrong |= (uint32_t)(digit < 0);
+        bits = bits << 6 | ((uint32_t)digit & 63);
+        if (i % 4)
+            *to++ = (char)(bits >> (6 - 2 * (i % 4)) & 0xff);
+    }
+    return !wrong && from->len % 4 == 0 && !(bits & ((1u << (2 * padding)) - 1));
+}
+
+static void read_data(struct reading *in, struct chi_span from)
+{
+    struct chi_buf *data = &in->out->data;
+    if (!from.len)
+        return;
+    size_t padding =
+        (from.at[from.len - 1] == '=') + (size_t)(from.len > 1 && from.at[from.len - 2] == '=');
+    char *to = chi_buf_reserve(data, from.len / 4 * 3 + 3);
+    if (to && decode(&from, to))
+        data->len = from.len / 4 * 3 - padding;
+    else if (to)
+        in->wrong = true;
+}
+
+static void read_message(struct reading *in, const json_t *root)
+{
+    const json_t *message = member(in, root, "message", JSON_OBJECT);
+    if (!message)
+        return;
+    struct chi_span subject = text(in, message, "subject");
+    in->something = true;
+    in->out->seq = number(in, message, "seq", CHI_POSITION_MAX);
+    in->wrong |= !in->out->seq || !subject.len;
+    chi_buf_add(&in->out->subject, subject.at, subject.len);
+    read_data(in, text(in, message, "data"));
+    in->memory |= in->out->subject.failed || in->out->data.failed;
+}
+
+/* --------------------------------------------------------------------------- stream and consumer */
+
+/* Whether it is the stream's name, and this. */
+static bool is_of(const char *stream, struct chi_span subject, const char *rest)
+{
+    size_t len = strlen(stream);
+    return subject.len == len + strlen(rest) && memcmp(subject.at, stream, len) == 0 &&
+           memcmp(subject.at + len, rest, strlen(rest)) == 0;
+}
+
+static bool takes(struct reading *in, const json_t *config)
+{
+    const json_t *subjects = member(in, config, "subjects", JSON_ARRAY);
+    const json_t *only = json_array_size(subjects) == 1 ? json_array_get(subjects, 0) : NULL;
+    struct chi_span subject = {json_string_value(only), json_string_length(only)};
+    return only && subject.at && is_of(in->stream, subject, ".in.>") &&
+           !member(in, config, "mirror", JSON_OBJECT) &&
+           !json_array_size(member(in, config, "sources", JSON_ARRAY)) &&
+           !member(in, config, "subject_transform", JSON_OBJECT);
+}
+
+static bool republishes(struct reading *in, const json_t *config)
+{
+    const json_t *republish = member(in, config, "republish", JSON_OBJECT);
+    return republish && is_of(in->stream, text(in, republish, "src"), ".in.>") &&
+           is_of(in->stream, text(in, republish, "dest"), ".out.>") &&
+           !flag(in, republish, "headers_only");
+}
+
+static void read_config(struct reading *in, const json_t *config)
+{
+    struct chi_js_config *out = &in->out->config;
+    struct chi_span discard = text(in, config, "discard");
+    out->replicas = (uint32_t)number(in, config, "num_replicas", UINT32_MAX);
+    out->duplicates = bound(in, config, "duplicate_window") / NS_OF_MS;
+    out->max_age = (bound(in, config, "max_age") + NS_OF_MS - 1) / NS_OF_MS;
+    out->max_bytes = bound(in, config, "max_bytes");
+    out->room_entries = bound(in, config, "max_msgs_per_subject");
+    out->republishes = republishes(in, config);
+    out->takes = takes(in, config);
+    out->acks = !flag(in, config, "no_ack");
+    out->file = chi_span_is(text(in, config, "storage"), "file");
+    out->limits = chi_span_is(text(in, config, "retention"), "limits") &&
+                  (!discard.len || chi_span_is(discard, "old"));
+    out->deletes = !flag(in, config, "deny_delete") && !flag(in, config, "sealed");
+}
+
+/* A consumer's answer has a configuration, too, but no state. */
+static void read_stream(struct reading *in, const json_t *root)
+{
+    const json_t *state = member(in, root, "state", JSON_OBJECT);
+    const json_t *config = member(in, root, "config", JSON_OBJECT);
+    if (!state || !config)
+        return;
+    in->something = true;
+    read_config(in, config);
+    in->out->first_seq = number(in, state, "first_seq", CHI_POSITION_MAX + 1);
+    in->out->last_seq = number(in, state, "last_seq", CHI_POSITION_MAX);
+    in->out->messages = number(in, state, "messages", CHI_POSITION_MAX);
+    word(in, text(in, root, "created"), in->out->created, sizeof(in->out->created));
+}
+
+/* Its name becomes a token of a subject. */
+static void read_consumer(struct reading *in, const json_t *root)
+{
+    struct chi_span name = text(in, root, "name");
+    if (!name.len)
+        return;
+    in->something = true;
+    word(in, name, in->out->consumer, sizeof(in->out->consumer));
+    in->wrong |= strpbrk(in->out->consumer, ".*>") != NULL;
+    in->out->pending = number(in, root, "num_pending", INT64_MAX);
+}
+
+static int read_tree(struct reading *in, struct chi_span json)
+{
+    json_error_t why;
+    json_t *root = json_loadb(json.at, json.len, 0, &why);
+    if (!root)
+        return json_error_code(&why) == json_error_out_of_memory ? CHATHUB_ENOMEM
+                                                                 : CHATHUB_EREQUEST;
+    bool object = json_is_object(root);
+    if (object) {
+        read_error(in, root);
+        read_ack(in, root);
+        read_message(in, root);
+        read_stream(in, root);
+        read_consumer(in, root);
+    }
+    json_decref(root);
+    if (in->memory)
+        return CHATHUB_ENOMEM;
+    return object && in->something && !in->wrong ? 0 : CHATHUB_EREQUEST;
+}
+
+int chi_js_read_answer(struct chi_span json, const char *stream, struct chi_js_answer *out)
+{
+    *out = (struct chi_js_answer){0};
+    if (read_flat(json, out))
+        return 0;
+    *out = (struct chi_js_answer){0};
+    struct reading in = {.stream = stream, .out = out};
+    return read_tree(&in, json);
+}
+
+void chi_js_answer_fini(struct chi_js_answer *answer)
+{
+    chi_buf_fini(&answer->subject);
+    chi_buf_fini(&answer->data);
+}
+
+/* -------------------------------------------------------------------------------------- requests */
+
+static void add_number(struct chi_buf *out, const char *before, uint64_t number)
+{
+    chi_buf_add_text(out, before);
+    chi_buf_add_u64(out, number);
+}
+
+static void add_ms(struct chi_buf *out, const char *before, uint64_t ms)
+{
+    add_number(out, before, (ms < MS_MOST ? ms : MS_MOST) * NS_OF_MS);
+}
+
+/* The server knows no bound as -1. */
+static void add_bound(struct chi_buf *out, const char *before, uint64_t number)
+{
+    if (number)
+        add_number(out, before, number < INT64_MAX ? number : INT64_MAX);
+    else {
+        chi_buf_add_text(out, before);
+        chi_buf_add_text(out, "-1");
+    }
+}
+
+static void add_subject(struct chi_buf *out, const char *before, const char *stream,
+                        const char *rest)
+{
+    chi_buf_add_text(out, before);
+    chi_buf_add_char(out, '"');
+    chi_buf_add_text(out, stream);
+    chi_buf_add_text(out, rest);
+    chi_buf_add_char(out, '"');
+}
+
+void chi_js_ask_create(struct chi_buf *out, const char *stream, const struct chi_js_config *config)
+{
+    uint64_t duplicates = config->duplicates;
+    if (config->max_age && duplicates > config->max_age) /* the server refuses more */
+        duplicates = config->max_age;
+    add_subject(out, "{\"name\":", stream, "");
+    add_subject(out, ",\"subjects\":[", stream, ".in.>");
+    add_subject(out, "],\"republish\":{\"src\":", stream, ".in.>");
+    add_subject(out, ",\"dest\":", stream, ".out.>");
+    add_number(out, "},\"num_replicas\":", config->replicas ? config->replicas : 1);
+    add_ms(out, ",\"duplicate_window\":", duplicates);
+    add_ms(out, ",\"max_age\":", config->max_age);
+    add_bound(out, ",\"max_bytes\":", config->max_bytes);
+    add_bound(out, ",\"max_msgs_per_subject\":", config->room_entries);
+    chi_buf_add_text(out, ",\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"old\","
+                          "\"allow_direct\":false,\"deny_delete\":false,\"deny_purge\":false}");
+}
+
+void chi_js_ask_get(struct chi_buf *out, uint64_t seq)
+{
+    add_number(out, "{\"seq\":", seq);
+    chi_buf_add_char(out, '}');
+}
+
+void chi_js_ask_last(struct chi_buf *out, struct chi_span subject)
+{
+    chi_buf_add_text(out, "{\"last_by_subj\":");
+    chi_buf_add_json(out, subject.at, subject.len);
+    chi_buf_add_char(out, '}');
+}
+
+void chi_js_ask_next(struct chi_buf *out, uint64_t seq, struct chi_span subject)
+{
+    add_number(out, "{\"seq\":", seq);
+    chi_buf_add_text(out, ",\"next_by_subj\":");
+    chi_buf_add_json(out, subject.at, subject.len);
+    chi_buf_add_char(out, '}');
+}
+
+void chi_js_ask_consumer(struct chi_buf *out, const char *stream, struct chi_span subject,
+                         uint64_t seq, uint64_t time)
+{
+    char stamp[CHI_TIMESTAMP_SIZE];
+    add_subject(out, "{\"stream_name\":", stream, "");
+    chi_buf_add_text(out, ",\"config\":{\"ack_policy\":\"none\",\"replay_policy\":\"instant\","
+                          "\"mem_storage\":true,\"num_replicas\":1,"
+                          "\"inactive_threshold\":10000000000,");
+    if (subject.len) {
+        chi_buf_add_text(out, "\"filter_subject\":");
+        chi_buf_add_json(out, subject.at, subject.len);
+        chi_buf_add_char(out, ',');
+    }
+    if (seq) {
+        add_number(out, "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":", seq);
+    } else {
+        chi_timestamp(time, stamp);
+        chi_buf_add_text(out, "\"deliver_policy\":\"by_start_time\",\"opt_start_time\":\"");
+        chi_buf_add_text(out, stamp);
+        chi_buf_add_char(out, '"');
+    }
+    chi_buf_add_text(out, "}}");
+}
+
+void chi_js_ask_pull(struct chi_buf *out, uint32_t batch, uint32_t bytes)
+{
+    add_number(out, "{\"batch\":", batch);
+    add_number(out, ",\"max_bytes\":", bytes);
+    chi_buf_add_text(out, ",\"no_wait\":true}");
+}
+
+void chi_js_ask_delete(struct chi_buf *out, uint64_t seq)
+{
+    chi_js_ask_get(out, seq);
+}
