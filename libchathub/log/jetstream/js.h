@@ -150,9 +150,11 @@ struct chi_js {
     struct chi_works out;     /* finished tasks, in order */
     struct chi_map *tops;     /* chi_js_top by a room's key, of rooms that are open or opening; they
                                  are pages.c's, which frees them */
-    struct chi_js_asks *asks; /* js.c; as the next two */
+    struct chi_js_asks *asks; /* js.c; as the next four */
     struct chi_js_task *spare; /* for the next entry that is shown; owned, or NULL */
     struct chi_buf key;        /* of the room that is being shown */
+    uint64_t number;           /* of the connection, as of this round … */
+    bool was_up;               /* … and whether there is one */
     struct chi_js_feed *feed;
     struct chi_js_posts *posts;
     struct chi_js_stream *stream;

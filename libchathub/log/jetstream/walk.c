@@ -76,6 +76,13 @@ static uint32_t at_most(uint64_t bound, uint64_t given, uint32_t most)
     return bound == UINT32_MAX || bound - given > most ? most : (uint32_t)(bound - given);
 }
 
+/* The server counts headers and subjects, too. */
+static uint32_t pull_bytes(const struct chi_js_walk *walk)
+{
+    uint32_t bytes = at_most(walk->bytes, walk->given_bytes, PULL_BYTES / 2) * 2;
+    return bytes < PULL_BYTES / 16 ? PULL_BYTES / 16 : bytes;
+}
+
 /* After a refusal one message, however large it is. */
 static int pull(struct chi_js_walk *walk)
 {
@@ -86,7 +93,7 @@ static int pull(struct chi_js_walk *walk)
              walk->consumer);
     walk->batch = walk->single ? 1 : at_most(walk->limit, walk->given, PULL_MESSAGES);
     walk->pulled = 0;
-    chi_js_ask_pull(&data, walk->batch, walk->single ? 0 : PULL_BYTES);
+    chi_js_ask_pull(&data, walk->batch, walk->single ? 0 : pull_bytes(walk));
     struct chi_js_out out = {.subject = chi_span_of(subject), .data = {data.at, data.len}};
     int error = data.failed ? CHATHUB_ENOMEM : chi_js_ask_send(walk->js, &walk->ask, &out, PULL_MS);
     chi_buf_fini(&data);
