@@ -25,6 +25,7 @@
 #include "log/jetstream/port.h"
 #include "log/jetstream/wire.h"
 #include "log/log.h"
+#include "util/list.h"
 #include "util/map.h"
 #include "util/timers.h"
 
@@ -50,6 +51,7 @@ struct chi_js_top {
     struct chi_js_hint hint;
     uint32_t uses; /* openings of it that the hub has or waits for, and reads under way */
     bool gone;     /* the log went back: positions are not to be trusted, nor is it in js->tops */
+    struct chi_link all; /* pages.c: whatever frees them */
 };
 
 /* An open room: a handle. The thread uses `name` alone, and `top`. */
