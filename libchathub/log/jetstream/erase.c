@@ -57,6 +57,7 @@ struct chi_js_erasing {
     void (*loaded)(struct chi_js *js, int status);
     uint64_t last[ONCE_MORE]; /* positions of the newest records, in a ring */
     uint32_t last_count;
+    bool starting; /* start_jobs is at it */
 };
 
 /* ------------------------------------------------------------------------------- tombstones */
@@ -111,7 +112,7 @@ static bool make_place(struct chi_js_erasing *e, struct grave *grave)
     return true;
 }
 
-/* 1: it is new; 0: known; or CHATHUB_ENOMEM. */
+/* 1: it is new; 0: known; CHATHUB_ENOMEM: the entry will be gone without a tombstone. */
 static int remember(struct chi_js_erasing *e, struct chi_span key, const struct tombstone *stone)
 {
     struct grave *grave = grave_of(e, key);
@@ -201,8 +202,8 @@ static void job_end(struct job *job, int status)
     struct chi_span key = chi_name_key(task->room->name);
     if (status == CHATHUB_ELOG && job->seen)
         tell_gone(js, key, task->position);
-    else if (!status && remember(js->erasing, key, &job->stone) < 0)
-        status = CHATHUB_ELOG;
+    else if (!status)
+        remember(js->erasing, key, &job->stone);
     task->status = status;
     job_stop(job);
     chi_js_give(js, task);
@@ -361,11 +362,15 @@ static struct job *free_job(struct chi_js_erasing *e)
 static void start_jobs(struct chi_js_erasing *e)
 {
     struct job *job;
+    if (e->starting) /* a job that ends at once comes here again */
+        return;
+    e->starting = true;
     while (e->waiting.first && (job = free_job(e)) != NULL) {
         struct chi_js_task *task = (struct chi_js_task *)(void *)chi_works_take(&e->waiting);
         *job = (struct job){.js = e->js, .task = task, .timer.fire = fired};
         run(job);
     }
+    e->starting = false;
 }
 
 /* No stream holds anything at 0, and the server would take it for another question. */

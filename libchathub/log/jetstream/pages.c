@@ -623,8 +623,8 @@ static void job_begin(struct job *job, struct chi_js_task *task)
     struct chi_js *js = job->js;
     struct chi_span key = key_of(task);
     struct chi_js_top *top = task->kind == CHI_JS_OPEN ? top_use(js, key) : task->room->top;
-    uint32_t run = job->walk.run; /* goes on counting, see walk.c */
-    *job = (struct job){.js = js, .task = task, .top = top, .timer.fire = fired, .walk.run = run};
+    uint32_t runs = job->walk.run; /* goes on counting, see walk.c */
+    *job = (struct job){.js = js, .task = task, .top = top, .timer.fire = fired, .walk.run = runs};
     chi_js_room_subject(js, &job->subject, key);
     if (!top) {
         job_stop(job);
