@@ -29,6 +29,7 @@ struct chathub {
     struct chi_world world;
     bool work; /* a turn is wanted (the world sets it, the driver clears it) */
     struct chi_log *log;
+    struct chi_bus *bus; /* of the log; NULL: there are no other nodes */
     struct chi_delivery *delivery;
     struct chi_hub *hub;
     struct chi_inproc *inproc;

@@ -98,6 +98,7 @@ static void world_free(struct chathub *hub)
     chi_hub_free(hub->hub);
     chi_delivery_free(hub->delivery);
     hub->log = NULL;
+    hub->bus = NULL;
     hub->inproc = NULL;
     hub->hub = NULL;
     hub->delivery = NULL;
@@ -356,6 +357,10 @@ static void on_woken(void *arg)
 static int make_log(struct chathub *hub, struct chi_env env)
 {
     const char *path = chi_sqlite_path(hub->settings.log);
+    const char *servers = chi_jetstream_servers(hub->settings.log);
+    if (servers)
+        return chi_log_jetstream_new(&hub->settings, env, servers, &hub->log, &hub->bus,
+                                     hub->problem, sizeof(hub->problem));
     if (!path)
         return chi_plain(hub, chi_log_memory_new(&hub->settings, env, &hub->log));
     return chi_log_sqlite_new(&hub->settings, env, path, &hub->log, hub->problem,
@@ -374,6 +379,7 @@ static int make_hub(struct chathub *hub, struct chi_env env)
         .settings = &hub->settings,
         .env = env,
         .log = hub->log,
+        .bus = hub->bus,
         .delivery_ops = &chi_delivery_ops,
         .delivery = hub->delivery,
         .authorize = hub->authorize ? ask_host : NULL,
@@ -474,6 +480,10 @@ int chathub_check(struct chathub *hub)
         error = chi_problem(hub, CHATHUB_EFEATURE,
                             "option log: this build has no SQLite; use memory, or build with "
                             "-Dsqlite=enabled");
+    if (!error && chi_jetstream_servers(hub->settings.log) && chathub_has("nats") != 1)
+        error = chi_problem(hub, CHATHUB_EFEATURE,
+                            "option log: this build has no NATS; use memory or sqlite:PATH, or "
+                            "build with -Dnats=enabled");
     return error ? error : check_rooms(hub);
 }
 

@@ -21,10 +21,11 @@ static int begin(struct chathub *hub, chathub_progress_cb progress, void *arg, s
         return chi_plain(hub, CHATHUB_ESTARTED);
     const char *path = chi_sqlite_path(hub->settings.log);
     if (!path)
-        return chi_problem(
-            hub, CHATHUB_EVALUE,
-            "option log: %s has no file that could be worked on; name one, as in sqlite:PATH",
-            hub->settings.log);
+        return chi_problem(hub, CHATHUB_EVALUE,
+                           "option log: %s has no file that could be worked on; name one, as in "
+                           "sqlite:PATH",
+                           chi_jetstream_servers(hub->settings.log) ? "jetstream"
+                                                                    : hub->settings.log);
     hub->problem[0] = '\0';
     *out = (struct chi_tool){.path = path,
                              .problem = hub->problem,

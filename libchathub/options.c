@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "dialect/dialect.h"
+#ifdef HAVE_NATS
+#include "log/jetstream/link.h"
+#endif
 #include "util/text.h"
 
 #define KIB    UINT64_C(1024)
@@ -59,7 +62,10 @@ static const struct option options[] = {
     ROW("name", name, TEXT, "main", 1, 64, START, RARE,
         "The hub's name in log lines and in what clients are told."),
     ROW("log", log, TEXT, "memory", 1, 4096, START, COMMON,
-        "Where entries are kept. memory: as long as the process lives; sqlite:PATH: in this file."),
+        "Where entries are kept. memory: as long as the process lives; sqlite:PATH: in this file; "
+        "jetstream:nats://HOST:PORT,…/STREAM: in a stream of NATS, shared by all that use it, "
+        "which "
+        "are one chat."),
     ROW("default-room", default_room, TEXT, "general", 1, 128, START, COMMON,
         "The room of whoever names none."),
     ROW("rooms", rooms, TEXT, "", 0, 65536, START, COMMON,
@@ -562,10 +568,40 @@ const char *chi_sqlite_path(const char *log)
     return strncmp(log, kind, sizeof kind - 1) == 0 ? log + sizeof kind - 1 : NULL;
 }
 
-static bool is_log(const char *value)
+const char *chi_jetstream_servers(const char *log)
 {
-    const char *path = chi_sqlite_path(value);
-    return path ? *path != '\0' : strcmp(value, "memory") == 0;
+    static const char kind[] = "jetstream:";
+    return strncmp(log, kind, sizeof kind - 1) == 0 ? log + sizeof kind - 1 : NULL;
+}
+
+static int check_servers(const char *servers, struct problem problem)
+{
+#ifdef HAVE_NATS
+    struct chi_js_url url;
+    int error = chi_js_url_read(servers, &url, problem.at, problem.size);
+    if (!error)
+        chi_js_url_free(&url);
+    return error;
+#else
+    (void)servers;
+    (void)problem; /* chathub_check says that there is no NATS */
+    return 0;
+#endif
+}
+
+/* What is no log is named up to its colon: a password may stand behind that. */
+static int check_log(const char *value, struct problem problem)
+{
+    const char *path = chi_sqlite_path(value), *servers = chi_jetstream_servers(value);
+    if (servers)
+        return check_servers(servers, problem);
+    if (path ? *path != '\0' : strcmp(value, "memory") == 0)
+        return 0;
+    int shown = (int)strcspn(value, ":");
+    return fail(problem, CHATHUB_EVALUE,
+                "option log: there is no log '%.*s'; it takes memory, sqlite:PATH or "
+                "jetstream:nats://HOST:PORT,…",
+                shown < 64 ? shown : 64, value);
 }
 
 static int set_text(struct chi_settings *settings, const struct option *option, const char *value,
@@ -573,9 +609,11 @@ static int set_text(struct chi_settings *settings, const struct option *option, 
 {
     if (!text_fits(option, chi_span_of(value)))
         return fail_value(problem, option, value);
-    if (option->offset == offsetof(struct chi_settings, log) && !is_log(value))
-        return fail(problem, CHATHUB_EVALUE,
-                    "option log: there is no log '%.64s'; it takes memory or sqlite:PATH", value);
+    if (option->offset == offsetof(struct chi_settings, log)) {
+        int error = check_log(value, problem);
+        if (error)
+            return error;
+    }
     if (option->offset == offsetof(struct chi_settings, log_sync) && strcmp(value, "full") != 0 &&
         strcmp(value, "normal") != 0)
         return fail(problem, CHATHUB_EVALUE, "option log-sync: '%.64s' is neither full nor normal",

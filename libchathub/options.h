@@ -18,6 +18,8 @@ int chi_options_set_number(struct chi_settings *settings, const char *name, uint
 int chi_options_get(const struct chi_settings *settings, const char *name, char *out, size_t size);
 /* The file's path in a value of the option log; NULL: it is no SQLite log. */
 const char *chi_sqlite_path(const char *log);
+/* The servers in a value of the option log; NULL: it is no JetStream log. They may hold secrets. */
+const char *chi_jetstream_servers(const char *log);
 /* As chathub_option_at. */
 int chi_options_at(uint32_t index, struct chathub_option *out);
 

@@ -10,6 +10,7 @@
 
 #define KIND   "sqlite:"
 #define FOLDER "chatd-data/"
+#define SHARED "jetstream:"
 
 const char *chatd_datafile_path(const char *log)
 {
@@ -92,10 +93,74 @@ static char *name_file(const struct chatd_settings *settings, const char *folder
     return text;
 }
 
+/* Bytes of jetstream:SERVERS without the /STREAM behind it; 0: it is no such log. */
+static size_t without_stream(const char *log)
+{
+    if (strncmp(log, SHARED, strlen(SHARED)) != 0)
+        return 0;
+    /* Behind the last server's user and password, which may hold slashes. */
+    const char *comma = strrchr(log, ','), *last = comma ? comma + 1 : log + strlen(SHARED);
+    const char *at = strrchr(last, '@'), *scheme = strstr(last, "://");
+    const char *host = at ? at + 1 : scheme ? scheme + 3 : last;
+    return (size_t)(host - log) + strcspn(host, "/");
+}
+
+bool chatd_datafile_is_one(const char *log)
+{
+    size_t len = without_stream(log);
+    return len ? log[len] != '\0' : chatd_datafile_path(log) && !chatd_datafile_is_folder(log);
+}
+
+/* How much of a server's text says how to reach it. */
+static size_t scheme_of(const char *server)
+{
+    static const char *const schemes[] = {"nats://", "tls://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (strncmp(server, schemes[i], strlen(schemes[i])) == 0)
+            return strlen(schemes[i]);
+    return 0;
+}
+
+char *chatd_datafile_shown(const char *log)
+{
+    char *shown = NULL;
+    size_t size, head = strlen(SHARED);
+    if (!without_stream(log))
+        return strdup(log);
+    FILE *out = open_memstream(&shown, &size);
+    if (!out)
+        return NULL;
+    for (const char *from = log; *from; head = 0) {
+        size_t len = strcspn(from, ",");
+        const char *rest = memrchr(from, '@', len), *end = from + len + (from[len] == ',');
+        head += scheme_of(from + head);
+        if (rest)
+            fprintf(out, "%.*s***", (int)head, from);
+        else
+            rest = from;
+        fwrite(rest, 1, (size_t)(end - rest), out);
+        from = end;
+    }
+    if (fclose(out) == 0)
+        return shown;
+    free(shown);
+    return NULL;
+}
+
+/* jetstream:SERVERS/NAME, of which `len` bytes of `log` are the servers. NULL: no memory. */
+static char *name_stream(const char *log, size_t len, const char *name)
+{
+    char *text = NULL;
+    return asprintf(&text, "%.*s/%s", (int)len, log, name) < 0 ? NULL : text;
+}
+
 char *chatd_datafile_log(const struct chatd_settings *settings, const char *name, const char *url)
 {
     const struct chatd_setting *log = chatd_settings_find(settings, "log");
     const char *text = chatd_setting_text(log), *path = chatd_datafile_path(text);
+    size_t servers = without_stream(text);
+    if (servers && !text[servers] && chatd_settings_by_servers(settings))
+        return name_stream(text, servers, name);
     if (!chatd_datafile_is_folder(text))
         return strdup(text);
     return name_file(settings, path, strlen(path), name, url);
@@ -106,6 +171,9 @@ char *chatd_datafile_beside(const struct chatd_settings *settings, const char *n
 {
     const struct chatd_setting *log = chatd_settings_find(settings, "log");
     const char *text = chatd_setting_text(log), *path = chatd_datafile_path(text);
+    size_t servers = without_stream(text);
+    if (servers)
+        return name_stream(text, servers, name);
     if (!path)
         return strdup(text);
     const char *slash = strrchr(path, '/');

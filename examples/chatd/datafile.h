@@ -1,5 +1,5 @@
-/* Where the rooms' log is: chatd's own default for it, and whose file it is after root was given
- * up. */
+/* Where the rooms' log is: chatd's own default for it, whose file it is after root was given up, and
+ * which file or stream is whose where there are several servers. */
 #ifndef CHATD_DATAFILE_H
 #define CHATD_DATAFILE_H
 
@@ -20,12 +20,17 @@ const char *chatd_datafile_path(const char *log);
 /* Whether that is a folder (sqlite:FOLDER/), in which each server has its own file. */
 bool chatd_datafile_is_folder(const char *log);
 
+/* Whether that is one file or one stream, so that several servers cannot each have it. */
+bool chatd_datafile_is_one(const char *log);
+/* The same without user, password and token (as ***). free() it; NULL: no memory. */
+char *chatd_datafile_shown(const char *log);
+
 /* The option `log` of the server of this name that listens at `url` (NULL: where the option listen
- * says): as the settings have it, a folder as sqlite:FOLDER/NAME-PORT.db. free() it; NULL: no
- * memory. */
+ * says): as the settings have it, a folder as sqlite:FOLDER/NAME-PORT.db; with --servers or --custom
+ * jetstream:SERVERS, which names no stream, as jetstream:SERVERS/NAME. free() it; NULL: no memory. */
 char *chatd_datafile_log(const struct chatd_settings *settings, const char *name, const char *url);
-/* The same for a server that is made while others run: where these have their files, too, if one of
- * them was told a file for itself alone. */
+/* The same for a server that is made while others run: where these have their files or streams, too,
+ * if one of them was told a file or stream for itself alone. */
 char *chatd_datafile_beside(const struct chatd_settings *settings, const char *name,
                             const char *url);
 

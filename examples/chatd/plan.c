@@ -349,7 +349,12 @@ int chatd_plan_check(const struct chatd_settings *settings, const struct chatd_p
                      struct chatd_problem *problem)
 {
     const char *log = chatd_settings_text(settings, "log");
-    if (plan->count > 1 && chatd_datafile_path(log) && !chatd_datafile_is_folder(log))
+    if (plan->count > 1 && chatd_datafile_is_one(log) && !chatd_datafile_path(log))
+        return chatd_problem(problem, CHATD_EXIT_USAGE,
+                             "%s: each server has a log of its own, and this is one stream; leave "
+                             "out the /STREAM at its end: each server's is called as it is",
+                             where(settings, "log"));
+    if (plan->count > 1 && chatd_datafile_is_one(log))
         return chatd_problem(problem, CHATD_EXIT_USAGE,
                              "%s: each server has a log of its own, and this is one file; leave it "
                              "out, or name a folder by a / at its end, as in --log %s/",

@@ -569,13 +569,17 @@ static int print_setting(const struct chatd_settings *settings, const struct cha
         return 0;
     }
     /* A log that is a folder stays one: each server has its own file there. */
-    if (setting->own || strcmp(setting->about.name, "log") == 0) {
+    bool log = strcmp(setting->about.name, "log") == 0;
+    if (setting->own) {
         print_value(setting, chatd_setting_text(setting));
         return 0;
     }
-    char *text = chatd_hub_text(hub, setting->about.name);
+    char *text = log ? chatd_datafile_shown(chatd_setting_text(setting))
+                     : chatd_hub_text(hub, setting->about.name);
     if (!text)
         return -1;
+    if (log && strcmp(text, chatd_setting_text(setting)) != 0)
+        puts("# instead of *** there is a user, password or token, which is not shown");
     print_value(setting, text);
     free(text);
     return 0;

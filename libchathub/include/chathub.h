@@ -143,7 +143,8 @@ CHATHUB_API const char *chathub_errname(int error);
 /* The version of the library that is running, such as "0.1.0". Static. Any thread. */
 CHATHUB_API const char *chathub_version(void);
 /* Whether this build of the library has a feature: 1 or 0, also for words that are none. "sqlite":
- * logs in SQLite files, and the tools for them; "unicode": names beyond ASCII. Any thread. */
+ * logs in SQLite files, and the tools for them; "nats": logs in streams of NATS JetStream, by which
+ * several hubs are one chat; "unicode": names beyond ASCII. Any thread. */
 CHATHUB_API int chathub_has(const char *feature);
 
 /* ----------------------------------------------------------------------------------- life cycle */
@@ -165,12 +166,14 @@ CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
 /* Whether start would refuse these settings, without opening anything: addresses beyond this
  * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none
- * (CHATHUB_EVALUE). Problem says which option it is, and what to do. */
+ * (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it is,
+ * and what to do. */
 CHATHUB_API int chathub_check(struct chathub *hub);
 
 /* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
  * NULL: on a loop of the hub's own, driven by chathub_step or chathub_run. Opens the log and the
- * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). On an error
+ * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). Opening a log may
+ * block: a large SQLite file is looked over, and NATS is waited for, 15 s at most. On an error
  * nothing is left open. CHATHUB_ESTARTED, CHATHUB_EINUSE, CHATHUB_EPERM, CHATHUB_EADDRESS,
  * CHATHUB_EINSECURE, CHATHUB_EIO, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_start(struct chathub *hub, struct uv_loop_s *loop);

@@ -45,6 +45,10 @@ int chathub_has(const char *feature)
     if (strcmp(feature, "sqlite") == 0)
         return 1;
 #endif
+#ifdef HAVE_NATS
+    if (strcmp(feature, "nats") == 0)
+        return 1;
+#endif
 #ifdef HAVE_UTF8PROC
     if (strcmp(feature, "unicode") == 0)
         return 1;

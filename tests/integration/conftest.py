@@ -432,6 +432,15 @@ def sqlite():
         pytest.skip("this chatd was built without SQLite")
 
 
+@pytest.fixture(scope="session")
+def nats():
+    """For tests of logs in NATS: skips where chatd was built without."""
+    done = subprocess.run([str(find_program("chatd")), "--check-config", "--log", "jetstream:nats://localhost"],
+                          capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if "has no NATS" in done.stderr:
+        pytest.skip("this chatd was built without NATS")
+
+
 @pytest.fixture
 def log_path(tmp_path):
     """Where a log in SQLite may be."""

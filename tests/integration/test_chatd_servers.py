@@ -347,6 +347,21 @@ def test_one_file_for_several_logs_is_refused_with_what_to_do(run_chatd, sqlite)
     assert run_chatd("--check-config", "--servers", "main=0", "--log", "sqlite:one.db").returncode == 0
 
 
+def test_one_stream_for_several_logs_is_refused_with_what_to_do(run_chatd, nats):
+    servers = ["--check-config", "--servers", "main=0,other=0", "--log"]
+    done = run_chatd(*servers, "jetstream:nats://user:a/secret@localhost,b:4222/one")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "secret" not in done.stderr
+    assert "--log: each server has a log of its own" in done.stderr and "leave out the /STREAM" in done.stderr
+    assert run_chatd(*servers, "jetstream:nats://user:a/secret@localhost,b:4222").returncode == 0
+    assert run_chatd("--check-config", "--servers", "main=0", "--log", "jetstream:localhost/one").returncode == 0
+
+
+def test_a_stream_is_called_as_its_server_so_that_has_to_be_a_streams_name(run_chatd, nats):
+    done = run_chatd("--check-config", "--servers", f"{'long' * 9}=0", "--log", "jetstream:localhost")
+    assert done.returncode == 2 and "stream" in done.stderr
+    assert run_chatd("--check-config", "--servers", f"{'long' * 9}=0", "--log", "jetstream:localhost/one").returncode == 0
+
+
 def test_servers_can_be_said_in_each_way(run_chatd, settings_file):
     wanted = run_chatd("--print-config", "--servers", "main=8080, chat1=[::1]:8081").stdout
     assert 'servers: "main=8080, chat1=[::1]:8081"' in wanted

@@ -54,6 +54,26 @@ def test_print_config_is_valid_as_a_file_and_means_the_same(run_chatd, settings_
     assert options_of(first.stdout)["max-clients"] == "77"
 
 
+@pytest.mark.parametrize("log,shown", [
+    ("jetstream:nats://chat:secret@a,tls.secret@b:1/S", "jetstream:nats://***@a,***@b:1/S"),
+    ("jetstream:secret@a", "jetstream:***@a"),
+    ("jetstream:tls://a,tls://chat:se://cret@[::1]:4222", "jetstream:tls://a,tls://***@[::1]:4222"),
+    ("jetstream:nats://a:4222,b/chat", "jetstream:nats://a:4222,b/chat"),
+])
+def test_passwords_in_the_log_are_not_printed(run_chatd, settings_file, nats, log, shown):
+    first = run_chatd("--print-config", "--log", log)
+    assert first.returncode == 0 and options_of(first.stdout)["log"] == f'"{shown}"'
+    assert "cret" not in first.stdout + first.stderr and ("which is not shown" in first.stdout) == ("***" in shown)
+    assert run_chatd("--config", settings_file(first.stdout), "--check-config").returncode == 0
+
+
+@pytest.mark.parametrize("log", ["jetsream:nats://chat:secret@a", "jetstream:nats://secret@:0", "jetstream:secret@",
+                                 "jetstream:http://secret@a", "nats://secret@a", "jetstream:nats://a@b/secret@c/d/"])
+def test_passwords_in_a_wrong_log_are_not_told(run_chatd, nats, log):
+    done = run_chatd("--check-config", "--log", log)
+    assert done.returncode == 2 and "log" in done.stderr and "secret" not in done.stdout + done.stderr
+
+
 def test_every_option_is_a_variable_and_a_flag_too(run_chatd):
     values = options_of(run_chatd("--print-config").stdout)
     values = {name: value.strip('"') for name, value in values.items() if value != '""'}

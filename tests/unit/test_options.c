@@ -157,6 +157,24 @@ START_TEST(wrong_values_are_refused_and_change_nothing)
 }
 END_TEST
 
+/* A password may stand in a log's address. */
+START_TEST(a_log_that_is_none_is_named_by_its_kind_alone)
+{
+    ck_assert_int_eq(set("log", "jetsream:nats://me:secret@host", false), CHATHUB_EVALUE);
+    ck_said("'jetsream'");
+    ck_assert_ptr_null(strstr(problem, "secret"));
+    ck_assert_int_eq(set("log", "jetstream:nats://me:secret@host:4222/chat", false), 0);
+    ck_assert_str_eq(chi_jetstream_servers(get("log")), "nats://me:secret@host:4222/chat");
+    ck_assert_ptr_null(chi_jetstream_servers("sqlite:jetstream:"));
+#ifdef HAVE_NATS
+    ck_assert_int_eq(set("log", "jetstream:nats://me:secret@host:secret", false), CHATHUB_EVALUE);
+    ck_said("option log");
+    ck_assert_ptr_null(strstr(problem, "secret"));
+    ck_assert_str_eq(get("log"), "jetstream:nats://me:secret@host:4222/chat");
+#endif
+}
+END_TEST
+
 START_TEST(switches_take_eight_words)
 {
     static const char *const words[] = {"yes", "no", "true", "false", "on", "off", "1", "0"};
@@ -251,6 +269,7 @@ int main(void)
     tcase_add_test(tcase, both_ends_of_every_bound_can_be_set_and_nothing_beyond);
     tcase_add_test(tcase, sizes_and_times_take_units);
     tcase_add_test(tcase, wrong_values_are_refused_and_change_nothing);
+    tcase_add_test(tcase, a_log_that_is_none_is_named_by_its_kind_alone);
     tcase_add_test(tcase, switches_take_eight_words);
     tcase_add_test(tcase, texts_are_copied_and_empty_ones_are_null_where_none_is_needed);
     tcase_add_test(tcase, after_the_start_only_live_options_change);
