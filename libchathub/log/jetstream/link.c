@@ -70,7 +70,7 @@ struct chi_js_link {
     bool closed; /* libnats is done with the connection, and calls back for it no more */
     bool missed;
     bool lasting;
-    char problem[384];
+    char problem[400];
     struct slot *ring; /* RING of them */
     uint32_t first, count;
     size_t bytes;
@@ -84,7 +84,7 @@ struct chi_js_link {
 
     /* the log's thread's */
     uint64_t told; /* `number` as it was asked last */
-    char said[384];
+    char said[400];
     struct chi_buf subject;                  /* with a NUL */
     struct puller pullers[CHI_JS_CONSUMERS]; /* replaced in turn */
     uint32_t next_puller;
@@ -174,16 +174,16 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus statu
                  "user $JS.API.>, _INBOX.>, and the stream's own subjects",
                  link->parts.url->shown, text);
         link->lasting = true;
+        wake(link);
     }
     pthread_mutex_unlock(&link->lock);
 }
 
 /* ---------------------------------------------------------------------------------- connecting */
 
-static void explain(struct chi_js_link *link, bool lasting, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void explain(struct chi_js_link *link, bool lasting, const char *format, ...)
+/* Why there is no connection; "": there is one. */
+__attribute__((format(printf, 3, 4))) static void explain(struct chi_js_link *link, bool lasting,
+                                                          const char *format, ...)
 {
     char why[256];
     va_list rest;
@@ -191,8 +191,10 @@ static void explain(struct chi_js_link *link, bool lasting, const char *format, 
     vsnprintf(why, sizeof why, format, rest);
     va_end(rest);
     pthread_mutex_lock(&link->lock);
-    snprintf(link->problem, sizeof link->problem, "log jetstream:%.120s%s", link->parts.url->shown,
-             why);
+    link->problem[0] = '\0';
+    if (*why)
+        snprintf(link->problem, sizeof link->problem, "log jetstream:%.120s%s",
+                 link->parts.url->shown, why);
     link->lasting = lasting;
     wake(link);
     pthread_mutex_unlock(&link->lock);
@@ -248,7 +250,8 @@ static natsStatus begin(struct chi_js_link *link, natsConnection *nc)
 {
     natsStatus status = NATS_OK;
     int64_t most = natsConnection_GetMaxPayload(nc);
-    /* The number first: what comes in is of this connection. */
+    /* Before anything of it can come in. */
+    explain(link, false, "%s", "");
     link->number++;
     for (unsigned i = 0; i < WAYS && status == NATS_OK; i++)
         status = subscribe(nc, &link->ways[i]);
@@ -260,8 +263,6 @@ static natsStatus begin(struct chi_js_link *link, natsConnection *nc)
     pthread_mutex_unlock(&link->sending);
     pthread_mutex_lock(&link->lock);
     link->up = !link->closed;
-    link->problem[0] = '\0';
-    link->lasting = false;
     wake(link);
     pthread_mutex_unlock(&link->lock);
     return NATS_OK;
