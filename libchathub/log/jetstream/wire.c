@@ -175,11 +175,13 @@ static bool take_text(const char **at, uint64_t len, struct chi_span *out)
     return chi_utf8_valid(out->at, out->len);
 }
 
+/* As posts are checked: content without controls, data on one line. */
 static bool take_texts(const char *at, const uint64_t len[5], struct chi_entry_parts *out)
 {
     return take_text(&at, len[0], &out->sender) && take_text(&at, len[1], &out->user) &&
            take_text(&at, len[2], &out->cid) && take_text(&at, len[3], &out->content) &&
            take_text(&at, len[4], &out->data) &&
+           chi_text_clean(out->content.at, out->content.len) &&
            (!out->data.len || !memchr(out->data.at, '\n', out->data.len));
 }
 

@@ -6,7 +6,7 @@
 #include "log/jetstream/wire.h"
 
 #include <jansson.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "chathub.h"
 #include "core/ports.h"
@@ -342,13 +342,31 @@ static void read_consumer(struct reading *in, const json_t *root)
     in->out->pending = number(in, root, "num_pending", INT64_MAX);
 }
 
+/* jansson 2.14 reads beyond its buffer for a token where that cannot grow, so whether there is memory
+ * for all it can need is tried first. (volatile: compilers take unused memory for granted.) */
+static bool has_memory(size_t len)
+{
+    void *volatile probe = malloc(len * 4 + 4096);
+    bool had = probe != NULL;
+    free(probe);
+    return had;
+}
+
+/* It reports some failed allocations without words. */
+static int failure(const json_error_t *why)
+{
+    bool memory = json_error_code(why) == json_error_out_of_memory || why->text[0] == '\0';
+    return memory ? CHATHUB_ENOMEM : CHATHUB_EREQUEST;
+}
+
 static int read_tree(struct reading *in, struct chi_span json)
 {
     json_error_t why;
+    if (!has_memory(json.len))
+        return CHATHUB_ENOMEM;
     json_t *root = json_loadb(json.at, json.len, 0, &why);
     if (!root)
-        return json_error_code(&why) == json_error_out_of_memory ? CHATHUB_ENOMEM
-                                                                 : CHATHUB_EREQUEST;
+        return failure(&why);
     bool object = json_is_object(root);
     if (object) {
         read_error(in, root);
