@@ -430,7 +430,7 @@ static inline void js_stream_create(struct js_server *s, const char *name, const
     } else {
         if (!s->config) {
             s->config = json_incref(config);
-            snprintf(s->name, sizeof s->name, "%s", name);
+            snprintf(s->name, sizeof s->name, "%.32s", name);
             js_stamp(s->now, ++s->made, s->created);
         }
         js_stream_answer(s, "io.nats.jetstream.api.v1.stream_create_response", true);
