@@ -128,6 +128,15 @@ void chi_handover_put(struct chi_handover *h, struct chi_works *works)
     pthread_mutex_unlock(&h->lock);
 }
 
+void chi_handover_nudge(struct chi_handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->nudged = true;
+    if (h->enough)
+        pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+}
+
 void chi_handover_collect(struct chi_handover *h, struct chi_works *out)
 {
     pthread_mutex_lock(&h->lock);
@@ -149,10 +158,11 @@ static bool wait_change(struct chi_handover *h, uint64_t until_us)
 static bool wait_enough(struct chi_handover *h, uint64_t until_us, uint32_t enough)
 {
     h->enough = enough;
-    while (!h->stopping && h->in.count < enough && chi_handover_now() < until_us &&
+    while (!h->stopping && !h->nudged && h->in.count < enough && chi_handover_now() < until_us &&
            wait_change(h, until_us)) {
     }
     h->enough = 0;
+    h->nudged = false;
     return !h->stopping;
 }
 
