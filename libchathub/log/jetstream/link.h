@@ -61,18 +61,25 @@ int chi_js_link_tell(struct chi_js_link *link, uint64_t node, struct chi_span by
 
 /* --- thread.c: the log's thread, "chathub-log-n" */
 
+/* It has the link and the logic (js.h), and carries between them and the hub's thread: takes tasks and
+ * messages, has a round done, gives back what is finished. What the hub's thread sends to the bus it
+ * tells the link at once. */
 struct chi_js;
 struct chi_js_parts;
 struct chi_js_thread;
+struct chi_js_orders;
+struct chi_js_news;
+struct chi_js_epochs;
 
 struct chi_js_thread_parts {
-    struct chi_js_link_parts link; /* wake and arg are the thread's to fill */
-    const struct chi_js_parts *js; /* its port is the thread's to fill; copied */
-    void (*wake)(void *arg);       /* the hub's thread, after tasks were finished or news changed */
+    struct chi_js_link_parts link;      /* wake and arg are the thread's to fill */
+    const struct chi_js_parts *js;      /* its port is the thread's to fill; copied */
+    const struct chi_js_orders *orders; /* until the first exchange; copied */
+    void (*wake)(void *arg); /* the hub's thread, after tasks were finished or news changed */
     void *wake_arg;
 };
 /* Starts it, and waits until the stream is open, for CHI_JS_OPEN_MS at most; then the problem says
- * what was still missing. */
+ * what was still missing. 0, CHATHUB_EIO, CHATHUB_ENOMEM, or what stream.c says. */
 #define CHI_JS_OPEN_MS 15000u
 int chi_js_thread_start(const struct chi_js_thread_parts *parts, struct chi_js_thread **out,
                         char *problem, size_t size);
@@ -82,12 +89,9 @@ void chi_js_thread_put(struct chi_js_thread *thread, struct chi_works *tasks);
 void chi_js_thread_collect(struct chi_js_thread *thread, struct chi_works *tasks);
 /* Both ways, under one lock. Before chi_js_thread_collect: what was collected after the news came is
  * all that they speak of. */
-struct chi_js_orders;
-struct chi_js_news;
 void chi_js_thread_exchange(struct chi_js_thread *thread, const struct chi_js_orders *orders,
                             struct chi_js_news *news);
 /* A copy of the epochs in force. 0 or CHATHUB_ENOMEM. */
-struct chi_js_epochs;
 int chi_js_thread_epochs(struct chi_js_thread *thread, struct chi_js_epochs *out);
 
 #endif
