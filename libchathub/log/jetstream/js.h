@@ -61,10 +61,15 @@ struct chi_js_room {
     struct chi_js_top *top; /* the thread's, in js->tops */
     /* the hub's thread's */
     uint64_t told;           /* newest position that was reported */
+    struct chi_js_cached *cached; /* owned; NULL: nothing */
     uint32_t number;         /* the hub's */
-    uint32_t under_way : 30; /* tasks that are not reported */
+    uint32_t under_way : 26; /* tasks that are not reported */
     uint32_t open : 1;       /* the hub has the handle */
     uint32_t opening : 1;    /* it will, unless that fails */
+    uint32_t lost : 1;       /* the log went back since it was opened */
+    uint32_t closing : 1;    /* the thread is to be told that it is closed */
+    uint32_t mending : 1;    /* what was left out is being read; its entries wait */
+    uint32_t mended : 1;     /* … and was: what is still left out is nowhere */
 };
 
 struct chi_js_page {
@@ -88,6 +93,7 @@ struct chi_js_task {
     struct chi_js_page page;  /* read: what came; owned */
     struct chi_buf bytes;     /* entry, gone, send, heard; owned */
     uint64_t node;            /* send: to which; 0: all */
+    struct chi_link owed;     /* the hub's side: an answer to the hub */
     /* a post on its way: posts.c */
     uint64_t nonce;             /* drawn by the hub's side */
     char id[CHI_JS_ID_LEN + 1]; /* Nats-Msg-Id, made by the hub's side */

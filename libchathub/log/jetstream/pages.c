@@ -45,6 +45,7 @@ struct job {
     enum stage stage;
     uint32_t tries; /* in a row that brought nothing */
     uint32_t hops;
+    uint64_t number;          /* of the connection over which the walk began */
     uint64_t start;           /* where the walk begins … */
     uint64_t at;              /* … and the last entry that it passed; 0: none yet */
     uint64_t seen;            /* the last message that it passed */
@@ -334,8 +335,14 @@ static void backward_done(struct job *job)
     give_page(job);
 }
 
+/* What came over two connections may be of two streams. */
 static void done(struct job *job)
 {
+    if (job->number != job->js->number) {
+        job->stage = WALK;
+        again(job);
+        return;
+    }
     job->tries = 0;
     if (!job->full) {
         uint64_t before = job->task->read.before;
@@ -403,6 +410,7 @@ static int walk(struct job *job)
     job->at = job->seen = job->bytes = 0;
     job->dropped = 0;
     job->full = job->doubt = false;
+    job->number = job->js->number;
     if (!read->backward)
         job->start = read->after ? read->after : 1;
     if (!read->backward &&
