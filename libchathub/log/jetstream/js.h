@@ -273,7 +273,7 @@ uint64_t chi_js_stream_due(const struct chi_js *js); /* as chi_js_feed_due */
 uint64_t chi_js_stream_window(const struct chi_js *js);
 /* This was shown: what the stream is compared with after a reconnection. */
 void chi_js_stream_sample(struct chi_js *js, uint64_t seq, struct chi_span data);
-/* This came once more, or comes for the first time though the feed is beyond it already. */
+/* This came though the feed is beyond it: once more, or in a stream that went back. */
 void chi_js_stream_again(struct chi_js *js, uint64_t seq, struct chi_span data);
 
 /* --- posts.c: posts on their way, cids */

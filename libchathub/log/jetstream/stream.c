@@ -263,7 +263,7 @@ void chi_js_stream_sample(struct chi_js *js, uint64_t seq, struct chi_span data)
 void chi_js_stream_again(struct chi_js *js, uint64_t seq, struct chi_span data)
 {
     const struct sample *was = &js->stream->recent[seq % RECENT];
-    if (was->seq == seq && was->hash != hash_of(js, data.at, data.len))
+    if (was->seq != seq || was->hash != hash_of(js, data.at, data.len))
         chi_js_stream_doubt(js);
 }
 
@@ -795,7 +795,8 @@ static void unfit(struct chi_js_stream *s)
     char text[sizeof(s->problem)];
     if (!is_unfit(s, text, sizeof(text)))
         return;
-    snprintf(s->js->news.trouble, sizeof(s->js->news.trouble), "%s", text);
+    s->js->news.trouble[0] = '\0';
+    add(s->js->news.trouble, sizeof(s->js->news.trouble), text);
     set_problem(s, text);
     retry(s, "the stream's configuration cannot serve", UNFIT_MS);
 }
