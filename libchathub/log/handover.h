@@ -53,8 +53,8 @@ int chi_handover_start(struct chi_handover *h, const char *name, void (*run)(voi
  * was not collected, is in `left` then. Harmless if it never started. */
 void chi_handover_stop(struct chi_handover *h, struct chi_works *left);
 
-/* From any thread: chi_handover_take comes back at once, now or when it is called next, though nothing
- * was put in. */
+/* From any thread: chi_handover_take comes back at once, now or when it is called next, though
+ * nothing was put in. */
 void chi_handover_nudge(struct chi_handover *h);
 
 /* From the hub's thread: all of `works`, which is empty then. */
@@ -62,7 +62,8 @@ void chi_handover_put(struct chi_handover *h, struct chi_works *works);
 void chi_handover_collect(struct chi_handover *h, struct chi_works *out);
 
 /* From the thread: waits until something was put in, or somebody nudged, or `until_us` has come
- * (UINT64_MAX: for ever; 0: not at all), then moves all there is to the end of `works`. False: it is to end. */
+ * (UINT64_MAX: for ever; 0: not at all), then moves all there is to the end of `works`. False: it is
+ * to end. */
 bool chi_handover_take(struct chi_handover *h, struct chi_works *works, uint64_t until_us);
 /* Waits until `until_us`, or until `enough` were put in that were not taken. False: it is to end. */
 bool chi_handover_pause(struct chi_handover *h, uint64_t until_us, uint32_t enough);

@@ -255,6 +255,9 @@ static natsStatus begin(struct chi_js_link *link, natsConnection *nc)
     link->number++;
     for (unsigned i = 0; i < WAYS && status == NATS_OK; i++)
         status = subscribe(nc, &link->ways[i]);
+    /* The server knows of them when it answers. */
+    if (status == NATS_OK)
+        status = natsConnection_FlushTimeout(nc, CONNECT_MS);
     if (status != NATS_OK)
         return status;
     link->most = most > 0 && most < UINT32_MAX ? (uint32_t)most : MOST;
