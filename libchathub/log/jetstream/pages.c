@@ -270,12 +270,15 @@ static void give_page(struct job *job)
 }
 
 /* The first entry's prev, where nothing before it was read. Of the oldest that is kept: right before
- * it, since nobody knows what was there; else the one that its node knew, which is not above the
- * true one. */
+ * it, since nobody knows what was there, unless that was erased; else the one that its node knew, which
+ * is not above the true one. */
 static void settle_first(struct job *job, bool is_oldest)
 {
     struct chi_entry *entry = job->task->page.entries[0];
-    bool lost = is_oldest && (job->first.before || job->first.ordinal);
+    struct chi_js_erased erased;
+    bool lost = is_oldest && (job->first.before || job->first.ordinal) &&
+                !chi_js_erase_find(job->js, key_of(job->task), job->first.before,
+                                   job->first.before, &erased);
     entry->prev =
         lost || job->first.before >= entry->position ? entry->position - 1 : job->first.before;
     job->doubt = false;
@@ -700,11 +703,11 @@ static void look_again(struct chi_timer *timer)
 
 /* ------------------------------------------------------------------------------------- calls */
 
+/* Reads that wait still use the room's top. */
 static void shut(struct chi_js *js, struct chi_js_task *task)
 {
     if (task->room->top)
         top_release(js, task->room->top, key_of(task));
-    task->room->top = NULL;
     task_give(js, task, 0);
 }
 
