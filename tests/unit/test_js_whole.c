@@ -61,7 +61,7 @@ struct job {
     uint32_t round;    /* of the node, in which it is taken */
     uint64_t number;   /* of a post: counts up in its hub */
     uint64_t known;    /* read: what had been shown when it was asked for */
-    uint64_t first;    /* read: what was kept then */
+    uint64_t shown;    /* the node's, when it was asked for */
     uint64_t position; /* erase */
     bool final;        /* read: a part of the whole that is read at the end */
 };
@@ -259,6 +259,7 @@ static struct job *put(struct side *side, enum kind kind, enum chi_js_work work,
                         .room = room,
                         .said = NONE,
                         .gen = side->gen,
+                        .shown = side->js->news.shown,
                         .round = story->w->nodes[side->index].rounds};
     side->jobs = job;
     task->room = side->places[room].handle;
@@ -335,7 +336,6 @@ static void page(struct side *side, uint32_t room, const struct chi_log_read *re
     struct job *job = put(side, READ, CHI_JS_READ, room, &task);
     task->read = *read;
     job->known = place->told;
-    job->first = kept_from();
     job->final = final;
     give_task(side, task);
 }
@@ -475,12 +475,16 @@ static void check_texts(const struct side *side, const struct fact *fact,
           entry->position);
 }
 
-/* Entries i and on of `facts` that the page has, one for one. Index behind the last. */
-static uint32_t match(const struct side *side, const struct facts *facts, uint32_t i,
-                      const struct chi_js_page *page)
+/* Entries i and on of `facts` that the page has, one for one, but for those that are erased just now,
+ * which the node does not know yet. Index behind the last. */
+static uint32_t match(const struct side *side, const struct job *job, const struct facts *facts,
+                      uint32_t i, const struct chi_js_page *page)
 {
     for (uint32_t k = 0; k < page->count; k++, i++) {
         const struct chi_entry *entry = page->entries[k];
+        while (i < facts->count && facts->list[i].position < entry->position &&
+               facts->list[i].record > job->shown)
+            i++;
         holds(i < facts->count && facts->list[i].position == entry->position,
               "a page of node %u has %" PRIu64 " where %" PRIu64 " stands", side->index,
               entry->position, i < facts->count ? facts->list[i].position : 0);
@@ -529,7 +533,7 @@ static void check_page(const struct side *side, const struct job *job,
         return;
     }
     uint32_t begin = above(facts, page->entries[0]->position) - 1;
-    uint32_t end = match(side, facts, begin, page);
+    uint32_t end = match(side, job, facts, begin, page);
     holds(begin >= from && end <= to, "a page of node %u goes beyond its bounds", side->index);
     check_first(side, facts, begin, task);
     if (read->backward) {
