@@ -878,6 +878,35 @@ START_TEST(a_deletion_is_read)
 }
 END_TEST
 
+/* Who asks again for what was deleted already is done, whichever way the server says so. */
+START_TEST(a_message_that_is_not_there_is_told_from_failures)
+{
+    static const struct {
+        const char *json;
+        bool misses;
+    } answers[] = {
+        {"{\"error\":{\"code\":404,\"err_code\":10037,\"description\":\"no message found\"}}",
+         true},
+        {"{\"error\":{\"code\":400,\"err_code\":10043,\"description\":\"sequence 3 not found\"}}",
+         true},
+        {"{\"error\":{\"code\":500,\"err_code\":10057,\"description\":\"no message found\"}}",
+         true},
+        {"{\"error\":{\"code\":500,\"err_code\":10057,\"description\":\"stream store EOF\"}}",
+         true},
+        {"{\"error\":{\"code\":500,\"err_code\":10057,\"description\":\"input/output error\"}}",
+         false},
+        {"{\"error\":{\"code\":404,\"err_code\":10059,\"description\":\"stream not found\"}}",
+         false},
+        {"{\"success\":true}", false},
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        struct chi_js_answer answer = read_it(answers[i].json);
+        ck_assert_msg(chi_js_answer_misses(&answer) == answers[i].misses, "%s", answers[i].json);
+        chi_js_answer_fini(&answer);
+    }
+}
+END_TEST
+
 /* -------------------------------------------------------------------------------------- requests */
 
 static void create(struct chi_buf *out, const struct chi_js_config *config)
@@ -1001,6 +1030,7 @@ int main(void)
     tcase_add_test(json, every_byte_at_every_place_comes_out_of_base64);
     tcase_add_test(json, a_consumer_is_read);
     tcase_add_test(json, a_deletion_is_read);
+    tcase_add_test(json, a_message_that_is_not_there_is_told_from_failures);
     tcase_add_test(json, the_request_for_a_stream_says_what_it_is_to_be);
     tcase_add_test(json, the_request_for_a_stream_is_one_that_the_server_takes);
     tcase_add_test(json, the_other_requests_are_these);

@@ -275,7 +275,7 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
     struct job *job = CHI_CONTAINER(ask, struct job, ask);
     struct chi_js_answer answer = {0};
     bool good = in && !in->status && !chi_js_read_answer(in->data, job->js->parts.stream, &answer);
-    bool missing = good && job->stage != RECORD && answer.err_code == CHI_JS_NO_MESSAGE;
+    bool missing = good && job->stage != RECORD && chi_js_answer_misses(&answer);
     good = good && (!answer.code || missing);
     chi_js_ask_end(ask);
     if (answer.err_code == CHI_JS_NO_STREAM)
@@ -399,8 +399,7 @@ static struct job *job_at(struct chi_js_erasing *e, uint64_t position)
 void chi_js_erase_seen(struct chi_js *js, uint64_t seq, struct chi_span data)
 {
     struct chi_js_erased erased;
-    (void)seq;
-    if (chi_js_read_erased(data, &erased))
+    if (chi_js_read_erased(data, &erased) || erased.position >= seq)
         return;
     struct tombstone stone = {erased.position, erased.prev, erased.time, erased.type};
     struct job *own = job_at(js->erasing, erased.position);
@@ -415,8 +414,8 @@ static void load_each(struct chi_js_walk *walk, const struct chi_js_in *in)
 {
     struct chi_js_erasing *e = CHI_CONTAINER(walk, struct chi_js_erasing, walk);
     struct chi_js_erased erased;
-    if (chi_js_read_erased(in->data, &erased))
-        return;
+    if (chi_js_read_erased(in->data, &erased) || erased.position >= in->seq)
+        return; /* a position that is not there may not be deleted */
     struct tombstone stone = {erased.position, erased.prev, erased.time, erased.type};
     remember(e, erased.room, &stone);
     e->last[e->last_count++ % ONCE_MORE] = erased.position;

@@ -106,6 +106,8 @@ struct chi_js_answer {
  * case. `stream` tells which subjects are meant in `config`. */
 int chi_js_read_answer(struct chi_span json, const char *stream, struct chi_js_answer *out);
 void chi_js_answer_fini(struct chi_js_answer *answer);
+/* An error, and it is that there is no such message (any more): of STREAM.MSG.GET or DELETE. */
+bool chi_js_answer_misses(const struct chi_js_answer *answer);
 
 /* error.err_code of the server. */
 enum {
@@ -113,8 +115,10 @@ enum {
     CHI_JS_NO_JETSTREAM = 10076,         /* not enabled */
     CHI_JS_NO_STREAM = 10059,
     CHI_JS_NO_MESSAGE = 10037,
-    CHI_JS_WRONG_LAST = 10071, /* wrong last sequence */
-    CHI_JS_NAME_TAKEN = 10058, /* a stream of that name has another configuration */
+    CHI_JS_NO_SEQUENCE = 10043, /* what is to be deleted is gone … */
+    CHI_JS_NOT_DELETED = 10057, /* … or that failed; its description says why */
+    CHI_JS_WRONG_LAST = 10071,  /* wrong last sequence */
+    CHI_JS_NAME_TAKEN = 10058,  /* a stream of that name has another configuration */
     CHI_JS_NO_CONSUMER = 10014,
 };
 
@@ -133,6 +137,8 @@ void chi_js_ask_consumer(struct chi_buf *out, const char *stream, struct chi_spa
  * with `batch` messages and no status, or before with 404 or 408 (there are no more now) or 409 (the
  * next one would be too many bytes; where none came, `bytes` is too few for it alone). */
 void chi_js_ask_pull(struct chi_buf *out, uint32_t batch, uint32_t bytes);
-void chi_js_ask_delete(struct chi_buf *out, uint64_t seq); /* the server overwrites its bytes */
+/* The server overwrites its bytes. Never for a sequence above the stream's last: nats-server 2.9.10 with
+ * replicas does not answer that, and resets the stream's state on its nodes. */
+void chi_js_ask_delete(struct chi_buf *out, uint64_t seq);
 
 #endif

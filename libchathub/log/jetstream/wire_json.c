@@ -397,6 +397,15 @@ void chi_js_answer_fini(struct chi_js_answer *answer)
     chi_buf_fini(&answer->data);
 }
 
+/* nats-server 2.9.10: the code of a deletion that failed is the same for all reasons. */
+bool chi_js_answer_misses(const struct chi_js_answer *answer)
+{
+    struct chi_span why = chi_span_of(answer->description);
+    return answer->err_code == CHI_JS_NO_MESSAGE || answer->err_code == CHI_JS_NO_SEQUENCE ||
+           (answer->err_code == CHI_JS_NOT_DELETED &&
+            (chi_span_is(why, "no message found") || chi_span_is(why, "stream store EOF")));
+}
+
 /* -------------------------------------------------------------------------------------- requests */
 
 static void add_number(struct chi_buf *out, const char *before, uint64_t number)
