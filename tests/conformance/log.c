@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chathub.h"
 
@@ -47,10 +48,23 @@ struct reader {
 static const struct log_under_test *under_test;
 static struct world w;
 
+static uint64_t clock_ms(clockid_t clock)
+{
+    struct timespec at;
+    clock_gettime(clock, &at);
+    return (uint64_t)at.tv_sec * 1000 + (uint64_t)at.tv_nsec / 1000000;
+}
+
 static uint64_t world_now(void *self)
 {
     (void)self;
-    return w.now;
+    return under_test->own_clock ? clock_ms(CLOCK_MONOTONIC) : w.now;
+}
+
+static uint64_t world_wall(void *self)
+{
+    (void)self;
+    return under_test->own_clock ? clock_ms(CLOCK_REALTIME) : w.now;
 }
 
 static void world_random(void *self, void *bytes, size_t len)
@@ -92,7 +106,7 @@ static void world_wake(void *self)
     (void)self;
 }
 
-static const struct chi_env_ops world_ops = {world_now,    world_now,  world_random,
+static const struct chi_env_ops world_ops = {world_now,    world_wall, world_random,
                                              world_digest, world_fold, world_log,
                                              NULL,         world_wake, world_wake};
 
@@ -161,6 +175,24 @@ static void settle(const uint32_t *count, uint32_t until)
     w.in_poll = false;
 }
 
+static void make_log(void)
+{
+    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, NULL};
+    w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
+    ck_assert_ptr_nonnull(w.log);
+    w.log->bind(w.log, &up);
+}
+
+/* After a bound was changed. */
+static void rebound(void)
+{
+    if (!under_test->fixed)
+        return;
+    w.log->free(w.log);
+    under_test->clean();
+    make_log();
+}
+
 static void setup(void)
 {
     static char full[] = "full";
@@ -171,14 +203,15 @@ static void setup(void)
     w.settings.log_entries = 1000;
     w.settings.cid_horizon = 60000;
     w.settings.max_cids = 100000;
-    w.settings.log_bytes = w.settings.log_total_bytes = 1 << 30;
+    w.settings.log_bytes = under_test->no_room_bytes ? 0 : 1 << 30;
+    w.settings.log_total_bytes = 1 << 30;
+    w.settings.window_bytes = 1 << 20;
+    w.settings.log_hold = 10000;
+    w.settings.log_duplicates = 60000;
     w.settings.max_rooms = 100;
     w.settings.log_sync = full;
     w.settings.log_pace = 1;
-    w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
-    ck_assert_ptr_nonnull(w.log);
-    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, world_wake};
-    w.log->bind(w.log, &up);
+    make_log();
 }
 
 static void teardown(void)
@@ -443,7 +476,7 @@ START_TEST(a_cid_is_remembered_for_the_horizon)
     post_as(0, "u", "c", "x", NULL);
     settle(&w.committed, 1);
     ck_assert_uint_gt(w.log->horizon(w.log), 0);
-    w.now += w.log->horizon(w.log);
+    w.now += w.log->horizon(w.log); /* with a clock of its own: at once */
     post_as(0, "u", "c", "x", NULL);
     settle(&w.committed, 2);
     ck_assert_int_eq(w.results[1].status, CHATHUB_EDUP);
@@ -453,6 +486,7 @@ END_TEST
 START_TEST(a_cid_outlives_its_entry)
 {
     w.settings.log_entries = 2;
+    rebound();
     open_room(0, "a");
     post_as(0, "u", "c", "x", NULL);
     for (int i = 0; i < 5; i++)
@@ -467,6 +501,7 @@ END_TEST
 START_TEST(retention_by_count_keeps_the_newest)
 {
     w.settings.log_entries = 3;
+    rebound();
     open_room(0, "a");
     for (int i = 0; i < 10; i++)
         post_and_settle(0, "x");
@@ -478,6 +513,8 @@ END_TEST
 
 START_TEST(retention_by_bytes_keeps_the_newest)
 {
+    if (under_test->no_room_bytes)
+        return;
     w.settings.log_bytes = 1000;
     open_room(0, "a");
     for (int i = 0; i < 50; i++)
@@ -490,10 +527,13 @@ END_TEST
 
 START_TEST(retention_by_age_forgets_the_old)
 {
-    w.settings.log_age = 5000;
+    w.settings.log_age = under_test->own_clock ? 500 : 5000;
+    rebound();
     open_room(0, "a");
     post_and_settle(0, "old");
     w.now += 6000;
+    if (under_test->own_clock)
+        read_when_at_most(0, 0);
     post_and_settle(0, "new");
     struct reader page = read_when_at_most(0, 1);
     ck_assert_uint_eq(page.count, 1);
@@ -567,11 +607,8 @@ END_TEST
 
 static void reopen(void)
 {
-    static const struct chi_log_up up = {on_opened, on_committed, on_redacted, NULL, NULL};
     w.log->free(w.log);
-    w.log = under_test->make(&w.settings, (struct chi_env){&world_ops, NULL});
-    ck_assert_ptr_nonnull(w.log);
-    w.log->bind(w.log, &up);
+    make_log();
 }
 
 START_TEST(what_was_committed_is_there_again)
@@ -611,8 +648,26 @@ START_TEST(a_repeat_is_known_after_reopening)
 }
 END_TEST
 
+START_TEST(positions_hold_over_openings_that_begin_no_epoch)
+{
+    char first[CHI_EPOCH_LEN];
+    if (!under_test->keeps_epoch)
+        return;
+    memcpy(first, w.log->epoch(w.log).at, sizeof(first));
+    struct chi_span earlier = {first, sizeof(first)};
+    open_room(0, "a");
+    post_and_settle(0, "x");
+    reopen();
+    ck_assert(chi_span_equal(w.log->epoch(w.log), earlier));
+    ck_assert(w.log->holds(w.log, earlier, w.results[0].position + 1));
+    ck_assert(!w.log->holds(w.log, CHI_SPAN("0123456789abcdef"), w.results[0].position));
+}
+END_TEST
+
 START_TEST(positions_of_former_openings_hold_up_to_the_next_one)
 {
+    if (under_test->keeps_epoch)
+        return;
     char first[CHI_EPOCH_LEN];
     memcpy(first, w.log->epoch(w.log).at, sizeof(first));
     struct chi_span earlier = {first, sizeof(first)};
@@ -649,6 +704,7 @@ static void add_lasting(Suite *suite)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, what_was_committed_is_there_again);
     tcase_add_test(tc, a_repeat_is_known_after_reopening);
+    tcase_add_test(tc, positions_hold_over_openings_that_begin_no_epoch);
     tcase_add_test(tc, positions_of_former_openings_hold_up_to_the_next_one);
     tcase_add_test(tc, what_was_erased_stays_erased);
     suite_add_tcase(suite, tc);

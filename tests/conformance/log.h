@@ -17,6 +17,11 @@ struct log_under_test {
     struct chi_log *(*make)(const struct chi_settings *settings, struct chi_env env);
     void (*clean)(void); /* nothing is left of it; NULL: there is nothing to do */
     bool lasts;          /* it is there again after it was freed */
+    /* What it does otherwise than logs of one machine that keep everything themselves. */
+    bool own_clock;     /* it ages entries by a clock that the suite cannot set: real time passes */
+    bool fixed;         /* its bounds are those with which it was made … */
+    bool no_room_bytes; /* … and none of them is of the bytes of one room */
+    bool keeps_epoch;   /* opening it begins no epoch */
 };
 
 Suite *log_suite(const struct log_under_test *log);

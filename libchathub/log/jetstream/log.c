@@ -766,14 +766,19 @@ static void tell_passed(struct jetstream *s)
 }
 
 /* The settings may have changed, and the time has. */
-static void exchange(struct jetstream *s)
+static struct chi_js_orders orders_now(struct jetstream *s)
 {
     s->ordered = s->env.ops->now(s->env.self);
-    struct chi_js_orders orders = {
+    return (struct chi_js_orders){
         .bounds = bounds_of(s),
         .hold = s->settings->log_hold,
         .wall = s->env.ops->wall(s->env.self),
     };
+}
+
+static void exchange(struct jetstream *s)
+{
+    struct chi_js_orders orders = orders_now(s);
     chi_js_thread_exchange(s->thread, &orders, &s->news);
     tell_state(s);
     tell_trouble(s);
@@ -889,11 +894,13 @@ static int start(struct jetstream *s, char *problem, size_t size)
 {
     const struct chi_env_ops *env = s->env.ops;
     struct chi_js_parts js = {.stream = s->url.stream, .wanted = wanted(s->settings)};
+    struct chi_js_orders orders = orders_now(s);
     env->random(s->env.self, js.secrets, sizeof(js.secrets));
     env->random(s->env.self, &js.seed, sizeof(js.seed));
     struct chi_js_thread_parts parts = {
         .link = {.url = &s->url, .settings = s->settings, .node = s->bus.node},
         .js = &js,
+        .orders = &orders,
         .wake = env->wake_from_thread,
         .wake_arg = s->env.self,
     };
