@@ -1,6 +1,6 @@
 /* Reads any bytes as what a JetStream log finds in its stream and hears from the server: payloads, tokens
  * of rooms, JSON, and the option's URL. What was read as a payload or a token is written again as the
- * same bytes; a PubAck means without a tree what it means with one. */
+ * same bytes; what is read without a tree means the same with one. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +108,7 @@ static void same_with_tree(struct chi_span json, const struct chi_js_answer *ans
     REQUIRE(other.seq == answer->seq && other.duplicate == answer->duplicate);
     REQUIRE(other.code == answer->code && other.err_code == answer->err_code);
     REQUIRE(other.last_seq == answer->last_seq && other.pending == answer->pending);
+    REQUIRE(chi_span_equal(of(&other.subject), of(&answer->subject)));
     REQUIRE(chi_span_equal(of(&other.data), of(&answer->data)));
     chi_js_answer_fini(&other);
     chi_buf_reset(out, 0);

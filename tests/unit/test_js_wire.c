@@ -755,6 +755,16 @@ START_TEST(a_stored_message_is_read)
                              "\"no message found\"}"));
     ck_assert_uint_eq(answer.err_code, CHI_JS_NO_MESSAGE);
     chi_js_answer_fini(&answer);
+    /* and what is not as the server writes it, by the parser */
+    answer = read_it(MESSAGE("\"message\":{\"subject\":\"chathub.in.room\\u002er\",\"seq\":3,"
+                             "\"data\":\"aGk\\u003d\",\"more\":[1]}"));
+    ck_assert(holds(&answer.subject, "chathub.in.room.r") && holds(&answer.data, "hi"));
+    ck_assert_uint_eq(answer.seq, 3);
+    chi_js_answer_fini(&answer);
+    answer = read_it(MESSAGE("\"message\":{\"subject\":\"a\",\"seq\":3,\"data\":\"aGk=\"},"
+                             "\"message\":{\"subject\":\"b\",\"seq\":4}"));
+    ck_assert(holds(&answer.subject, "b") && !answer.data.len); /* not mixed */
+    chi_js_answer_fini(&answer);
     refuse_answer(MESSAGE("\"message\":{\"seq\":1}"));
     refuse_answer(MESSAGE("\"message\":{\"subject\":\"a\"}"));
     refuse_answer(MESSAGE("\"message\":{\"subject\":\"a\",\"seq\":0}"));

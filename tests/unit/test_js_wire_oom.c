@@ -109,6 +109,8 @@ static int read_answer(void)
 START_TEST(answers_without_memory)
 {
     json = "{\"message\":{\"subject\":\"S.in.room.r\",\"seq\":1,\"data\":\"Zm9v\"}}";
+    ck_assert_uint_eq(failures(read_answer), 2);
+    json = "{\"message\":{\"subject\":\"S.in.room\\u002er\",\"seq\":1,\"data\":\"Zm9v\"}}";
     ck_assert_uint_eq(failures(read_answer), 3);
     json = "{\"error\":{\"code\":404,\"err_code\":10037,\"description\":\"no message found\"}}";
     ck_assert_uint_eq(failures(read_answer), 1);
