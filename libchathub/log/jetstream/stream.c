@@ -319,15 +319,16 @@ static bool is_unfit(const struct chi_js_stream *s, char *text, size_t size)
 {
     const struct chi_js_config *has = &s->config;
     const char *name = s->js->parts.stream;
-    if (has->republishes && has->takes && has->limits && has->deletes)
+    if (has->republishes && has->takes && has->limits && has->deletes && has->acks)
         return false;
-    snprintf(text, size, "stream %s cannot serve:%s%s%s%s; ", name,
+    snprintf(text, size, "stream %s cannot serve:%s%s%s%s%s; ", name,
              has->takes ? "" : " its subjects are not NAME.in.> alone,",
              has->republishes ? "" : " it does not republish NAME.in.> to NAME.out.>,",
              has->limits ? "" : " its retention is not \"limits\" with discard \"old\",",
-             has->deletes ? "" : " its messages cannot be deleted,");
+             has->deletes ? "" : " its messages cannot be deleted,",
+             has->acks ? "" : " it does not answer posts (no_ack),");
     size_t len = strlen(text);
-    if (has->limits && has->deletes)
+    if (has->limits && has->deletes && has->acks)
         snprintf(text + len, size - len,
                  "nats stream edit %s --subjects='%s.in.>' --republish-source='%s.in.>' "
                  "--republish-destination='%s.out.>'",
