@@ -204,7 +204,7 @@ static void setup(void)
     w.settings.cid_horizon = 60000;
     w.settings.max_cids = 100000;
     w.settings.log_bytes = under_test->no_room_bytes ? 0 : 1 << 30;
-    w.settings.log_total_bytes = 1 << 30;
+    w.settings.log_total_bytes = 1 << 24;
     w.settings.window_bytes = 1 << 20;
     w.settings.log_hold = 10000;
     w.settings.log_duplicates = 60000;

@@ -14,7 +14,7 @@
 #define TRIES 5u
 /* A consumer on three servers may take a while; here and below ms. */
 #define CREATE_MS     5000u
-#define PULL_MS       3000u
+#define PULL_MS       1000u
 #define PULL_MESSAGES 500u
 #define PULL_BYTES    (1u << 20)
 
