@@ -380,8 +380,9 @@ static natsStatus set_manners(struct chi_js_link *link, natsOptions *o)
     SET(natsOptions_SetMaxPingsOut(o, PINGS));
     /* What the server sends on and answers is not ours in its eyes, but what we tell the bus. */
     SET(natsOptions_SetNoEcho(o, true));
-    /* A system call for each post, but no wait of 1 ms for libnats' flusher. */
-    SET(natsOptions_SetSendAsap(o, true));
+    /* Not at once, but by libnats' flusher, 1 ms after the first: at 10,000 posts a second half the
+     * CPU of a system call for each, and the server answers in batches too. */
+    SET(natsOptions_SetSendAsap(o, false));
     /* One thread for all subscriptions: fewer wake-ups, and answers stay in order with the rest. */
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetDisconnectedCB(o, on_lost, link));
@@ -641,7 +642,7 @@ static uint64_t port_number(void *self)
     return link->told;
 }
 
-/* Each `send` writes through. */
+/* libnats' flusher does it: nothing that waits for it blocks less than a round trip. */
 static void port_flush(void *self)
 {
     (void)self;
