@@ -253,7 +253,10 @@ static int add_message(struct job *job, const struct chi_js_in *in)
     if (error)
         return error;
     record.entry->position = in->seq;
-    record.entry->prev = job->at;
+    /* What its node knew of and is not here was erased just now: if this entry is the page's first, it
+     * is told as a gap; else nobody misses it. */
+    bool erased = job->at && record.hint.before > job->at && record.hint.before < in->seq;
+    record.entry->prev = erased ? record.hint.before : job->at;
     if (!job->at) {
         job->first = record.hint;
         job->doubt = true;
@@ -265,6 +268,9 @@ static int add_message(struct job *job, const struct chi_js_in *in)
 
 static void give_page(struct job *job)
 {
+    struct chi_entry **entries = job->task->page.entries;
+    for (uint32_t i = 1; i < job->task->page.count; i++)
+        entries[i]->prev = entries[i - 1]->position;
     job->task->page.more = job->full || job->dropped;
     job_end(job, 0);
 }
@@ -277,8 +283,8 @@ static void settle_first(struct job *job, bool is_oldest)
     struct chi_entry *entry = job->task->page.entries[0];
     struct chi_js_erased erased;
     bool lost = is_oldest && (job->first.before || job->first.ordinal) &&
-                !chi_js_erase_find(job->js, key_of(job->task), job->first.before,
-                                   job->first.before, &erased);
+                !chi_js_erase_find(job->js, key_of(job->task), job->first.before, job->first.before,
+                                   &erased);
     entry->prev =
         lost || job->first.before >= entry->position ? entry->position - 1 : job->first.before;
     job->doubt = false;
