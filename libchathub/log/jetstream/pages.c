@@ -27,6 +27,7 @@
 
 enum stage {
     OPENING, /* the last message of the room */
+    FLOOR,   /* it has none: what the stream holds at all */
     SEEK,    /* backward: the first message not before the bound */
     LINK,    /* backward: one that is named by a hint */
     WALK,
@@ -495,12 +496,20 @@ static void top_tombstones(struct job *job, uint64_t *position, struct chi_js_hi
     }
 }
 
+/* Where the stream begins later than it once did, a room without messages may have had some: it opens
+ * no lower than what it can have lost. */
 static void opened(struct job *job, const struct chi_js_answer *answer)
 {
     struct chi_js_hint hint;
-    uint64_t position = answer->seq;
+    bool floor = job->stage == FLOOR;
+    uint64_t position = floor && answer->first_seq ? answer->first_seq - 1 : answer->seq;
     hint_in(job, answer, &hint);
     top_tombstones(job, &position, &hint);
+    if (!position && !floor) {
+        job->stage = FLOOR;
+        run(job);
+        return;
+    }
     if (position > job->top->position) {
         job->top->position = position;
         job->top->hint = hint;
@@ -517,6 +526,7 @@ static void looked(struct job *job, const struct chi_js_answer *answer, bool fou
     job->tries = job->stage == NEWEST ? job->tries : 0;
     switch (job->stage) {
     case OPENING:
+    case FLOOR:
         opened(job, answer);
         break;
     case SEEK:
@@ -579,10 +589,13 @@ static int ask(struct job *job)
     struct chi_span room = {job->subject.at, job->subject.len};
     chi_buf_init(&subject);
     chi_buf_init(&data);
-    chi_buf_add_text(&subject, "$JS.API.STREAM.MSG.GET.");
+    chi_buf_add_text(&subject,
+                     job->stage == FLOOR ? "$JS.API.STREAM.INFO." : "$JS.API.STREAM.MSG.GET.");
     chi_buf_add(&subject, job->js->parts.stream, strlen(job->js->parts.stream) + 1);
     if (job->stage == OPENING)
         chi_js_ask_last(&data, room);
+    else if (job->stage == FLOOR)
+        chi_buf_init(&data);
     else if (job->stage == SEEK)
         chi_js_ask_next(&data, job->task->read.before, room);
     else if (job->stage == OLDEST)
