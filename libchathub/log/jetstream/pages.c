@@ -254,10 +254,7 @@ static int add_message(struct job *job, const struct chi_js_in *in)
     if (error)
         return error;
     record.entry->position = in->seq;
-    /* What its node knew of and is not here was erased just now: if this entry is the page's first, it
-     * is told as a gap; else nobody misses it. */
-    bool erased = job->at && record.hint.before > job->at && record.hint.before < in->seq;
-    record.entry->prev = erased ? record.hint.before : job->at;
+    record.entry->prev = job->at;
     if (!job->at) {
         job->first = record.hint;
         job->doubt = true;
@@ -269,9 +266,6 @@ static int add_message(struct job *job, const struct chi_js_in *in)
 
 static void give_page(struct job *job)
 {
-    struct chi_entry **entries = job->task->page.entries;
-    for (uint32_t i = 1; i < job->task->page.count; i++)
-        entries[i]->prev = entries[i - 1]->position;
     job->task->page.more = job->full || job->dropped;
     job_end(job, 0);
 }
