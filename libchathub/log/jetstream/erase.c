@@ -3,7 +3,8 @@
  * Happy path: the entry is looked up at the leader; a record of its redaction is stored; the message is
  * deleted, which overwrites its bytes; the task is given back. Failure modes: whatever is not answered
  * is tried again; the record may be stored twice then, which means the same. If the delete is never
- * answered, the record stands, and whoever starts deletes once more. */
+ * answered, the record stands, and whoever starts deletes once more. At the start the leader says which
+ * record is the newest, since a server that is behind may be the one that they are read from. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +16,8 @@
 #define TRIES    4u
 #define ASK_MS   2000u
 #define AGAIN_MS 100u
+/* Walks at the start until the newest record came. */
+#define WALKS 50u
 /* Tombstones that are known, some 60 bytes each; beyond, the place of the oldest in their rooms is
  * forgotten. */
 #define TOMBSTONES 200000u
@@ -53,7 +56,12 @@ struct chi_js_erasing {
     uint32_t count;         /* tombstones */
     struct job jobs[JOBS];
     struct chi_works waiting;
-    struct chi_js_walk walk; /* of the load */
+    /* of the load */
+    struct chi_js_ask ask;
+    struct chi_timer timer; /* to the next walk */
+    struct chi_js_walk walk;
+    uint64_t target, reached; /* the newest record, as the leader said; and that came */
+    uint32_t tries;
     void (*loaded)(struct chi_js *js, int status);
     uint64_t last[ONCE_MORE]; /* positions of the newest records, in a ring */
     uint32_t last_count;
@@ -414,6 +422,7 @@ static void load_each(struct chi_js_walk *walk, const struct chi_js_in *in)
 {
     struct chi_js_erasing *e = CHI_CONTAINER(walk, struct chi_js_erasing, walk);
     struct chi_js_erased erased;
+    e->reached = in->seq;
     if (chi_js_read_erased(in->data, &erased) || erased.position >= in->seq)
         return; /* a position that is not there may not be deleted */
     struct tombstone stone = {erased.position, erased.prev, erased.time, erased.type};
@@ -439,33 +448,94 @@ static void delete_once_more(struct chi_js_erasing *e)
     }
 }
 
-static void load_done(struct chi_js_walk *walk, int status, bool whole)
+static void load_stop(struct chi_js_erasing *e)
 {
-    struct chi_js_erasing *e = CHI_CONTAINER(walk, struct chi_js_erasing, walk);
-    (void)whole;
+    chi_js_walk_end(&e->walk);
+    chi_js_ask_end(&e->ask);
+    chi_timers_clear(&e->js->timers, &e->timer);
+}
+
+static void load_end(struct chi_js_erasing *e, int status)
+{
     if (!status)
         delete_once_more(e);
     e->loaded(e->js, status);
 }
 
-int chi_js_erase_load(struct chi_js *js, void (*done)(struct chi_js *js, int status))
+static void load_done(struct chi_js_walk *walk, int status, bool whole)
 {
-    struct chi_js_erasing *e = js->erasing;
+    struct chi_js_erasing *e = CHI_CONTAINER(walk, struct chi_js_erasing, walk);
+    (void)whole;
+    if (status || e->reached >= e->target)
+        load_end(e, status);
+    else if (++e->tries == WALKS ||
+             chi_timers_set(&e->js->timers, &e->timer, e->js->now + AGAIN_MS))
+        load_end(e, CHATHUB_ELOG);
+}
+
+static void load_subject(const struct chi_js *js, struct chi_buf *out)
+{
+    chi_buf_init(out);
+    chi_buf_add_text(out, js->parts.stream);
+    chi_buf_add_text(out, ".in.erased");
+}
+
+static void load_walk(struct chi_js_erasing *e)
+{
     struct chi_buf subject;
-    chi_buf_init(&subject);
-    chi_buf_add_text(&subject, js->parts.stream);
-    chi_buf_add_text(&subject, ".in.erased");
-    chi_js_walk_end(&e->walk);
-    e->loaded = done;
-    e->last_count = 0;
+    load_subject(e->js, &subject);
     e->walk.each = load_each;
     e->walk.done = load_done;
     e->walk.limit = e->walk.bytes = UINT32_MAX;
-    int error =
-        subject.failed
-            ? CHATHUB_ENOMEM
-            : chi_js_walk_begin(js, &e->walk, (struct chi_span){subject.at, subject.len}, 1, 0);
+    int error = subject.failed
+                    ? CHATHUB_ENOMEM
+                    : chi_js_walk_begin(e->js, &e->walk, (struct chi_span){subject.at, subject.len},
+                                        e->reached + 1, 0);
     chi_buf_fini(&subject);
+    if (error)
+        load_end(e, CHATHUB_ELOG);
+}
+
+static void load_again(struct chi_timer *timer)
+{
+    load_walk(CHI_CONTAINER(timer, struct chi_js_erasing, timer));
+}
+
+static void newest_came(struct chi_js_ask *ask, const struct chi_js_in *in)
+{
+    struct chi_js_erasing *e = CHI_CONTAINER(ask, struct chi_js_erasing, ask);
+    struct chi_js_answer answer = {0};
+    bool good = in && !in->status && !chi_js_read_answer(in->data, e->js->parts.stream, &answer);
+    bool none = good && answer.err_code == CHI_JS_NO_MESSAGE;
+    good = good && !answer.code;
+    e->target = answer.seq;
+    chi_js_answer_fini(&answer);
+    chi_js_ask_end(ask);
+    if (good)
+        load_walk(e);
+    else
+        load_end(e, none ? 0 : CHATHUB_ELOG);
+}
+
+int chi_js_erase_load(struct chi_js *js, void (*done)(struct chi_js *js, int status))
+{
+    struct chi_js_erasing *e = js->erasing;
+    char api[96];
+    struct chi_buf subject, data;
+    load_stop(e);
+    e->loaded = done;
+    e->last_count = e->tries = 0;
+    e->target = e->reached = 0;
+    e->ask.answer = newest_came;
+    load_subject(js, &subject);
+    chi_buf_init(&data);
+    chi_js_ask_last(&data, (struct chi_span){subject.at, subject.len});
+    snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", js->parts.stream);
+    int error = subject.failed || data.failed
+                    ? CHATHUB_ENOMEM
+                    : chi_js_ask(js, &e->ask, api, (struct chi_span){data.at, data.len}, ASK_MS);
+    chi_buf_fini(&subject);
+    chi_buf_fini(&data);
     return error;
 }
 
@@ -475,7 +545,7 @@ void chi_js_erase_end(struct chi_js *js)
     struct chi_works waiting = e->waiting;
     struct chi_work *work;
     e->waiting = (struct chi_works){0};
-    chi_js_walk_end(&e->walk);
+    load_stop(e);
     for (uint32_t i = 0; i < JOBS; i++)
         if (e->jobs[i].task)
             job_end(&e->jobs[i], CHATHUB_ELOG);
@@ -501,6 +571,7 @@ int chi_js_erase_new(struct chi_js *js)
     }
     for (uint32_t i = 0; i < JOBS; i++)
         e->jobs[i].js = js;
+    e->timer.fire = load_again;
     js->erasing = e;
     return 0;
 }
@@ -510,7 +581,7 @@ void chi_js_erase_free(struct chi_js *js, struct chi_works *left)
     struct chi_js_erasing *e = js->erasing;
     if (!e)
         return;
-    chi_js_walk_end(&e->walk);
+    load_stop(e);
     for (uint32_t i = 0; i < JOBS; i++) {
         if (!e->jobs[i].task)
             continue;

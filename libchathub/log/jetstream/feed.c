@@ -477,10 +477,12 @@ void chi_js_feed_start(struct chi_js *js, uint64_t shown)
     go_on(feed, shown);
 }
 
+/* What waits came before the check, over another connection even: the stream may have been put back since,
+ * and hold other messages there. It is read again. */
 void chi_js_feed_resume(struct chi_js *js, uint64_t last)
 {
     for (uint32_t i = 0; i < WINDOW; i++)
-        js->feed->places[i].gone = 0;
+        clear(js->feed, &js->feed->places[i]);
     go_on(js->feed, last);
 }
 

@@ -60,16 +60,16 @@ struct chi_js_room {
     struct chi_name *name;  /* a reference; never changed */
     struct chi_js_top *top; /* the thread's, in js->tops */
     /* the hub's thread's */
-    uint64_t told;           /* newest position that was reported */
+    uint64_t told;                /* newest position that was reported */
     struct chi_js_cached *cached; /* owned; NULL: nothing */
-    uint32_t number;         /* the hub's */
-    uint32_t under_way : 26; /* tasks that are not reported */
-    uint32_t open : 1;       /* the hub has the handle */
-    uint32_t opening : 1;    /* it will, unless that fails */
-    uint32_t lost : 1;       /* the log went back since it was opened */
-    uint32_t closing : 1;    /* the thread is to be told that it is closed */
-    uint32_t mending : 1;    /* what was left out is being read; its entries wait */
-    uint32_t mended : 1;     /* … and was: what is still left out is nowhere */
+    uint32_t number;              /* the hub's */
+    uint32_t under_way : 26;      /* tasks that are not reported */
+    uint32_t open : 1;            /* the hub has the handle */
+    uint32_t opening : 1;         /* it will, unless that fails */
+    uint32_t lost : 1;            /* the log went back since it was opened */
+    uint32_t closing : 1;         /* the thread is to be told that it is closed */
+    uint32_t mending : 1;         /* what was left out is being read; its entries wait */
+    uint32_t mended : 1;          /* … and was: what is still left out is nowhere */
 };
 
 struct chi_js_page {
@@ -226,7 +226,7 @@ int chi_js_feed_new(struct chi_js *js);
 void chi_js_feed_free(struct chi_js *js);
 /* Nothing up to `shown` is to be shown; what follows is. */
 void chi_js_feed_start(struct chi_js *js, uint64_t shown);
-/* Stops showing until `start` or `resume`; what comes meanwhile is kept, within the bound. */
+/* Stops showing until `start` or `resume`; what came by then is thrown away, and read again. */
 void chi_js_feed_pause(struct chi_js *js);
 /* Goes on behind what was shown; the stream's last sequence is this. */
 void chi_js_feed_resume(struct chi_js *js, uint64_t last);

@@ -378,6 +378,8 @@ static void write_try(struct post *post)
         const struct chi_js_top *top = chi_map_get(posts->js->tops, key.at, key.len);
         if (top)
             post->hint = chi_js_hint_after(top->position, &top->hint);
+        else
+            post->hint.ordinal = 1; /* the room was closed meanwhile: it is hardly its first */
         if (!task->time)
             task->time = posts->js->orders.wall;
     }
