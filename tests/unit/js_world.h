@@ -286,12 +286,18 @@ static inline struct chi_js_port js_world_port(struct js_world *w, uint32_t node
 
 /* ------------------------------------------------------------------------------- the connection */
 
+/* What has come is heard before anything of another connection; the rest is lost. What was sent may
+ * arrive much later. */
 static inline void js_world_break(struct js_world *w, uint32_t index, uint64_t for_ms)
 {
     struct js_node *node = &w->nodes[index];
     if (node->up) {
-        for (int i = 0; i < JS_WAYS; i++)
+        js_cut(w, &node->ways[JS_OUT]);
+        for (int i = JS_LIVE; i < JS_WAYS; i++) {
             js_cut(w, &node->ways[i]);
+            for (struct js_msg *m = node->ways[i].first; m; m = m->next)
+                m->due = w->server.now;
+        }
         for (struct js_msg *m; (m = js_take(&node->ways[JS_OUT], JS_NEVER));)
             js_put(&node->stray, m);
     }

@@ -47,6 +47,7 @@ struct said {
     uint32_t tries;    /* under way */
     uint64_t due;      /* the next, while waiting */
     bool unsure;       /* a try may have been stored */
+    bool lost;         /* it stood there, and the log went back */
     uint32_t times;    /* that it stands in the stream */
     uint64_t at[GENS]; /* where it stood in each gen; 0: it did not */
 };
@@ -81,6 +82,7 @@ struct side {
     struct job *jobs;
     struct place places[ROOMS];
     uint32_t gen;
+    bool ever;                /* it was up once */
     uint64_t numbers;         /* of posts */
     uint64_t answered[USERS]; /* number of the newest post that was */
     uint64_t stored[USERS];   /* position of the newest that was acked as new */
@@ -115,12 +117,22 @@ struct story {
 
 static struct story *story;
 
+/* What happens, if JS_TRACE is set. */
+#define trace(...)                                                                                 \
+    do {                                                                                           \
+        if (getenv("JS_TRACE")) {                                                                  \
+            printf("%" PRIu64 ": ", story->w->server.now);                                         \
+            printf(__VA_ARGS__);                                                                   \
+            putchar('\n');                                                                         \
+        }                                                                                          \
+    } while (0)
+
 #define broken(...)                                                                                \
     do {                                                                                           \
         char broken_what[512];                                                                     \
         snprintf(broken_what, sizeof broken_what, __VA_ARGS__);                                    \
-        ck_abort_msg("%s, JS_SEED=%" PRIu64 ", at %" PRIu64 " ms: %s", story->plan->name,          \
-                     story->seed, story->w->server.now, broken_what);                              \
+        ck_abort_msg("%s, JS_SEED=%" PRIu64 ", at %" PRIu64 " ms, gen %u: %s", story->plan->name,  \
+                     story->seed, story->w->server.now, story->gen, broken_what);                  \
     } while (0)
 #define holds(what, ...)                                                                           \
     do {                                                                                           \
@@ -210,6 +222,9 @@ static void entry_stored(const struct chi_js_in *in)
           "m%u is stored at %" PRIu64 " though it was said that it is not", n, in->seq);
     said->at[story->gen] = in->seq;
     add_fact(&now_gen()->rooms[room], (struct fact){in->seq, n, 0});
+    trace("m%u is stored at %" PRIu64 ", room %u, for node %u; before %" PRIu64
+          ", ordinal %" PRIu64,
+          n, in->seq, room, story->w->server.node, record.hint.before, record.hint.ordinal);
     chi_entry_unref(record.entry);
     chi_buf_fini(&key);
 }
@@ -221,10 +236,12 @@ static void erasure_stored(const struct chi_js_in *in)
     struct fact *fact = fact_at(&now_gen()->rooms[room_of(erased.room)], erased.position);
     if (fact && !fact->record)
         fact->record = in->seq;
+    trace("%" PRIu64 " is erased by %" PRIu64, erased.position, in->seq);
 }
 
 static void stored(struct js_server *server, const struct chi_js_in *in)
 {
+    trace("%" PRIu64 " is stored: %.*s", in->seq, (int)in->subject.len, in->subject.at);
     if (in->subject.len > 5 && !memcmp(in->subject.at, "room.", 5))
         entry_stored(in);
     else if (chi_span_is(in->subject, "erased"))
@@ -335,6 +352,8 @@ static void page(struct side *side, uint32_t room, const struct chi_log_read *re
     struct place *place = &side->places[room];
     struct job *job = put(side, READ, CHI_JS_READ, room, &task);
     task->read = *read;
+    trace("node %u reads room %u behind %" PRIu64 " before %" PRIu64 ", %u %s", side->index, room,
+          read->after, read->before, read->limit, read->backward ? "backward" : "forward");
     job->known = place->told;
     job->final = final;
     give_task(side, task);
@@ -461,9 +480,11 @@ static void opened(struct side *side, const struct job *job, struct chi_js_task 
     struct facts *facts = &story->gens[side->gen].rooms[job->room];
     const struct fact *top = task->position ? fact_at(facts, task->position) : NULL;
     *place = (struct place){.handle = task->room, .told = task->position};
-    holds(top || !task->position || task->position < kept_from(),
-          "node %u opens room %u at %" PRIu64 ", where nothing is", side->index, job->room,
-          task->position);
+    /* While it does not know that the log went back, it is one of the later gen: under the epoch
+     * that it knows this position means nothing. */
+    holds(top || !task->position || side->gen < story->gen || task->position < kept_from(),
+          "node %u of gen %u opens room %u at %" PRIu64 ", where nothing is", side->index,
+          side->gen, job->room, task->position);
 }
 
 static void check_texts(const struct side *side, const struct fact *fact,
@@ -496,9 +517,11 @@ static uint32_t match(const struct side *side, const struct job *job, const stru
     return i;
 }
 
-static void check_first(const struct side *side, const struct facts *facts, uint32_t i,
-                        const struct chi_js_task *task)
+static void check_first(const struct side *side, const struct job *job, const struct facts *facts,
+                        uint32_t i, const struct chi_js_task *task)
 {
+    while (i && facts->list[i - 1].record > job->shown)
+        i--;
     const struct chi_entry *first = task->page.entries[0];
     uint64_t before = i ? facts->list[i - 1].position : 0, after = task->read.after;
     bool gone = before && before < kept_from();
@@ -535,7 +558,7 @@ static void check_page(const struct side *side, const struct job *job,
     uint32_t begin = above(facts, page->entries[0]->position) - 1;
     uint32_t end = match(side, job, facts, begin, page);
     holds(begin >= from && end <= to, "a page of node %u goes beyond its bounds", side->index);
-    check_first(side, facts, begin, task);
+    check_first(side, job, facts, begin, task);
     if (read->backward) {
         holds(end >= known, "a page of node %u lacks the newest", side->index);
         holds(page->more ? begin > from : begin <= kept, "a page of node %u %s", side->index,
@@ -554,7 +577,7 @@ static void paged(struct side *side, const struct job *job, const struct chi_js_
 {
     struct place *place = &side->places[job->room];
     holds(!task->status || !story->calm, "room %u cannot be read", job->room);
-    if (task->status || job->gen != side->gen)
+    if (task->status || job->gen != side->gen || side->gen != story->gen)
         return;
     check_page(side, job, task);
     story->pages++;
@@ -597,6 +620,7 @@ static void went_back(struct side *side)
           side->index);
     side->backs++;
     side->gen = story->gen;
+    trace("node %u is told of gen %u", side->index, side->gen);
     memset(side->stored, 0, sizeof side->stored);
     for (uint32_t i = 0; i < ROOMS; i++) {
         if (side->places[i].handle)
@@ -610,6 +634,9 @@ static void finished(struct js_node *node, struct chi_js_task *task)
     struct side *side = &story->sides[node->index];
     struct job *job = task->token;
     struct chi_span key = {task->bytes.at, task->bytes.len};
+    trace("node %u: task %d is done: %d, at %" PRIu64 ", m%u, room %u", node->index,
+          (int)task->kind, task->status, task->entry ? task->entry->position : task->position,
+          task->entry ? said_of(task->entry) : NONE, job ? job->room : NONE);
     if (task->kind == CHI_JS_ENTRY)
         show(side, room_of(key), task->entry);
     else if (task->kind == CHI_JS_BACK)
@@ -692,6 +719,11 @@ static void die(struct side *side)
 
 /* -------------------------------------------------------------------------- what is put back */
 
+static void notice_up(struct side *side)
+{
+    side->ever = side->ever || (side->js && side->js->state == CHI_JS_UP);
+}
+
 static uint64_t newest_shown(const struct side *side)
 {
     uint64_t newest = side->js ? side->js->news.shown : 0;
@@ -710,6 +742,7 @@ static void cut_facts(struct gen *gen, uint64_t last)
         for (; facts->count && facts->list[facts->count - 1].position > last; facts->count--) {
             struct said *said = &story->saids[facts->list[facts->count - 1].said];
             said->times--;
+            said->lost = true;
             said->at[story->gen] = 0;
         }
         for (uint32_t i = 0; i < facts->count; i++)
@@ -723,6 +756,8 @@ static void begin_gen(uint64_t last)
 {
     bool seen = false;
     for (uint32_t i = 0; i < NODES; i++)
+        notice_up(&story->sides[i]);
+    for (uint32_t i = 0; i < NODES; i++)
         seen = seen || newest_shown(&story->sides[i]) > last;
     if (seen) {
         const struct gen *from = now_gen();
@@ -735,6 +770,9 @@ static void begin_gen(uint64_t last)
                 add_fact(&to->rooms[r], from->rooms[r].list[i]);
     }
     cut_facts(now_gen(), last);
+    for (uint32_t i = 0; i < NODES; i++)
+        if (!story->sides[i].ever)
+            story->sides[i].gen = story->gen;
 }
 
 /* The servers end, and come back with what they had a while ago, or with nothing. */
@@ -751,6 +789,7 @@ static void put_back(void)
     else
         js_put_back(s, last);
     story->next_back = s->now + 20000;
+    trace("put back to %" PRIu64 ", gen %u", last, story->gen);
 }
 
 /* --------------------------------------------------------------------------------------- the play */
@@ -828,6 +867,7 @@ static void tend(struct side *side)
         be_born(side);
     if (!side->js)
         return;
+    notice_up(side);
     for (uint32_t i = 0; i < ROOMS; i++) {
         if (!side->places[i].handle && !side->places[i].opening && (one_in(300) || story->calm) &&
             side->js->state == CHI_JS_UP)
@@ -842,10 +882,13 @@ static void make_trouble(struct side *side)
     const struct plan *plan = story->plan;
     struct js_server *s = &story->w->server;
     if (one_in(plan->restarts)) {
+        trace("node %u dies", side->index);
         die(side);
         side->reborn = s->now + draw(3000);
     } else if (one_in(plan->trims)) {
-        js_trim(s, 1 + (uint32_t)draw(20));
+        /* Not so much at once that nobody can write the epoch's record anew before it goes. */
+        js_trim(s, (uint32_t)draw((s->count - s->first) / 20 + 1));
+        trace("kept from %" PRIu64, s->first_seq);
     } else if (plan->backs && s->now > story->next_back && story->gen + 1 < GENS &&
                one_in(plan->backs)) {
         put_back();
@@ -964,8 +1007,7 @@ static void check_end(void)
               "nodes 0 and %u are in other epochs", i);
     }
     for (uint32_t n = 0; n < story->said_count; n++)
-        holds(story->saids[n].fate != ACKED || story->saids[n].times || story->gen ||
-                  story->saids[n].at[story->gen],
+        holds(story->saids[n].fate != ACKED || story->saids[n].times || story->saids[n].lost,
               "m%u was acked, and is not there", n);
 }
 
