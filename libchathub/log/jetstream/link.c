@@ -16,7 +16,7 @@
 #define RING_BYTES (32u << 20) /* of them */
 #define OVERHEAD   256u        /* bytes that a message takes beside its payload */
 /* Of what libnats keeps before its callbacks ran, for each subscription. */
-#define PENDING       (RING / 4)
+#define PENDING       RING
 #define PENDING_BYTES (RING_BYTES / 4)
 
 #define CONNECT_MS 2000 /* for one server */

@@ -139,12 +139,13 @@ static void do_round(struct chi_js_thread *t, struct chi_works *in)
     take_tasks(t, in);
     take_messages(t);
     chi_js_end(t->js);
-    if (!t->decided)
-        look_whether_decided(t);
     if (t->js->out.first)
         chi_handover_give(&t->handover, &t->js->out);
     else
         tell_if_new(t);
+    /* Whoever starts it finds the news of this round. */
+    if (!t->decided)
+        look_whether_decided(t);
 }
 
 /* µs: when the next round is due. */
