@@ -347,6 +347,7 @@ static uint64_t move_top(struct chi_js_top *top, uint64_t seq, uint64_t prev,
     if (top->position < seq) {
         top->position = seq;
         top->hint = *hint;
+        top->known = true;
     }
     return prev;
 }

@@ -47,9 +47,10 @@ enum chi_js_work {
 
 /* The newest entry of an open room as the thread knows it; its own. */
 struct chi_js_top {
-    uint64_t position; /* 0: the room is empty */
+    uint64_t position; /* 0: the room is empty, once that is known */
     struct chi_js_hint hint;
     uint32_t uses; /* openings of it that the hub has or waits for, and reads under way */
+    bool known;    /* the leader, or the feed, said what it is */
     bool gone;     /* the log went back: positions are not to be trusted, nor is it in js->tops */
     struct chi_link all; /* pages.c: whatever frees them */
 };

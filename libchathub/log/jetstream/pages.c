@@ -508,6 +508,7 @@ static void opened(struct job *job, const struct chi_js_answer *answer)
         job->top->position = position;
         job->top->hint = hint;
     }
+    job->top->known = true;
     job->task->position = job->top->position;
     job_end(job, 0);
 }

@@ -376,10 +376,10 @@ static void write_try(struct post *post)
     struct chi_span key = chi_name_key(task->room->name);
     if (!post->sent_at) {
         const struct chi_js_top *top = chi_map_get(posts->js->tops, key.at, key.len);
-        if (top)
+        if (top && top->known)
             post->hint = chi_js_hint_after(top->position, &top->hint);
         else
-            post->hint.ordinal = 1; /* the room was closed meanwhile: it is hardly its first */
+            post->hint.ordinal = 1; /* the room is not open, or not yet: it is hardly its first */
         if (!task->time)
             task->time = posts->js->orders.wall;
     }
