@@ -520,17 +520,19 @@ static uint32_t match(const struct side *side, const struct job *job, const stru
 static void check_first(const struct side *side, const struct job *job, const struct facts *facts,
                         uint32_t i, const struct chi_js_task *task)
 {
-    while (i && facts->list[i - 1].record > job->shown)
-        i--;
     const struct chi_entry *first = task->page.entries[0];
     uint64_t before = i ? facts->list[i - 1].position : 0, after = task->read.after;
     bool gone = before && before < kept_from();
+    while (i && before != first->prev && facts->list[i - 1].record > job->shown)
+        before = --i ? facts->list[i - 1].position : 0;
     if (task->read.backward && task->page.more && !gone) {
         holds(first->prev == before, "a page of node %u begins with prev %" PRIu64 " for %" PRIu64,
               side->index, first->prev, before);
         return;
     }
-    holds(first->prev < first->position && (first->prev > after) == (before > after),
+    /* Where what was before it is not kept any more, there may be a gap, or not. */
+    holds(first->prev < first->position &&
+              ((first->prev > after) == (before > after) || (gone && first->prev > after)),
           "a page of node %u behind %" PRIu64 " begins with %" PRIu64 ", prev %" PRIu64
           ", before it is %" PRIu64,
           side->index, after, first->position, first->prev, before);
@@ -548,8 +550,11 @@ static void check_page(const struct side *side, const struct job *job,
     uint32_t to = read->before ? above(facts, read->before - 1) : 0;
     uint32_t known = above(facts, job->known < read->before ? job->known : read->before - 1);
     uint32_t kept = from;
-    while (kept < to && facts->list[kept].position < kept_from())
+    while (kept < to &&
+           (facts->list[kept].position < kept_from() || facts->list[kept].record > job->shown))
         kept++;
+    while (known > from && facts->list[known - 1].record > job->shown)
+        known--;
     holds(page->count <= read->limit, "a page of node %u is too long", side->index);
     if (!page->count) {
         holds(kept >= known || kept >= to, "a page of node %u is empty", side->index);
