@@ -22,7 +22,10 @@ struct shown {
 
 struct viewer {
     struct shows *all;
-    struct chi_js_room rooms[ROOMS];
+    struct chi_js_room *rooms[ROOMS];  /* the handles in use … */
+    struct chi_js_room *handles[2048]; /* … and all that ever were; owned */
+    uint32_t handle_count;
+    struct chi_name *names[ROOMS];
     uint64_t from[ROOMS]; /* top when it was opened */
     bool opened[ROOMS];
     struct shown *list[ROOMS]; /* owned; in the order shown */
@@ -30,7 +33,6 @@ struct viewer {
     uint32_t backs;
     struct chi_js_epoch epochs[64]; /* in force one after the other */
     uint32_t epoch_count;
-    bool reopen;
 };
 
 struct shows {
@@ -118,11 +120,25 @@ static inline void shows_put_back(struct shows *s, uint64_t seq)
 
 /* ----------------------------------------------------------------------------------- the viewers */
 
-static inline void shows_open(struct shows *s, uint32_t node, uint32_t room)
+static inline void viewer_task(struct js_node *node, enum chi_js_work kind,
+                               struct chi_js_room *room)
 {
-    struct chi_js_task *task = chi_js_task_new(CHI_JS_OPEN);
-    task->room = &s->viewers[node].rooms[room];
-    js_world_put(s->world, node, task);
+    struct chi_js_task *task = chi_js_task_new(kind);
+    task->room = room;
+    chi_works_add(&node->tasks, &task->work);
+}
+
+/* Under a new handle. */
+static inline void viewer_open(struct js_node *node, struct viewer *v, uint32_t room)
+{
+    struct chi_js_room *handle = calloc(1, sizeof *handle);
+    ck_assert(v->handle_count < 2048);
+    handle->name = v->names[room];
+    handle->number = room;
+    v->handles[v->handle_count++] = v->rooms[room] = handle;
+    v->opened[room] = false;
+    viewer_task(node, CHI_JS_OPEN, handle);
+    node->due = node->world->server.now;
 }
 
 static inline void viewer_entry(struct viewer *v, const struct chi_js_task *task)
@@ -153,33 +169,37 @@ static inline void viewer_back(struct js_node *node, struct viewer *v)
     v->backs++;
     viewer_epoch(node, v);
     for (uint32_t r = 0; r < ROOMS; r++) {
-        struct chi_js_task *task = chi_js_task_new(CHI_JS_SHUT);
-        task->room = &v->rooms[r];
-        v->opened[r] = false;
-        chi_works_add(&node->tasks, &task->work);
-        task = chi_js_task_new(CHI_JS_OPEN);
-        task->room = &v->rooms[r];
-        chi_works_add(&node->tasks, &task->work);
+        if (v->opened[r])
+            viewer_task(node, CHI_JS_SHUT, v->rooms[r]);
+        viewer_open(node, v, r);
+    }
+}
+
+/* Again, until it can be opened. */
+static inline void viewer_opened(struct js_node *node, struct viewer *v,
+                                 const struct chi_js_task *task)
+{
+    uint32_t room = task->room->number;
+    bool old = task->room != v->rooms[room];
+    if (old && !task->status) {
+        viewer_task(node, CHI_JS_SHUT, task->room);
+    } else if (!old && task->status) {
+        viewer_task(node, CHI_JS_OPEN, task->room);
+    } else if (!old) {
+        v->opened[room] = true;
+        v->from[room] = task->position;
     }
 }
 
 static inline void viewer_finished(struct js_node *node, struct chi_js_task *task)
 {
     struct viewer *v = node->user;
-    if (task->kind == CHI_JS_ENTRY) {
+    if (task->kind == CHI_JS_ENTRY)
         viewer_entry(v, task);
-    } else if (task->kind == CHI_JS_BACK) {
+    else if (task->kind == CHI_JS_BACK)
         viewer_back(node, v);
-    } else if (task->kind == CHI_JS_OPEN) {
-        uint32_t room = (uint32_t)(task->room - v->rooms);
-        v->opened[room] = !task->status;
-        v->from[room] = task->position;
-        if (task->status) { /* again, until it can be opened */
-            task->status = 0;
-            chi_works_add(&node->tasks, &task->work);
-            return;
-        }
-    }
+    else if (task->kind == CHI_JS_OPEN)
+        viewer_opened(node, v, task);
     chi_js_task_free(task);
 }
 
@@ -220,7 +240,7 @@ static inline void viewer_start(struct shows *s, uint32_t node)
     js_world_attach(s->world, node, make_js(s->world, node));
     for (uint32_t r = 0; r < ROOMS; r++) {
         struct chi_span name = chi_span_of(room_names[r]);
-        v->rooms[r].name = chi_name_new(name, name);
+        v->names[r] = chi_name_new(name, name);
     }
 }
 
@@ -236,7 +256,7 @@ static inline struct shows *shows_new(uint64_t seed, uint32_t nodes)
     for (uint32_t i = 0; i < nodes; i++) {
         viewer_epoch(&s->world->nodes[i], &s->viewers[i]);
         for (uint32_t r = 0; r < ROOMS; r++)
-            shows_open(s, i, r);
+            viewer_open(&s->world->nodes[i], &s->viewers[i], r);
     }
     shows_run(s, 500);
     return s;
@@ -253,9 +273,11 @@ static inline void shows_free(struct shows *s)
         for (struct chi_work *work; (work = chi_works_take(&left));)
             chi_js_task_free((struct chi_js_task *)(void *)work);
         for (uint32_t r = 0; r < ROOMS; r++) {
-            chi_name_unref(v->rooms[r].name);
+            chi_name_unref(v->names[r]);
             free(v->list[r]);
         }
+        for (uint32_t k = 0; k < v->handle_count; k++)
+            free(v->handles[k]);
     }
     js_world_free(s->world);
     free(s);

@@ -11,7 +11,8 @@
  * ("S.in.check"), which takes a majority of the servers, and the answers are no older than that.
  * Another epoch in it, or another message where one was shown, need no such proof. Then it is looked
  * up to where what was shown stands unchanged, the epoch is written with that, and read as if another
- * node had written it.
+ * node had written it. An epoch that another node wrote is in force at once, unless it lets hold what
+ * this node showed and the stream no longer has: it may have gone back twice while neither looked.
  * An epoch's record that would soon go by the stream's age or size is written once more. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,7 @@ struct chi_js_stream {
     struct sample *list; /* owned: what is compared, by sequence; RECENT + SPARSE places */
     uint32_t low, high;  /* below `low` all is unchanged, from `high` on it is not, or not known */
     uint32_t list_count;
+    struct sample watched;        /* what is compared while it is up */
     uint32_t replicas;            /* that it is being made with */
     uint32_t drawn;               /* names of epochs so far */
     struct sample recent[RECENT]; /* of sequence s: s % RECENT */
@@ -94,6 +96,7 @@ struct chi_js_stream {
 
 static void check(struct chi_js_stream *s);
 static void tail(struct chi_js_stream *s);
+static void adopt(struct chi_js_stream *s);
 static void load(struct chi_js_stream *s);
 static void read_epochs(struct chi_js_stream *s, uint64_t from);
 
@@ -542,20 +545,47 @@ static void bisected(struct chi_js_stream *s, const struct chi_js_answer *answer
     bisect(s);
 }
 
+static bool is_anew(const struct chi_js_stream *s)
+{
+    return strcmp(s->created, s->known) != 0;
+}
+
+/* Up to where positions of this node's last epoch hold by the epochs that were found since; 0: none
+ * was. */
+static uint64_t first_found(const struct chi_js_stream *s)
+{
+    uint64_t first = 0;
+    for (uint32_t i = s->found_count; i-- && !is_known(s->js, &s->found[i].epoch);)
+        if (!first || s->found[i].epoch.first < first)
+            first = s->found[i].epoch.first;
+    return first;
+}
+
+/* Whether these epochs are enough: `high` stands at the oldest message that is another one. */
+static bool is_covered(const struct chi_js_stream *s)
+{
+    uint64_t first = first_found(s);
+    if (is_anew(s))
+        return first == 1;
+    return first && (s->high == s->list_count || s->list[s->high].seq >= first);
+}
+
 static void bisect(struct chi_js_stream *s)
 {
     if (s->low < s->high)
         get(s, s->list[s->low + (s->high - s->low) / 2].seq, bisected);
+    else if (is_covered(s))
+        adopt(s);
     else
         write_epoch(s, s->low ? s->list[s->low - 1].seq + 1 : 1);
 }
 
-/* It went back, and no epoch says so yet. */
+/* It went back. */
 static void went_back(struct chi_js_stream *s)
 {
     enter(s, CHI_JS_CHECKING, "the stream is not what it was: another epoch begins");
     list_samples(s);
-    if (strcmp(s->created, s->known) != 0)
+    if (is_anew(s))
         s->low = s->high = 0;
     bisect(s);
 }
@@ -614,7 +644,7 @@ static bool is_lost(const struct chi_js_stream *s)
 
 static void judge(struct chi_js_stream *s)
 {
-    bool suspect = strcmp(s->created, s->known) != 0 || s->last < s->shown || is_lost(s);
+    bool suspect = is_anew(s) || s->last < s->shown || is_lost(s);
     if (s->proof && (suspect || s->proof <= s->shown)) {
         went_back(s);
     } else if (suspect) {
@@ -642,14 +672,19 @@ static int tell_back(struct chi_js_stream *s)
     return 0;
 }
 
+/* What a later epoch does not let hold, no former one does. */
 static int set_epochs(struct chi_js_stream *s)
 {
     struct chi_js *js = s->js;
     struct chi_js_epoch *list = calloc(s->found_count, sizeof(*list));
     if (!list)
         return CHATHUB_ENOMEM;
-    for (uint32_t i = 0; i < s->found_count; i++)
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = s->found_count; i--;) {
         list[i] = s->found[i].epoch;
+        first = list[i].first < first ? list[i].first : first;
+        list[i].first = first;
+    }
     pthread_mutex_lock(&js->lock);
     free(js->epochs.list);
     js->epochs = (struct chi_js_epochs){list, s->found_count};
@@ -744,8 +779,10 @@ static void epochs_read(struct chi_js_stream *s)
     bool found = s->found_count > 0;
     if (!found && !s->opened)
         write_epoch(s, 1);
-    else if (found && (!s->opened || !is_known(s->js, &s->found[s->found_count - 1].epoch)))
+    else if (found && !s->opened)
         adopt(s);
+    else if (found && !is_known(s->js, &s->found[s->found_count - 1].epoch))
+        went_back(s);
     else
         judge(s);
 }
@@ -844,11 +881,33 @@ static void renewed(struct chi_js_stream *s, const struct chi_js_answer *answer)
     later(s, tail, TAIL_MS);
 }
 
-/* It is among the oldest ninth of a stream that forgets its oldest, or gone already. */
+/* It is among the oldest ninth, or gone already. So it is written a few times more while the stream
+ * grows, and never the oldest message when that begins to forget. */
 static bool must_renew(const struct chi_js_stream *s)
 {
-    return s->first > 1 && s->last > s->epoch_seq &&
+    return s->last > s->epoch_seq &&
            (s->epoch_seq < s->first || s->epoch_seq - s->first < (s->last - s->epoch_seq) / 8);
+}
+
+static void still_there(struct chi_js_stream *s, const struct chi_js_answer *answer)
+{
+    if (answer->code && answer->err_code != CHI_JS_NO_MESSAGE)
+        refused(s, answer);
+    else if (!answer->code && !is_like(s, &s->watched, answer))
+        check(s);
+    else
+        later(s, tail, TAIL_MS);
+}
+
+/* What was shown when the tail was asked for is asked for, too. */
+static void look_on(struct chi_js_stream *s)
+{
+    s->watched = s->recent[s->shown % RECENT];
+    later(s, tail, TAIL_MS);
+    if (must_renew(s))
+        put_epoch(s, known_last(s->js), s->epoch_seq, renewed);
+    else if (s->watched.seq && s->watched.seq >= s->first && s->watched.seq <= s->last)
+        get(s, s->watched.seq, still_there);
 }
 
 static void tail_came(struct chi_js_stream *s, const struct chi_js_answer *answer)
@@ -860,16 +919,14 @@ static void tail_came(struct chi_js_stream *s, const struct chi_js_answer *answe
     }
     remember(s, answer);
     compare_config(s);
-    if (strcmp(s->created, s->known) != 0 || s->last < s->shown ||
-        is_unfit(s, text, sizeof(text))) {
+    if (is_anew(s) || s->last < s->shown || is_unfit(s, text, sizeof(text))) {
         check(s);
         return;
     }
-    later(s, tail, TAIL_MS);
-    if (must_renew(s))
-        put_epoch(s, known_last(s->js), s->epoch_seq, renewed);
     chi_js_feed_tail(s->js, s->last);
     chi_js_feed_kept(s->js, s->first);
+    if (s->js->state == CHI_JS_UP)
+        look_on(s);
 }
 
 static void tail(struct chi_js_stream *s)
