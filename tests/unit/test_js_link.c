@@ -434,6 +434,19 @@ START_TEST(a_frozen_server_is_noticed)
 }
 END_TEST
 
+/* Answers may be thrown away, too. */
+static void ask_until_heard(struct node *node)
+{
+    for (node->missed = true; !node->count || node->list[node->count - 1].in.kind != CHI_JS_REPLY;
+         take(node)) {
+        if (node->missed)
+            ck_assert_int_eq(send_to(node, "$JS.API.INFO", "", 5), 0);
+        else if (!chi_js_link_waits(node->link))
+            doze(node);
+        node->missed = false;
+    }
+}
+
 START_TEST(what_the_ring_cannot_hold_is_thrown_away_and_said_to_be_missed)
 {
     size_t sent = 0;
@@ -447,7 +460,7 @@ START_TEST(what_the_ring_cannot_hold_is_thrown_away_and_said_to_be_missed)
         chi_js_link_take(nodes[1].link, 1, keep, &nodes[1], &missed);
     }
     ask(&nodes[0], "$JS.API.INFO", ""); /* all of it is at the server … */
-    ask(&nodes[1], "$JS.API.INFO", ""); /* … and has gone on from there */
+    ask_until_heard(&nodes[1]);         /* … and has gone on from there */
     ck_assert_uint_gt(nodes[1].count, 4096);
     ck_assert_uint_lt(nodes[1].count, sent);
     nodes[1].missed = false;

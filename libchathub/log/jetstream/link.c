@@ -203,6 +203,9 @@ __attribute__((format(printf, 3, 4))) static void explain(struct chi_js_link *li
 static void explain_status(struct chi_js_link *link, natsStatus status)
 {
     const char *text = nats_GetLastError(NULL);
+    const char *place = text && *text == '(' ? strstr(text, "): ") : NULL; /* in its source */
+    if (place)
+        text = place + 3;
     switch (status) {
     case NATS_NO_SERVER:
     case NATS_TIMEOUT:
