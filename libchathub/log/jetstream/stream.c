@@ -545,6 +545,11 @@ static void bisected(struct chi_js_stream *s, const struct chi_js_answer *answer
     bisect(s);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static bool is_anew(const struct chi_js_stream *s)
 {
     return strcmp(s->created, s->known) != 0;
@@ -561,13 +566,33 @@ static uint64_t first_found(const struct chi_js_stream *s)
     return first;
 }
 
+static bool is_found(const struct chi_js_stream *s, const struct chi_js_epoch *epoch)
+{
+    for (uint32_t i = 0; i < s->found_count; i++)
+        if (same_name(&s->found[i].epoch, epoch))
+            return true;
+    return false;
+}
+
+/* What the newest known epochs, whose records were lost with the rest, did not let hold; UINT64_MAX:
+ * none was lost. */
+static uint64_t first_lost(const struct chi_js_stream *s)
+{
+    const struct chi_js_epochs *known = &s->js->epochs;
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = known->count; i-- && !is_found(s, &known->list[i]);)
+        first = known->list[i].first < first ? known->list[i].first : first;
+    return first;
+}
+
 /* Whether these epochs are enough: `high` stands at the oldest message that is another one. */
 static bool is_covered(const struct chi_js_stream *s)
 {
     uint64_t first = first_found(s);
     if (is_anew(s))
         return first == 1;
-    return first && (s->high == s->list_count || s->list[s->high].seq >= first);
+    return first && first <= first_lost(s) &&
+           (s->high == s->list_count || s->list[s->high].seq >= first);
 }
 
 static void bisect(struct chi_js_stream *s)
@@ -577,7 +602,7 @@ static void bisect(struct chi_js_stream *s)
     else if (is_covered(s))
         adopt(s);
     else
-        write_epoch(s, s->low ? s->list[s->low - 1].seq + 1 : 1);
+        write_epoch(s, least(first_lost(s), s->low ? s->list[s->low - 1].seq + 1 : 1));
 }
 
 /* It went back. */
@@ -774,13 +799,22 @@ static void load(struct chi_js_stream *s)
 
 /* ------------------------------------------------------------------------------------ the check */
 
+/* It went back once more before anything was shown in the epoch that another loss began: what that did
+ * not let hold is to be said again. */
+static void find_first(struct chi_js_stream *s)
+{
+    uint64_t found = first_found(s), lost = first_lost(s);
+    if (s->found_count && (lost == UINT64_MAX || (found && found <= lost)))
+        adopt(s);
+    else
+        write_epoch(s, s->found_count ? lost : 1);
+}
+
 static void epochs_read(struct chi_js_stream *s)
 {
     bool found = s->found_count > 0;
-    if (!found && !s->opened)
-        write_epoch(s, 1);
-    else if (found && !s->opened)
-        adopt(s);
+    if (!s->opened)
+        find_first(s);
     else if (found && !is_known(s->js, &s->found[s->found_count - 1].epoch))
         went_back(s);
     else
