@@ -799,15 +799,17 @@ static void load(struct chi_js_stream *s)
 
 /* ------------------------------------------------------------------------------------ the check */
 
-/* It went back once more before anything was shown in the epoch that another loss began: what that did
- * not let hold is to be said again. */
+/* Nothing was shown yet in the newest known epoch. If its record is lost, the stream went back once
+ * more, and it is not known how far. */
 static void find_first(struct chi_js_stream *s)
 {
-    uint64_t found = first_found(s), lost = first_lost(s);
-    if (s->found_count && (lost == UINT64_MAX || (found && found <= lost)))
+    bool lost = first_lost(s) != UINT64_MAX;
+    if (lost)
+        went_back(s);
+    else if (s->found_count)
         adopt(s);
     else
-        write_epoch(s, s->found_count ? lost : 1);
+        write_epoch(s, 1);
 }
 
 static void epochs_read(struct chi_js_stream *s)
