@@ -440,16 +440,12 @@ void chi_js_feed_free(struct chi_js *js)
     js->feed = NULL;
 }
 
-/* `shown` is another one: what does not lie behind it goes. */
-static void move_to(struct chi_js_feed *feed, uint64_t shown, bool keep_any)
+/* `shown` is another one: what waits goes. */
+static void move_to(struct chi_js_feed *feed, uint64_t shown)
 {
     feed->shown = shown;
-    for (uint32_t i = 0; i < WINDOW; i++) {
-        struct place *place = &feed->places[i];
-        if (!keep_any || !place->kept || !within(feed, place->kept->seq))
-            clear(feed, place);
-        place->gone = 0;
-    }
+    for (uint32_t i = 0; i < WINDOW; i++)
+        clear(feed, &feed->places[i]);
 }
 
 /* Goes on; `last` and what waits say how far the stream reaches. */
@@ -466,12 +462,12 @@ static void go_on(struct chi_js_feed *feed, uint64_t last)
     drain(feed);
 }
 
-/* What came before the first start is of this stream; before another one, maybe of a former. */
+/* As `resume`: what came before may be of a stream that is no more. */
 void chi_js_feed_start(struct chi_js *js, uint64_t shown)
 {
     struct chi_js_feed *feed = js->feed;
     chi_js_feed_pause(js);
-    move_to(feed, shown, !feed->started);
+    move_to(feed, shown);
     feed->started = true;
     feed->first = 0;
     go_on(feed, shown);
@@ -481,8 +477,7 @@ void chi_js_feed_start(struct chi_js *js, uint64_t shown)
  * and hold other messages there. It is read again. */
 void chi_js_feed_resume(struct chi_js *js, uint64_t last)
 {
-    for (uint32_t i = 0; i < WINDOW; i++)
-        clear(js->feed, &js->feed->places[i]);
+    move_to(js->feed, js->feed->shown);
     go_on(js->feed, last);
 }
 
@@ -518,7 +513,7 @@ void chi_js_feed_kept(struct chi_js *js, uint64_t first)
     if (first > feed->tail + 1)
         feed->tail = first - 1;
     if (first > feed->shown + 1 + WINDOW && !feed->bytes)
-        move_to(feed, first - 1 - WINDOW, false);
+        move_to(feed, first - 1 - WINDOW);
     drain(feed);
     watch(feed);
 }

@@ -395,11 +395,11 @@ static void walk_done(struct chi_js_walk *walk, int status, bool whole)
     } else if (!whole) {
         job->full = true;
         done(job);
-    } else if (job->seen >= top ||
-               chi_js_erase_find(job->js, key_of(job->task), top, top, &erased)) {
+    } else if (job->seen >= top) {
         done(job);
-    } else {
-        job->link = top;
+    } else { /* where the newest was erased, the leader says what is there before it */
+        bool gone = chi_js_erase_find(job->js, key_of(job->task), top, top, &erased);
+        job->link = gone ? 0 : top;
         job->stage = NEWEST;
         run(job);
     }
@@ -541,8 +541,13 @@ static void looked(struct job *job, const struct chi_js_answer *answer, bool fou
         run(job);
         break;
     case NEWEST: /* it is there: who answered was behind */
+        if (!found && job->link) {
+            job->link = 0;
+            run(job);
+            break;
+        }
         job->stage = WALK;
-        if (found)
+        if (found && answer->seq > job->seen)
             again(job);
         else
             done(job);
@@ -587,7 +592,7 @@ static int ask(struct job *job)
     chi_buf_add_text(&subject,
                      job->stage == FLOOR ? "$JS.API.STREAM.INFO." : "$JS.API.STREAM.MSG.GET.");
     chi_buf_add(&subject, job->js->parts.stream, strlen(job->js->parts.stream) + 1);
-    if (job->stage == OPENING)
+    if (job->stage == OPENING || (job->stage == NEWEST && !job->link))
         chi_js_ask_last(&data, room);
     else if (job->stage == FLOOR)
         chi_buf_init(&data);
