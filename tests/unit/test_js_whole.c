@@ -24,6 +24,7 @@ struct fact {
     uint64_t position;
     uint32_t said;
     uint64_t record; /* sequence of its erasure; 0: it was not erased */
+    bool vague;      /* its node did not know what is before it */
 };
 
 struct facts {
@@ -221,7 +222,7 @@ static void entry_stored(const struct chi_js_in *in)
     holds(said->fate != GIVEN_UP || said->unsure || said->tries,
           "m%u is stored at %" PRIu64 " though it was said that it is not", n, in->seq);
     said->at[story->gen] = in->seq;
-    add_fact(&now_gen()->rooms[room], (struct fact){in->seq, n, 0});
+    add_fact(&now_gen()->rooms[room], (struct fact){in->seq, n, 0, !record.hint.before});
     trace("m%u is stored at %" PRIu64 ", room %u, for node %u; before %" PRIu64
           ", ordinal %" PRIu64,
           n, in->seq, room, story->w->server.node, record.hint.before, record.hint.ordinal);
@@ -385,6 +386,10 @@ static void show(struct side *side, uint32_t room, const struct chi_entry *entry
     struct facts *facts = &story->gens[side->gen].rooms[room];
     if (!place->handle || entry->position <= place->told)
         return;
+    if (side->gen < story->gen) { /* it saw nothing of what went back, and was not told yet */
+        place->told = entry->position;
+        return;
+    }
     uint32_t next = above(facts, place->told);
     bool gap = false;
     for (; next < facts->count && facts->list[next].position < entry->position; next++) {
@@ -522,7 +527,8 @@ static void check_first(const struct side *side, const struct job *job, const st
 {
     const struct chi_entry *first = task->page.entries[0];
     uint64_t before = i ? facts->list[i - 1].position : 0, after = task->read.after;
-    bool gone = before && before < kept_from();
+    /* First posts of a room that were made at once know nothing of each other. */
+    bool vague = facts->list[i].vague, gone = vague || (before && before < kept_from());
     while (i && before != first->prev && facts->list[i - 1].record > job->shown)
         before = --i ? facts->list[i - 1].position : 0;
     if (task->read.backward && task->page.more && !gone) {
@@ -532,7 +538,8 @@ static void check_first(const struct side *side, const struct job *job, const st
     }
     /* Where what was before it is not kept any more, there may be a gap, or not. */
     holds(first->prev < first->position &&
-              ((first->prev > after) == (before > after) || (gone && first->prev > after)),
+              ((first->prev > after) == (before > after) || (gone && first->prev > after) ||
+               (vague && before < kept_from())),
           "a page of node %u behind %" PRIu64 " begins with %" PRIu64 ", prev %" PRIu64
           ", before it is %" PRIu64,
           side->index, after, first->position, first->prev, before);
