@@ -2,6 +2,7 @@
  * one stream promise each other. */
 #include "../unit/nats_server.h"
 
+#include <nats/nats.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -412,6 +413,33 @@ START_TEST(a_stream_that_was_lost_is_another_epoch)
 }
 END_TEST
 
+/* Something else writes to the stream, or a newer version: the entry behind it is not told before it was
+ * looked what is missing, and is told then. */
+START_TEST(what_cannot_be_read_is_looked_for_and_passed_over)
+{
+    natsConnection *other = NULL;
+    char subject[64];
+    snprintf(subject, sizeof(subject), "t%u.in.room.tea", number);
+    node_post(&nodes[0], "u", NULL, "before");
+    poll_until(&nodes[0].count, 1);
+    ck_assert_int_eq(natsConnection_ConnectTo(&other, server.url), NATS_OK);
+    ck_assert_int_eq(natsConnection_PublishString(other, subject, "?"), NATS_OK);
+    ck_assert_int_eq(natsConnection_Flush(other), NATS_OK);
+    natsConnection_Destroy(other);
+    for (int i = 0; i < 3; i++)
+        node_post(&nodes[0], "u", NULL, "after");
+    poll_until(&nodes[0].count, 4);
+    poll_until(&nodes[1].count, 4);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_eq(nodes[i].holes, 1);
+        ck_assert_uint_gt(nodes[i].told[1].prev, nodes[i].told[0].position);
+        ck_assert_uint_eq(nodes[i].told[2].prev, nodes[i].told[1].position);
+        ck_assert_uint_eq(nodes[i].told[3].prev, nodes[i].told[2].position);
+        ck_assert_uint_ge(nodes[i].log->shown(nodes[i].log), nodes[i].told[3].position);
+    }
+}
+END_TEST
+
 START_TEST(old_pages_are_found_from_the_end)
 {
     char content[16];
@@ -447,6 +475,7 @@ static Suite *node_suite(void)
     tcase_add_test(tc, a_redaction_reaches_the_other_node);
     tcase_add_test(tc, the_bus_carries_messages_to_the_others);
     tcase_add_test(tc, old_pages_are_found_from_the_end);
+    tcase_add_test(tc, what_cannot_be_read_is_looked_for_and_passed_over);
     tcase_add_test(tc, without_nats_pages_are_read_from_memory_and_posts_wait);
     tcase_add_test(tc, a_stream_that_was_lost_is_another_epoch);
     suite_add_tcase(suite, tc);
