@@ -1,5 +1,5 @@
-/* The log contract, kept by the log in a JetStream stream of a real nats-server; and what two nodes on
- * one stream promise each other. */
+/* The log contract, kept by the log in a JetStream stream of a real nats-server; and what two nodes
+ * on one stream promise each other. */
 #include "../unit/nats_server.h"
 
 #include <nats/nats.h>
@@ -43,7 +43,8 @@ static void clean(void)
     number++;
 }
 
-/* ------------------------------------------------------------------------------------- two nodes */
+/* ------------------------------------------------------------------------------------- two
+ * nodes */
 
 #define MANY 600
 
@@ -381,8 +382,8 @@ START_TEST(without_nats_pages_are_read_from_memory_and_posts_wait)
 }
 END_TEST
 
-/* The stream is gone with its server's disk: what was under way is answered before that is told, and a
- * new epoch begins. */
+/* The stream is gone with its server's disk: what was under way is answered before that is told,
+ * and a new epoch begins. */
 START_TEST(a_stream_that_was_lost_is_another_epoch)
 {
     char former[CHI_EPOCH_LEN];
@@ -413,8 +414,8 @@ START_TEST(a_stream_that_was_lost_is_another_epoch)
 }
 END_TEST
 
-/* Something else writes to the stream, or a newer version: the entry behind it is not told before it was
- * looked what is missing, and is told then. */
+/* Something else writes to the stream, or a newer version: the entry behind it is not told before
+ * it was looked what is missing, and is told then. */
 START_TEST(what_cannot_be_read_is_looked_for_and_passed_over)
 {
     natsConnection *other = NULL;

@@ -1,5 +1,5 @@
-/* Pages and openings of the JetStream log: right, or an error; found from the end by few requests; whole
- * also where servers lag, consumers go, and what is old is not kept. */
+/* Pages and openings of the JetStream log: right, or an error; found from the end by few requests;
+ * whole also where servers lag, consumers go, and what is old is not kept. */
 #include "js_world.h"
 
 #define ENTRIES 6000

@@ -1,9 +1,9 @@
-/* The newest entries of open rooms, in memory: who joins or comes back soon needs no server for them,
- * nor does reading while there is none.
+/* The newest entries of open rooms, in memory: who joins or comes back soon needs no server for
+ * them, nor does reading while there is none.
  *
- * Of each room an unbroken run by `prev`, which ends with the newest entry that was reported. Bounded
- * for one room (256 entries, 256 KiB) and in all; the room that was not used for longest goes first, as
- * a whole. The hub's thread's alone. */
+ * Of each room an unbroken run by `prev`, which ends with the newest entry that was reported.
+ * Bounded for one room (256 entries, 256 KiB) and in all; the room that was not used for longest
+ * goes first, as a whole. The hub's thread's alone. */
 #ifndef CHI_LOG_JETSTREAM_CACHE_H
 #define CHI_LOG_JETSTREAM_CACHE_H
 

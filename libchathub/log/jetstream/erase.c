@@ -1,10 +1,11 @@
 /* Redactions, and where tombstones stand.
  *
- * Happy path: the entry is looked up at the leader; a record of its redaction is stored; the message is
- * deleted, which overwrites its bytes; the task is given back. Failure modes: whatever is not answered
- * is tried again; the record may be stored twice then, which means the same. If the delete is never
- * answered, the record stands, and whoever starts deletes once more. At the start the leader says which
- * record is the newest, since a server that is behind may be the one that they are read from. */
+ * Happy path: the entry is looked up at the leader; a record of its redaction is stored; the
+ * message is deleted, which overwrites its bytes; the task is given back.
+ * Failure modes: whatever is not answered is tried again; the record may be stored twice then,
+ * which means the same. If the delete is never answered, the record stands, and whoever starts
+ * deletes once more. At the start the leader says which record is the newest, since a server that
+ * is behind may be the one that they are read from. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,18 +1,18 @@
 /* The log in a JetStream stream: its side on the hub's thread. See js.h for the other.
  *
- * Happy path: append, open, read and redact make a task; the next poll hands all of them to the thread,
- * which gives them back and wakes the hub; poll reports them, among them the entries of other nodes, in
- * the order of the stream. A page that is in memory (cache.h) is answered in the next poll. Nothing here
- * waits for the thread but new and free. Failure modes: no memory is answered by the call itself; what
- * the thread could not do comes back with its status; that the log is down, or up again, is told in a
- * log line. When the log went back, whatever is under way is answered before that is told, and what the
- * thread still gives of it is passed over.
+ * Happy path: append, open, read and redact make a task; the next poll hands all of them to the
+ * thread, which gives them back and wakes the hub; poll reports them, among them the entries of
+ * other nodes, in the order of the stream. A page that is in memory (cache.h) is answered in the
+ * next poll. Nothing here waits for the thread but new and free. Failure modes: no memory is
+ * answered by the call itself; what the thread could not do comes back with its status; that the
+ * log is down, or up again, is told in a log line. When the log went back, whatever is under way is
+ * answered before that is told, and what the thread still gives of it is passed over.
  *
- * A safety net: an entry that would leave a hole behind what was told of its room waits until what lies
- * between was read.
+ * A safety net: an entry that would leave a hole behind what was told of its room waits until what
+ * lies between was read.
  *
- * Bounds: tasks are as many as the hub has drafts and readers under way, which it bounds, and those of
- * the bus, which are bounded here. */
+ * Bounds: tasks are as many as the hub has drafts and readers under way, which it bounds, and those
+ * of the bus, which are bounded here. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,8 +335,8 @@ static void add_part(struct chi_buf *buf, struct chi_span part)
     chi_buf_add(buf, part.at, part.len);
 }
 
-/* Under which id the post is stored: with a cid the same on every node and for every repeat, else one
- * of its own. 0 or CHATHUB_ENOMEM. */
+/* Under which id the post is stored: with a cid the same on every node and for every repeat, else
+ * one of its own. 0 or CHATHUB_ENOMEM. */
 static int identify(struct jetstream *s, struct chi_js_task *task)
 {
     uint8_t digest[32];
@@ -505,7 +505,7 @@ static void report_page(struct chi_log_reader *reader, const struct chi_js_page 
     reader->page(reader, &page);
 }
 
-/* ----------------------------------------------------------------------------------------- holes */
+/* ---------------------------------------------------------------------------------------- holes */
 
 static void tell_hole(struct jetstream *s, const struct chi_js_room *room, uint64_t position)
 {
@@ -550,7 +550,8 @@ static bool must_wait(struct jetstream *s, const struct chi_js_task *task)
 
 static void report_entries(struct jetstream *s, struct chi_works *works);
 
-/* What was left out of a room came: it is told, and then what waited for it, which may wait again. */
+/* What was left out of a room came: it is told, and then what waited for it, which may wait
+ * again. */
 static void report_mended(struct jetstream *s, struct chi_js_task *task)
 {
     struct chi_js_room *room = task->room;
@@ -593,7 +594,8 @@ static void report_entries(struct jetstream *s, struct chi_works *works)
     tasks_free(s, &done);
 }
 
-/* ------------------------------------------------------------------------------ the log went back */
+/* ------------------------------------------------------------------------------ the log went
+ * back */
 
 static void read_epochs(struct jetstream *s)
 {
@@ -608,8 +610,8 @@ static void read_epochs(struct jetstream *s)
     memcpy(s->epoch, epochs.list[epochs.count - 1].name, CHI_EPOCH_LEN);
 }
 
-/* What the hub waits for is answered; what the thread, which may have it in hand, gives later is not
- * heard any more. */
+/* What the hub waits for is answered; what the thread, which may have it in hand, gives later is
+ * not heard any more. */
 static void answer_owed(struct jetstream *s, struct chi_js_task *task)
 {
     struct chi_js_room *room = task->room;
@@ -656,7 +658,7 @@ static void went_back(struct jetstream *s)
     s->up.went_back(s->up.hub);
 }
 
-/* --------------------------------------------------------------------------------------- reports */
+/* -------------------------------------------------------------------------------------- reports */
 
 static void report_read(struct jetstream *s, struct chi_js_task *task, bool owed)
 {
@@ -819,7 +821,7 @@ static uint64_t shown(struct chi_log *log)
     return of(log)->shown;
 }
 
-/* ------------------------------------------------------------------------------------------- bus */
+/* ------------------------------------------------------------------------------------------ bus */
 
 static struct jetstream *of_bus(struct chi_bus *bus)
 {

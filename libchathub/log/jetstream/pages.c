@@ -1,13 +1,13 @@
 /* Openings and pages: what is read of one room.
  *
- * Happy path: an opening asks the leader for the last message of the room's subject. A page that goes
- * forward is one walk, from the position behind which it begins: is that one there, it is the prev of
- * the next. A page that goes backward looks up a message that is early enough, by the hints that the
- * entries carry, walks from there and keeps the newest. Failure modes: an answer is lost or an error:
- * asked again, TRIES times, then CHATHUB_ELOG. A walk that ends before the newest entry that is known of
- * the room was answered by a server that is behind, or the newest are gone (their age): the leader is
- * asked which. A walk backward that began too late (ordinals may repeat) begins earlier, with twice as
- * much before it each time. */
+ * Happy path: an opening asks the leader for the last message of the room's subject. A page that
+ * goes forward is one walk, from the position behind which it begins: is that one there, it is the
+ * prev of the next. A page that goes backward looks up a message that is early enough, by the hints
+ * that the entries carry, walks from there and keeps the newest. Failure modes: an answer is lost
+ * or an error: asked again, TRIES times, then CHATHUB_ELOG. A walk that ends before the newest
+ * entry that is known of the room was answered by a server that is behind, or the newest are gone
+ * (their age): the leader is asked which. A walk backward that began too late (ordinals may repeat)
+ * begins earlier, with twice as much before it each time. */
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -270,9 +270,9 @@ static void give_page(struct job *job)
     job_end(job, 0);
 }
 
-/* The first entry's prev, where nothing before it was read. Of the oldest that is kept: right before
- * it, since nobody knows what was there, unless that was erased; else the one that its node knew, which
- * is not above the true one. */
+/* The first entry's prev, where nothing before it was read. Of the oldest that is kept: right
+ * before it, since nobody knows what was there, unless that was erased; else the one that its node
+ * knew, which is not above the true one. */
 static void settle_first(struct job *job, bool is_oldest)
 {
     struct chi_entry *entry = job->task->page.entries[0];
@@ -429,7 +429,8 @@ static int walk(struct job *job)
     return chi_js_walk_begin(job->js, &job->walk, subject, job->start, 0);
 }
 
-/* ------------------------------------------------------------------------- requests to the leader */
+/* ------------------------------------------------------------------------- requests to the
+ * leader */
 
 /* Backward: where the walk is to begin, if the message at `position` has this hint and `ordinal` is
  * wanted there; or which link leads nearer. */
@@ -490,8 +491,8 @@ static void top_tombstones(struct job *job, uint64_t *position, struct chi_js_hi
     }
 }
 
-/* Where the stream begins later than it once did, a room without messages may have had some: it opens
- * no lower than what it can have lost. */
+/* Where the stream begins later than it once did, a room without messages may have had some: it
+ * opens no lower than what it can have lost. */
 static void opened(struct job *job, const struct chi_js_answer *answer)
 {
     struct chi_js_hint hint;

@@ -1,10 +1,10 @@
 /* Stored messages read in order, by an ephemeral pull consumer.
  *
- * Happy path: CONSUMER.CREATE says how many messages there are; pulls bring them, each numbered by the
- * consumer; behind the last one the consumer is deleted, without waiting for the answer. Failure
- * modes: a number is missing, a pull is not answered, or the consumer is gone (its server restarted,
- * or nobody pulled for 10 s): another consumer begins behind the last message that was given. So
- * often without any message between, and it is given up with CHATHUB_ELOG. */
+ * Happy path: CONSUMER.CREATE says how many messages there are; pulls bring them, each numbered by
+ * the consumer; behind the last one the consumer is deleted, without waiting for the answer.
+ * Failure modes: a number is missing, a pull is not answered, or the consumer is gone (its server
+ * restarted, or nobody pulled for 10 s): another consumer begins behind the last message that was
+ * given. So often without any message between, and it is given up with CHATHUB_ELOG. */
 #include <stdio.h>
 
 #include "chathub.h"
