@@ -282,7 +282,8 @@ void chi_js_stream_again(struct chi_js *js, uint64_t seq, struct chi_span data);
 /* One post of a user is on its way at a time, the others wait in order, so that a try that is made
  * again cannot overtake. Bounds: those of the hub's drafts. A post is sent, and again after 2 s without
  * an answer or at a new connection, until it is seen in the feed or `hold` is over; then it is ELOG if
- * it was never sent, else EUNKNOWN. `hold` ends well before the stream's duplicate window.
+ * it was never sent or each try was refused, else EUNKNOWN. `hold` ends well before the stream's
+ * duplicate window. What was answered as unknown may yet be stored, behind later posts of its user.
  * Repeats: an index of cids, filled from the feed and, at the start, from the stream back to the
  * horizon, answers what it knows; the stream's own check (PubAck with duplicate) the rest. */
 int chi_js_posts_new(struct chi_js *js);

@@ -31,8 +31,6 @@
 #define HEADER_MAX 256u
 /* What a server answers that knows of nobody who takes a subject. */
 #define NO_RESPONDERS 503u
-/* Users who wait since a post of theirs may yet be stored; beyond, the longest waiting goes on. */
-#define STRAYS_MAX 65536u
 
 enum state {
     WAITING, /* for its user's turn */
@@ -41,12 +39,11 @@ enum state {
     FLYING,  /* sent */
     STORED,  /* in posts->stored, until the feed came so far */
     LOOKING, /* asks what stands at `seq` */
-    STRAY,   /* answered as unknown; it may yet be stored */
 };
 
 /* A user's posts. */
 struct lane {
-    struct chi_link posts; /* by their `line`, in order: the first is on its way, or a stray */
+    struct chi_link posts; /* by their `line`, in order: the first is on its way */
     uint32_t len;          /* of `user` */
     char user[];
 };
@@ -55,14 +52,14 @@ struct post {
     struct chi_js_ask ask;  /* flying, looking */
     struct chi_timer timer; /* pausing */
     struct chi_link line;   /* in its lane */
-    struct chi_link age;    /* in posts->all or posts->strays */
+    struct chi_link age;    /* in posts->all */
     struct chi_link list;   /* ready, stored */
     struct chi_js_posts *posts;
     struct lane *lane;        /* of its user */
-    struct chi_js_task *task; /* owned; NULL: a stray */
+    struct chi_js_task *task; /* owned; NULL: it is being answered */
     struct chi_js_hint hint;  /* of the first try, for all */
     uint64_t nonce;
-    uint64_t until;   /* it is answered, or forgotten as a stray, by now */
+    uint64_t until;   /* it is answered by now */
     uint64_t sent_at; /* newest try; 0: none */
     uint64_t seq;     /* where it, or the first of which it is a repeat, is stored; 0: not known */
     const char *why;  /* of the last refusal; static */
@@ -76,18 +73,16 @@ struct post {
 struct chi_js_posts {
     struct chi_js *js;
     struct chi_map *lanes;  /* by user */
-    struct chi_map *nonces; /* posts by nonce, strays too */
-    struct chi_link all;    /* the oldest first, but strays */
-    struct chi_link strays; /* the first to be forgotten first */
+    struct chi_map *nonces; /* posts by nonce */
+    struct chi_link all;    /* the oldest first */
     struct chi_link ready;  /* to be sent, in order */
     struct chi_link unread; /* to be sent when the cids were read */
     struct chi_link stored; /* mostly in order of `seq` */
-    struct chi_timer alarm; /* when the first of `all` or `strays` is due: wakes, no more */
+    struct chi_timer alarm; /* when the first of `all` is due: wakes, no more */
     struct chi_buf subject; /* of a try, while it is sent; as the next */
     struct chi_buf payload;
     uint64_t flying_bytes;
     uint32_t flying;
-    uint32_t stray_count;
     struct chi_js_known known;
 };
 
@@ -150,22 +145,11 @@ static void make_ready(struct post *post)
     chi_list_append(&post->posts->ready, &post->list);
 }
 
-static void post_free(struct post *post);
-
-/* A stray's own repeat takes its place: under the same id, both can be stored but once. */
 static void lane_go(struct lane *lane)
 {
     struct post *first = in_line(lane->posts.next);
     if (first->state == WAITING)
         make_ready(first);
-    if (first->state != STRAY || first->line.next == &lane->posts)
-        return;
-    struct post *next = in_line(first->line.next);
-    if (strcmp(next->id, first->id) != 0)
-        return;
-    next->unsure = true;
-    next->sent_at = first->sent_at;
-    post_free(first);
 }
 
 static struct lane *lane_of(struct chi_js_posts *posts, struct chi_span user)
@@ -197,7 +181,6 @@ static void post_free(struct post *post)
     struct lane *lane = post->lane;
     struct chi_js_posts *posts = post->posts;
     bool first = lane->posts.next == &post->line;
-    posts->stray_count -= post->state == STRAY;
     move_to(post, WAITING);
     chi_list_remove(&post->line);
     chi_list_remove(&post->age);
@@ -249,39 +232,17 @@ static bool maybe_stored(const struct post *post)
     return post->unsure || post->seq || post->state == FLYING;
 }
 
-/* Its user's next ones wait until it was shown, or cannot be stored any more: what was sent over a
- * connection that broke may lie in a server that stands still. */
-static void make_stray(struct post *post)
-{
-    struct chi_js_posts *posts = post->posts;
-    move_to(post, STRAY);
-    chi_list_remove(&post->age);
-    chi_list_append(&posts->strays, &post->age);
-    post->until = later(post->sent_at, window(posts->js));
-    if (++posts->stray_count > STRAYS_MAX)
-        post_free(in_age(posts->strays.next));
-    lane_go(post->lane);
-}
-
 static const char *reason(const struct post *post)
 {
     const struct chi_js *js = post->posts->js;
-    if (post->state == WAITING && in_line(post->lane->posts.next)->state == STRAY)
-        return "an earlier post of this user may yet be stored";
     if (js->state != CHI_JS_UP && js->news.why)
         return js->news.why;
     return post->why ? post->why : "NATS did not answer in time";
 }
 
-static uint64_t wait_ms(const struct post *post)
-{
-    const struct post *first = in_line(post->lane->posts.next);
-    uint64_t now = post->posts->js->now;
-    bool behind = first != post && first->state == STRAY && first->until > now;
-    return behind ? first->until - now : RETRY_MS;
-}
-
-/* Unknown, or surely not stored. */
+/* Unknown, or surely not stored. Its user's next ones go on: one that is unknown may yet be stored,
+ * then behind them, since a server that stands still may have it. To wait for that would silence its
+ * user for the duplicate window. */
 static void fail(struct post *post, const char *why, uint64_t retry_after)
 {
     struct chi_js *js = post->posts->js;
@@ -289,10 +250,7 @@ static void fail(struct post *post, const char *why, uint64_t retry_after)
     struct chi_js_task *task = post->task;
     post->task = NULL;
     refuse(js, task, maybe ? CHATHUB_EUNKNOWN : CHATHUB_ELOG, why, retry_after);
-    if (maybe && !post->seq)
-        make_stray(post);
-    else
-        post_free(post);
+    post_free(post);
 }
 
 /* Of a repeat: what it repeats is at `position`, or it says something else. */
@@ -607,17 +565,14 @@ bool chi_js_posts_seen(struct chi_js *js, struct chi_span key, const struct chi_
     if (!post)
         return false;
     struct chi_js_task *task = post->task;
-    if (task) {
-        post->task = NULL;
-        task->status = 0;
-        task->entry->position = entry->position;
-        task->entry->prev = entry->prev;
-        task->entry->time = entry->time;
-        js->news.stats.commits++;
-        chi_js_give(js, task);
-    }
+    task->status = 0;
+    task->entry->position = entry->position;
+    task->entry->prev = entry->prev;
+    task->entry->time = entry->time;
+    js->news.stats.commits++;
+    chi_js_give(js, task);
     post_free(post);
-    return task != NULL;
+    return true;
 }
 
 /* ---------------------------------------------------------------------------------------- life */
@@ -641,17 +596,14 @@ static void end_overdue(struct chi_js_posts *posts)
     uint64_t now = posts->js->now;
     while (first_due(&posts->all) <= now) {
         struct post *post = in_age(posts->all.next);
-        fail(post, reason(post), wait_ms(post));
+        fail(post, reason(post), RETRY_MS);
     }
-    while (first_due(&posts->strays) <= now)
-        post_free(in_age(posts->strays.next));
 }
 
 /* Rounds come each second in any case: without memory for the alarm it is late by that. */
 static void set_alarm(struct chi_js_posts *posts)
 {
-    uint64_t all = first_due(&posts->all), strays = first_due(&posts->strays);
-    uint64_t due = all < strays ? all : strays;
+    uint64_t due = first_due(&posts->all);
     if (due == UINT64_MAX)
         chi_timers_clear(&posts->js->timers, &posts->alarm);
     else if (!posts->alarm.place || posts->alarm.due != due)
@@ -678,8 +630,6 @@ int chi_js_posts_load(struct chi_js *js, uint64_t last, void (*done)(struct chi_
 void chi_js_posts_end(struct chi_js *js)
 {
     struct chi_js_posts *posts = js->posts;
-    while (!chi_list_empty(&posts->strays))
-        post_free(in_age(posts->strays.next));
     while (!chi_list_empty(&posts->all)) {
         struct post *post = in_age(posts->all.next);
         int status = maybe_stored(post) ? CHATHUB_EUNKNOWN : CHATHUB_ELOG;
@@ -704,7 +654,6 @@ int chi_js_posts_new(struct chi_js *js)
     posts->js = js;
     posts->alarm.fire = woken;
     chi_list_init(&posts->all);
-    chi_list_init(&posts->strays);
     chi_list_init(&posts->ready);
     chi_list_init(&posts->unread);
     chi_list_init(&posts->stored);
@@ -719,8 +668,6 @@ void chi_js_posts_free(struct chi_js *js, struct chi_works *left)
     struct chi_js_posts *posts = js->posts;
     if (!posts)
         return;
-    while (!chi_list_empty(&posts->strays))
-        post_free(in_age(posts->strays.next));
     while (!chi_list_empty(&posts->all)) {
         struct post *post = in_age(posts->all.next);
         struct chi_js_task *task = post->task;
