@@ -273,8 +273,9 @@ static void looked(struct job *job, const struct chi_js_answer *answer)
         job_end(job, error == CHATHUB_ENOMEM ? CHATHUB_ELOG : CHATHUB_ENOENT);
         return;
     }
-    job->stone =
-        (struct tombstone){position, record.hint.before, record.entry->time, record.entry->type};
+    /* What it knew may be of a stream that was put back since. */
+    uint64_t before = record.hint.before < position ? record.hint.before : position - 1;
+    job->stone = (struct tombstone){position, before, record.entry->time, record.entry->type};
     chi_entry_unref(record.entry);
     go_on(job, RECORD);
 }
