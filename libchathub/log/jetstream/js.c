@@ -338,7 +338,9 @@ static void pass_over(struct chi_js *js, uint64_t seq)
 static uint64_t move_top(struct chi_js_top *top, uint64_t seq, uint64_t prev,
                          const struct chi_js_hint *hint)
 {
-    if (prev == CHI_JS_PREV_UNKNOWN)
+    if (prev == CHI_JS_PREV_UNKNOWN && top && top->known && top->position < seq)
+        prev = top->position;
+    else if (prev == CHI_JS_PREV_UNKNOWN)
         prev = hint->before < seq ? hint->before : 0;
     if (!top)
         return prev;

@@ -473,11 +473,17 @@ static void tried(struct chi_js_ask *ask, const struct chi_js_in *in)
 
 /* --------------------------------------------------------------------- where the feed came by */
 
+static bool same_cid(const struct chi_entry *a, const struct chi_entry *b)
+{
+    struct chi_entry_parts one = chi_entry_read(a), other = chi_entry_read(b);
+    return one.cid.len && chi_span_equal(one.user, other.user) &&
+           chi_span_equal(one.cid, other.cid);
+}
+
 static bool same_texts(const struct chi_entry *a, const struct chi_entry *b)
 {
     struct chi_entry_parts one = chi_entry_read(a), other = chi_entry_read(b);
-    return chi_span_equal(one.user, other.user) && chi_span_equal(one.cid, other.cid) &&
-           chi_span_equal(one.content, other.content) && chi_span_equal(one.data, other.data);
+    return chi_span_equal(one.content, other.content) && chi_span_equal(one.data, other.data);
 }
 
 static bool same_subject(struct post *post, const struct chi_buf *subject)
@@ -489,7 +495,8 @@ static bool same_subject(struct post *post, const struct chi_buf *subject)
                                            (struct chi_span){subject->at, subject->len});
 }
 
-/* Its own message where the feed has been already: then it is another stream than the feed's. */
+/* Its own message where the feed has been already: then it is another stream than the feed's. And
+ * somebody else's: the stream was put back to before this one was stored, and it is sent again. */
 static void found(struct post *post, const struct chi_js_answer *answer)
 {
     struct chi_js *js = post->posts->js;
@@ -502,10 +509,13 @@ static void found(struct post *post, const struct chi_js_answer *answer)
     } else if (record.nonce == post->nonce) {
         fail(post, "the stream is not what it was", RETRY_MS);
         chi_js_stream_doubt(js);
-    } else {
-        bool same =
-            same_subject(post, &answer->subject) && same_texts(record.entry, post->task->entry);
+    } else if (same_subject(post, &answer->subject) && same_cid(record.entry, post->task->entry)) {
+        bool same = same_texts(record.entry, post->task->entry);
         repeats(post, same, post->seq, record.entry->time);
+    } else {
+        post->seq = 0;
+        lost(post);
+        pause_post(post);
     }
     if (!error)
         chi_entry_unref(record.entry);
