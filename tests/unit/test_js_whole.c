@@ -222,7 +222,9 @@ static void entry_stored(const struct chi_js_in *in)
     holds(said->fate != GIVEN_UP || said->unsure || said->tries,
           "m%u is stored at %" PRIu64 " though it was said that it is not", n, in->seq);
     said->at[story->gen] = in->seq;
-    add_fact(&now_gen()->rooms[room], (struct fact){in->seq, n, 0, !record.hint.before});
+    struct facts *facts = &now_gen()->rooms[room];
+    bool vague = !fact_at(facts, record.hint.before);
+    add_fact(facts, (struct fact){in->seq, n, 0, vague});
     trace("m%u is stored at %" PRIu64 ", room %u, for node %u; before %" PRIu64
           ", ordinal %" PRIu64,
           n, in->seq, room, story->w->server.node, record.hint.before, record.hint.ordinal);
