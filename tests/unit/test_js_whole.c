@@ -531,8 +531,10 @@ static void check_first(const struct side *side, const struct job *job, const st
     uint64_t before = i ? facts->list[i - 1].position : 0, after = task->read.after;
     /* First posts of a room that were made at once know nothing of each other. */
     bool vague = facts->list[i].vague, gone = vague || (before && before < kept_from());
-    while (i && before != first->prev && facts->list[i - 1].record > job->shown)
+    while (i && before != first->prev && facts->list[i - 1].record > job->shown) {
         before = --i ? facts->list[i - 1].position : 0;
+        gone = true;
+    }
     if (task->read.backward && task->page.more && !gone) {
         holds(first->prev == before, "a page of node %u begins with prev %" PRIu64 " for %" PRIu64,
               side->index, first->prev, before);
