@@ -941,7 +941,7 @@ static void look_on(struct chi_js_stream *s)
     s->watched = s->recent[s->shown % RECENT];
     later(s, tail, TAIL_MS);
     if (must_renew(s))
-        put_epoch(s, known_last(s->js), s->epoch_seq, renewed);
+        put_epoch(s, known_last(s->js), s->epoch_seq < s->first ? 0 : s->epoch_seq, renewed);
     else if (s->watched.seq && s->watched.seq >= s->first && s->watched.seq <= s->last)
         get(s, s->watched.seq, still_there);
 }
