@@ -198,6 +198,11 @@ static uint32_t said_of(const struct chi_entry *entry)
 
 /* ------------------------------------------------------------------------------- what is stored */
 
+static uint64_t kept_from(void)
+{
+    return story->w->server.first_seq;
+}
+
 static uint32_t room_of(struct chi_span key)
 {
     for (uint32_t i = 0; i < ROOMS; i++)
@@ -217,6 +222,8 @@ static void entry_stored(const struct chi_js_in *in)
     uint32_t room = room_of((struct chi_span){key.at, key.len}), n = said_of(record.entry);
     struct said *said = &story->saids[n];
     holds(said->room == room, "m%u is stored in another room", n);
+    if (said->at[story->gen] && said->at[story->gen] < kept_from())
+        said->times--; /* not kept any more: nodes that started since cannot know it */
     holds(++said->times == 1, "m%u is stored twice: at %" PRIu64 " and %" PRIu64, n,
           said->at[story->gen], in->seq);
     holds(said->fate != GIVEN_UP || said->unsure || said->tries,
@@ -247,7 +254,7 @@ static void stored(struct js_server *server, const struct chi_js_in *in)
     trace("%" PRIu64 " is stored: %.*s", in->seq, (int)in->subject.len, in->subject.at);
     if (in->subject.len > 5 && !memcmp(in->subject.at, "room.", 5))
         entry_stored(in);
-    else if (chi_span_is(in->subject, "erased"))
+    else if (in->subject.len > 7 && !memcmp(in->subject.at, "erased.", 7))
         erasure_stored(in);
     js_world_live(server, in);
 }
@@ -342,11 +349,6 @@ static void post(struct side *side, uint32_t n)
     said->tries++;
     make_id(task, said, n);
     give_task(side, task);
-}
-
-static uint64_t kept_from(void)
-{
-    return story->w->server.first_seq;
 }
 
 static void page(struct side *side, uint32_t room, const struct chi_log_read *read, bool final)
