@@ -318,7 +318,7 @@ static int ask_api(struct job *job, const char *what, struct chi_buf *data)
 /* Under one id in each try. */
 static int store_record(struct job *job)
 {
-    char id[40];
+    char id[40]; /* and its place under S.in. */
     struct chi_buf subject, data;
     struct chi_js_erased erased = {.room = chi_name_key(job->task->room->name),
                                    .position = job->stone.position,
@@ -328,9 +328,10 @@ static int store_record(struct job *job)
     chi_buf_init(&subject);
     chi_buf_init(&data);
     chi_buf_add_text(&subject, job->js->parts.stream);
-    chi_buf_add_text(&subject, ".in.erased");
-    chi_js_write_erased(&data, &erased);
     snprintf(id, sizeof(id), "erased.%llu", (unsigned long long)erased.position);
+    chi_buf_add_text(&subject, ".in.");
+    chi_buf_add_text(&subject, id);
+    chi_js_write_erased(&data, &erased);
     struct chi_js_out out = {
         .subject = {subject.at, subject.len}, .data = {data.at, data.len}, .id = id};
     int error = subject.failed || data.failed ? CHATHUB_ENOMEM
@@ -479,7 +480,7 @@ static void load_subject(const struct chi_js *js, struct chi_buf *out)
 {
     chi_buf_init(out);
     chi_buf_add_text(out, js->parts.stream);
-    chi_buf_add_text(out, ".in.erased");
+    chi_buf_add_text(out, ".in.erased.>");
 }
 
 static void load_walk(struct chi_js_erasing *e)

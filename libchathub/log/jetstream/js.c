@@ -407,14 +407,14 @@ static int show_room(struct chi_js *js, uint64_t seq, uint64_t prev, struct chi_
 int chi_js_show(struct chi_js *js, uint64_t seq, uint64_t prev, struct chi_span subject,
                 struct chi_span data)
 {
-    static const struct chi_span room = {"room.", 5};
+    static const struct chi_span room = {"room.", 5}, erased = {"erased.", 7};
     int error = 0;
     if (subject.len > room.len && !memcmp(subject.at, room.at, room.len)) {
         struct chi_span token = {subject.at + room.len, subject.len - room.len};
         error = show_room(js, seq, prev, token, data);
     } else if (chi_span_is(subject, "epoch")) {
         chi_js_stream_epoch(js, seq, data);
-    } else if (chi_span_is(subject, "erased")) {
+    } else if (subject.len > erased.len && !memcmp(subject.at, erased.at, erased.len)) {
         chi_js_erase_seen(js, seq, data);
     } else if (!chi_span_is(subject, "check")) { /* stream.c's, without meaning */
         pass_over(js, seq);

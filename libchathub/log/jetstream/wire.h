@@ -11,7 +11,10 @@
 
 /* Subjects, S being the stream's name:
  *   S.in.room.R     entries of the room whose comparison key is encoded as R
- *   S.in.epoch      epochs; S.in.erased: redactions                    (stored, as the rooms')
+ *   S.in.epoch      epochs                                             (stored, as the rooms')
+ *   S.in.erased.P   that the entry at position P was erased; each has a subject of its own, so that a
+ *                   bound on the entries of one room takes none away
+ *   S.in.check      means nothing: stored to learn who leads the stream
  *   S.out.…         what the server sends on of each of these, once it is stored
  *   S.bus.all, S.bus.N      messages to all nodes, to node N (16 hexadecimal digits); never stored
  * A room's key stands as one token: ASCII letters, digits, '-' and '_' as they are, every other byte as
