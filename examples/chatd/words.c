@@ -73,6 +73,8 @@ static void tell_data(const struct chatd_hubs *hubs, bool several)
         printf("  data     %.*s/: a file for each server\n", (int)(slash - real), real);
     else if (path)
         printf("  data     %s\n", real ? real : path);
+    else if (strncmp(hubs->first->place.log, "jetstream:", strlen("jetstream:")) == 0)
+        printf("  data     in NATS JetStream, as that of all nodes of this chat\n");
     else
         printf("  data     in memory: what was said is gone when chatd ends\n");
     free(real);
