@@ -82,7 +82,7 @@ static int read_scheme(struct url *url, struct chi_span *text)
 /* What libnats can take on as it stands. */
 static int read_user(struct url *url, struct chi_span *text, struct server *out)
 {
-    const char *at = text->len ? memrchr(text->at, '@', text->len) : NULL;
+    const char *at = text->at && text->len ? memrchr(text->at, '@', text->len) : NULL;
     if (!at)
         return 0;
     out->user = (struct chi_span){text->at, (size_t)(at - text->at)};
