@@ -1113,7 +1113,7 @@ static uint64_t number_of(const char *variable, uint64_t otherwise)
 
 START_TEST(all_nodes_hold_to_what_is_promised)
 {
-    uint64_t one = number_of("JS_SEED", 0), many = number_of("JS_SEEDS", 9);
+    uint64_t one = number_of("JS_SEED", 0), many = number_of("JS_SEEDS", 18);
     const char *wanted = getenv("JS_PLAN");
     for (uint64_t seed = one ? one : 1; seed <= (one ? one : many); seed++) {
         const struct plan *plan = &plans[seed % PLANS];
