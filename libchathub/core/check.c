@@ -1,5 +1,5 @@
 /* For tests: whether all that the hub holds about itself agrees. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 struct sums {
     uint64_t members, present, rooms_of_sessions, sessions, lost, observers, drafts, client_drafts;
@@ -53,7 +53,8 @@ static const char *check_members_of(const struct chi_hub *hub, const struct chi_
          m = chi_core_member_at(hub, m->next)) {
         CHECK(chi_slots_at(&hub->members, m->slot.number) == m, "a member is not in its table");
         CHECK(m->session == session, "a member is listed by another session");
-        CHECK(m->room->state == CHI_ROOM_OPEN, "a member's room is not open");
+        CHECK(m->room->state == CHI_ROOM_OPEN || (hub->nodes && !m->attached && !m->drafts),
+              "a member's room is not open");
         CHECK(!m->attached || (session->client && !m->gone), "delivery reads for nobody");
         CHECK(m->gone || m->attached || !session->client || handling || session->client->fail,
               "a member of a connected session is not attached");
@@ -91,7 +92,7 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         }
         sums->sessions++;
         sums->lost += chi_chain_linked(&session->lost);
-        CHECK(!session->client == chi_chain_linked(&session->lost),
+        CHECK(session->remote || !session->client == chi_chain_linked(&session->lost),
               "a session has neither client nor place among the lost, or both");
         CHECK(!session->client || client_is(hub, session->client), "a session's client is gone");
         CHECK(chi_session_by_user(hub, session->user) == session,
@@ -143,10 +144,11 @@ static const char *check_room(const struct chi_hub *hub, const struct chi_room *
     CHECK(!room->busy || (room->busy->room == room && chi_list_linked(&room->busy->all)),
           "a room's record of what goes on is another's");
     CHECK(!room->busy || hub->busy_timer.place, "rooms are busy for ever");
-    CHECK(room->state == CHI_ROOM_OPEN || (!present && !room->observers),
+    CHECK(room->state == CHI_ROOM_OPEN || (!(hub->nodes ? live : present) && !room->observers),
           "a closed room is in use");
     CHECK(room->fixed || room->queued || room->state == CHI_ROOM_OPENING || room->observers ||
-              room->drafts || room->holds || room->members,
+              room->drafts || room->holds || chi_nodes_own(hub, room) ||
+              (room->state == CHI_ROOM_CLOSED && room->members),
           "a room that nobody needs stays loaded");
     CHECK(chi_core_room_find(hub, chi_name_key(room->name)) == room, "a room is not found by name");
     return NULL;
@@ -187,6 +189,8 @@ static const char *check_work(const struct chi_hub *hub, const struct sums *sums
         CHECK(job->wait != CHI_WAIT_ANSWER || job->timer.place, "a question has no time");
         CHECK(job->wait != CHI_WAIT_DRAFTS || job->client->drafts, "a job waits for no draft");
         CHECK(job->wait != CHI_WAIT_HUB_DRAFTS || hub->draft_count, "a job waits for no draft");
+        CHECK(job->wait != CHI_WAIT_NODE || (job->timer.place && chi_list_linked(&job->link)),
+              "another node's answer is awaited for ever");
         CHECK(job->wait != CHI_WAIT_MEMBERS || (job->room && chi_list_linked(&job->link)),
               "a post waits for no room");
         holds += job->room != NULL;
@@ -214,5 +218,7 @@ const char *chi_hub_check(const struct chi_hub *hub)
         fault = check_sessions(hub, &sums);
     if (!fault)
         fault = check_rooms(hub, &sums);
-    return fault ? fault : check_work(hub, &sums);
+    if (!fault)
+        fault = check_work(hub, &sums);
+    return fault ? fault : chi_nodes_check(hub);
 }

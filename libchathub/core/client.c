@@ -4,7 +4,7 @@
  * client's reading (CHI_NEXT_WAIT); when nothing holds it any more it is put on hub->todo, and
  * the turn lets its transport read on. Failure: a client that cannot be told something (no
  * memory) is put there too, and the turn closes it. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +243,8 @@ void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason)
         if (client)
             chi_core_close(hub, client, code, reason, false);
     }
+    if (hub->stopping)
+        chi_nodes_bye(hub);
 }
 
 /* ---------------------------------------------------------------------- what waits for the turn */

@@ -4,7 +4,7 @@
  * connection of its session, its name and its rooms as they were. Then the welcome, then the
  * rooms of `resume` in order (each may have to wait), then the session's other rooms, where its
  * cursors stood. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 /* The session that the key is of; *mine: there is a key. NULL: a new one, or an error in *r. */
 static struct chi_session *shown_session(struct chi_hub *hub, const struct chi_job *job, char *user,
@@ -58,9 +58,12 @@ static int become(struct chi_hub *hub, struct chi_client *client, struct chi_ses
 {
     if (!session)
         return chi_session_new(hub, client, user, name, &session);
+    bool renamed = name && !chi_span_equal(chi_name_key(name), chi_name_key(session->name));
     int r = name_session(hub, session, name);
     if (r == 0 && session->client != client)
         chi_session_move(hub, session, client);
+    if (r == 0 && renamed)
+        chi_nodes_named(hub, session, false);
     return r;
 }
 
@@ -100,6 +103,27 @@ static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
                  (struct chi_field){NULL, {NULL, 0}}, (struct chi_field){NULL, {NULL, 0}});
 }
 
+/* Whether the hello says itself where to go on, in all rooms of the session. */
+static bool is_placed(struct chi_hub *hub, const struct chi_job *job,
+                      const struct chi_session *session)
+{
+    const struct chi_request *hello = job->request;
+    uint32_t placed = 0;
+
+    if (!session->remote || hello->type != CHI_REQUEST_HELLO)
+        return false;
+    for (const struct chi_member *member = chi_core_member_at(hub, session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
+        struct chi_span room = chi_name_shown(member->room->name);
+        bool found = false;
+        for (uint32_t i = 0; i < hello->resume_count && !member->gone; i++)
+            found |= hello->resume[i].start.kind == CHI_START_AFTER && hello->resume[i].room.at &&
+                     chi_span_equal(hello->resume[i].room, room);
+        placed += found;
+    }
+    return placed == session->rooms;
+}
+
 int chi_core_become(struct chi_hub *hub, struct chi_job *job)
 {
     struct claim claim;
@@ -113,6 +137,8 @@ int chi_core_become(struct chi_hub *hub, struct chi_job *job)
                             (struct chi_span){"", 0});
     if (r == 0 && hub->parts.authorize)
         r = check(hub, job, &claim); /* the host may have ended clients while it decided */
+    if (r == 0 && claim.session)
+        r = chi_nodes_take(hub, job, claim.session, is_placed(hub, job, claim.session));
     if (r)
         return r;
     if (claim.name.shown.at && !(name = chi_name_new(claim.name.shown, claim.name.key)))
@@ -161,28 +187,6 @@ static void mark_resumed(struct chi_hub *hub, const struct chi_job *job)
     }
 }
 
-static void go_on(struct chi_hub *hub, struct chi_client *client, struct chi_member *member)
-{
-    if (chi_core_member_attach(hub, member, member->position) == 0) {
-        chi_core_joined(hub, member, (struct chi_span){NULL, 0}, member->position);
-        return;
-    }
-    client->fail = CHATHUB_ENOMEM;
-    chi_core_todo(hub, client);
-}
-
-/* The session's rooms that are not attached, where its cursors stood; those that the hello lists
- * in a second round. */
-static void go_on_in_rooms(struct chi_hub *hub, struct chi_client *client)
-{
-    for (struct chi_member *member = chi_core_member_at(hub, client->session->members); member;
-         member = chi_core_member_at(hub, member->next)) {
-        if (!member->gone && !member->attached && !member->resumed)
-            go_on(hub, client, member);
-        member->resumed = false;
-    }
-}
-
 /* A right that was lost ends the membership. */
 static void put_out(struct chi_hub *hub, struct chi_client *client, struct chi_member *member)
 {
@@ -211,6 +215,55 @@ static int resume(struct chi_hub *hub, struct chi_job *job, const struct chi_res
     return 0;
 }
 
+static void fail(struct chi_hub *hub, struct chi_client *client, int code)
+{
+    if (client->fail)
+        return;
+    client->fail = (int8_t)code;
+    chi_core_todo(hub, client);
+}
+
+/* Where its cursor stood; if the room is to be opened first, or that place means nothing any more, as
+ * if it were joined again. 0 or CHI_STEP_WAIT. */
+static int go_on(struct chi_hub *hub, struct chi_job *job, struct chi_member *member)
+{
+    struct chi_client *client = job->client;
+    struct chi_room *room = member->room;
+
+    if (room->state != CHI_ROOM_OPEN || member->stale) {
+        const struct chi_resume again = {.room = chi_name_shown(room->name)};
+        int r = resume(hub, job, &again);
+        member = r ? NULL : chi_core_member(hub, client->session, room);
+        if (r == 0 && member && !member->attached)
+            fail(hub, client, CHATHUB_ELOG);
+        return r;
+    }
+    if (chi_core_member_attach(hub, member, member->position) == 0)
+        chi_core_joined(hub, member, (struct chi_span){NULL, 0}, member->position);
+    else
+        fail(hub, client, CHATHUB_ENOMEM);
+    return 0;
+}
+
+/* The session's rooms that are not attached; those that the hello lists in a second round. */
+static int go_on_in_rooms(struct chi_hub *hub, struct chi_job *job)
+{
+    struct chi_client *client = job->client;
+    struct chi_member *member, *next;
+
+    for (member = chi_core_member_at(hub, client->session->members); member; member = next) {
+        next = chi_core_member_at(hub, member->next);
+        bool goes = !member->gone && !member->attached && !member->resumed && !client->fail;
+        int r = goes ? go_on(hub, job, member) : 0;
+        if (r)
+            return r;
+    }
+    for (member = chi_core_member_at(hub, client->session->members); member;
+         member = chi_core_member_at(hub, member->next))
+        member->resumed = false;
+    return 0;
+}
+
 int chi_core_hello(struct chi_hub *hub, struct chi_job *job)
 {
     const struct chi_request *hello = job->request;
@@ -223,7 +276,12 @@ int chi_core_hello(struct chi_hub *hub, struct chi_job *job)
             return r;
         job->stage = 1;
         mark_resumed(hub, job);
-        go_on_in_rooms(hub, job->client);
+    }
+    if (!job->went_on) {
+        int r = go_on_in_rooms(hub, job);
+        if (r)
+            return r;
+        job->went_on = true;
     }
     while (job->stage <= hello->resume_count) {
         int r = resume(hub, job, &hello->resume[job->stage - 1]);
@@ -231,6 +289,5 @@ int chi_core_hello(struct chi_hub *hub, struct chi_job *job)
             return r;
         job->stage++;
     }
-    go_on_in_rooms(hub, job->client);
-    return 0;
+    return go_on_in_rooms(hub, job);
 }

@@ -1,5 +1,5 @@
 /* The hub itself: its beginning, its turns, its end. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,8 @@ static void init_index(struct chi_hub *hub, struct chi_index *index,
 
 static void init(struct chi_hub *hub)
 {
-    hub->log_up =
-        (struct chi_log_up){chi_core_opened, chi_core_committed, chi_core_redacted, NULL, hub};
+    hub->log_up = (struct chi_log_up){chi_core_opened, chi_core_committed, chi_core_redacted,
+                                      chi_core_went_back, hub};
     hub->delivery_up =
         (struct chi_delivery_up){chi_core_drained, chi_core_failed,    chi_presence_snapshot,
                                  chi_core_handle,  chi_core_caught_up, hub};
@@ -67,6 +67,8 @@ int chi_hub_new(const struct chi_hub_parts *parts, struct chi_hub **out)
     hub->parts = *parts;
     init(hub);
     int r = chi_core_home_of(hub, &standard, &home);
+    if (r == 0)
+        r = chi_nodes_init(hub);
     if (r == 0)
         r = chi_core_room_fixed(hub);
     if (r < 0) {
@@ -121,6 +123,7 @@ void chi_hub_free(struct chi_hub *hub)
     free_work(hub);
     free_people(hub);
     chi_core_rooms_free(hub);
+    chi_nodes_free(hub);
     for (uint32_t i = 0; i < hub->home_count; i++)
         chi_name_unref(hub->homes[i].room);
     free(hub->homes);
@@ -154,6 +157,7 @@ const struct chi_delivery_up *chi_hub_delivery_up(struct chi_hub *hub)
 void chi_hub_turn(struct chi_hub *hub)
 {
     hub->parts.log->poll(hub->parts.log);
+    chi_nodes_work(hub);
     chi_core_work_readings(hub);
     chi_timers_run(&hub->timers, chi_core_now(hub));
     chi_session_expire(hub);
@@ -161,6 +165,7 @@ void chi_hub_turn(struct chi_hub *hub)
     chi_core_work_blocked(hub);
     chi_core_work_todo(hub);
     chi_core_work_idle(hub);
+    chi_nodes_tell(hub);
 }
 
 uint64_t chi_hub_next(const struct chi_hub *hub)
@@ -170,7 +175,9 @@ uint64_t chi_hub_next(const struct chi_hub *hub)
     uint64_t next = chi_timers_next(&hub->timers);
     uint64_t log = hub->parts.log->next(hub->parts.log);
     uint64_t lost = chi_session_next(hub);
+    uint64_t nodes = chi_nodes_next(hub);
     next = log < next ? log : next;
+    next = nodes < next ? nodes : next;
     return lost < next ? lost : next;
 }
 
@@ -180,7 +187,7 @@ uint64_t chi_hub_next(const struct chi_hub *hub)
 #define BACK_MIN_MS    1000u
 #define BACK_SPREAD_MS 4000u
 
-static uint64_t come_back(struct chi_hub *hub)
+uint64_t chi_core_come_back(struct chi_hub *hub)
 {
     uint32_t random;
     hub->parts.env.ops->random(hub->parts.env.self, &random, sizeof random);
@@ -200,7 +207,7 @@ void chi_hub_stop(struct chi_hub *hub)
                        &(struct chi_reply){
                            .type = CHI_REPLY_BYE,
                            .message = chi_span_of(chathub_strerror(CHATHUB_ESHUTDOWN)),
-                           .retry_after = come_back(hub),
+                           .retry_after = chi_core_come_back(hub),
                            .time = chi_core_wall(hub),
                        });
     }
@@ -218,5 +225,8 @@ void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out)
     out->clients = hub->clients.used;
     out->rooms = hub->rooms.used;
     out->drafts = hub->draft_count;
+    out->nodes = hub->nodes ? hub->nodes->nodes.used : 0;
+    out->remote = hub->nodes ? hub->nodes->remote : 0;
+    out->sessions -= out->remote;
     hub->parts.log->stats(hub->parts.log, &out->log);
 }

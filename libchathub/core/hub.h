@@ -113,8 +113,10 @@ const struct chi_log_up *chi_hub_log_up(struct chi_hub *hub);
 const struct chi_delivery_up *chi_hub_delivery_up(struct chi_hub *hub);
 
 struct chi_hub_counts {
-    uint64_t clients, observers, sessions, rooms, members, drafts; /* now */
-    uint64_t posts, dups, refused, bad_requests;                   /* since the start */
+    uint64_t clients, observers, sessions, rooms, drafts; /* now */
+    uint64_t members;                                     /* those of other nodes included */
+    uint64_t nodes, remote;                      /* others that are known, and sessions there */
+    uint64_t posts, dups, refused, bad_requests; /* since the start */
     struct chi_log_stats log;
 };
 void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out);

@@ -66,7 +66,8 @@ struct chi_session {
     struct chi_chain lost; /* in hub->lost, oldest first */
     struct chi_chain same; /* of all who have this name */
     uint32_t members; /* first of its memberships + 1, ended ones that linger included; 0: none */
-    uint32_t rooms : 29; /* memberships that have not ended */
+    uint32_t rooms : 28; /* memberships that have not ended */
+    bool remote : 1;     /* another node's: it has no client here, and is not lost (core/nodes.h) */
     bool named : 1;      /* of those with this name it is the one in hub->by_name */
     bool known : 1;      /* its client knows the key: it may come back */
     bool ended : 1;      /* no longer findable */
@@ -82,7 +83,9 @@ struct chi_member {
     struct chi_name *told;    /* the name under which the room was told of it; NULL: it was not */
     uint64_t position;        /* where to go on, while it is not attached */
     uint32_t next;            /* of its session, + 1; 0: the last */
-    uint32_t drafts : 28;     /* its uncommitted posts here: its signals wait for them */
+    uint32_t drafts : 26;     /* its uncommitted posts here: its signals wait for them */
+    bool shared : 1;          /* other nodes were told of it, or told of it last (core/nodes.h) */
+    bool stale : 1;           /* `position` means nothing any more */
     bool held : 1;            /* it came with a post: its coming is told when that is under way */
     bool gone : 1;            /* it left; lingers for `drafts` and `pending` */
     bool attached : 1;        /* delivery reads for it */
@@ -165,15 +168,16 @@ enum chi_wait {
     CHI_WAIT_DRAFTS,     /* posts of the client are uncommitted */
     CHI_WAIT_HUB_DRAFTS, /* too many posts of all are */
     CHI_WAIT_MEMBERS,    /* those of job->room are behind */
+    CHI_WAIT_NODE,       /* another node may say where the session's cursors stood */
     CHI_WAIT_TURN,       /* it is in hub->ready */
 };
 
 /* A request on its way. Its steps run from their beginning each time; what was found out stays
  * here. It lives on the stack until it has to wait. */
 struct chi_job {
-    struct chi_link
-        link;            /* in room->waiters, busy->posts, look->jobs, hub->blocked or hub->ready */
-    struct chi_link all; /* in hub->jobs, once kept */
+    struct chi_link link; /* in room->waiters, busy->posts, look->jobs, hub->blocked, hub->ready or
+                            nodes->taking */
+    struct chi_link all;  /* in hub->jobs, once kept */
     struct chi_hub *hub;
     struct chi_client *client;
     const struct chi_request *request; /* owned once kept */
@@ -182,6 +186,8 @@ struct chi_job {
                                           post: 1: it named its client */
     uint32_t count;                    /* how many of the last entries are looked for */
     uint64_t from;                     /* where they begin, if found */
+    uint64_t until;                    /* how long another node's answer is awaited, ms */
+    uint32_t taken;                    /* the session's number that it is about, + 1 */
     uint64_t question;                 /* pending or answered; 0: none */
     char *message;                     /* the answer's, or NULL */
     struct chi_timer timer;            /* the answer's time */
@@ -193,6 +199,7 @@ struct chi_job {
     uint8_t kept;                      /* it is on the heap */
     uint8_t observe;                   /* not a request: the client was silent */
     uint8_t entered;                   /* its client came into a room by it, and is held there */
+    uint8_t went_on;                   /* hello: the session's other rooms are gone on in */
     uint8_t naming;                    /* it gives its client a name, and has not succeeded */
 };
 
@@ -228,6 +235,7 @@ struct chi_hub {
     struct chi_hub_parts parts;
     struct chi_log_up log_up;
     struct chi_delivery_up delivery_up;
+    struct chi_nodes *nodes; /* the others of this chat; owned; NULL: there is no bus */
     struct chi_slots clients, sessions, members, rooms;
     struct chi_index by_user;    /* sessions that have not ended, by public id */
     struct chi_index by_name;    /* one of each name */
@@ -288,6 +296,9 @@ static inline struct chi_span chi_session_user(const struct chi_session *session
 {
     return (struct chi_span){session->user, CHI_USER_LEN};
 }
+
+/* ms after which a client is to come back: different ones, so that not all come at once. */
+uint64_t chi_core_come_back(struct chi_hub *hub);
 
 /* --------------------------------------------------------------------------------------- tell.c */
 
@@ -415,6 +426,18 @@ void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct c
 /* Those whose time to return is over. */
 void chi_session_expire(struct chi_hub *hub);
 uint64_t chi_session_next(const struct chi_hub *hub);
+/* Another node's session: no client, not lost. Takes over the reference of `name`. 0 or
+ * CHATHUB_ENOMEM. */
+int chi_session_heard(struct chi_hub *hub, const char user[CHI_USER_LEN], struct chi_name *name,
+                      struct chi_session **out);
+/* It is over, and told to have left where its posts are resolved. */
+void chi_session_end(struct chi_hub *hub, struct chi_session *session);
+/* It has no client and may come back for as long as lost ones may. */
+void chi_session_lost(struct chi_hub *hub, struct chi_session *session);
+/* Somebody else has it: its client, if it has one, is closed. It is not lost either. */
+void chi_session_yield(struct chi_hub *hub, struct chi_session *session);
+/* Its name is another's: it gets a guest's, and is told. */
+void chi_session_lose_name(struct chi_hub *hub, struct chi_session *session);
 /* After a member went: frees what is ended and nowhere known any more. */
 void chi_session_settle(struct chi_hub *hub, struct chi_session *session);
 /* The client's session, made if it may have one. 0, CHATHUB_ENAMEREQUIRED, CHI_STEP_WAIT … */
@@ -459,6 +482,11 @@ struct chi_room *chi_core_room_find(const struct chi_hub *hub, struct chi_span k
  * both good cases. */
 int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out);
 int chi_core_room_fixed(struct chi_hub *hub);
+/* One that members of other nodes are in, made and not opened. NULL: there are too many, or no
+ * memory. */
+struct chi_room *chi_core_room_heard(struct chi_hub *hub, const struct chi_folded *name);
+/* Log and delivery have it no more; its members of other nodes stay. */
+void chi_core_room_close(struct chi_hub *hub, struct chi_room *room);
 /* To be called whenever something that keeps a room loaded ended. Acts in the turn. */
 void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room);
 void chi_core_work_idle(struct chi_hub *hub);
@@ -515,6 +543,12 @@ void chi_core_work_readings(struct chi_hub *hub);
 int chi_core_who(struct chi_hub *hub, struct chi_job *job);
 int chi_core_typing(struct chi_hub *hub, struct chi_job *job);
 int chi_core_status(struct chi_hub *hub, struct chi_job *job);
+/* CHATHUB_ETOOLONG, CHATHUB_ETEXT. */
+int chi_core_check_status(struct chi_hub *hub, struct chi_span text);
+/* Checked; told where it is another one. 0 or CHATHUB_ENOMEM. */
+int chi_core_set_status(struct chi_hub *hub, struct chi_session *session, struct chi_span text);
+/* Where names are told. 0 or CHATHUB_ENOMEM. */
+int chi_core_typing_begin(struct chi_hub *hub, struct chi_member *member);
 /* A member leaves or goes: it types no more. */
 void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool tell);
 /* The member that a request about a room is for, or CHATHUB_ENOTMEMBER and the like. */
@@ -531,6 +565,13 @@ bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
 /* Somebody goes on there. */
 void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
                          const struct chi_room *room);
+/* What another node says of it, by keys. */
+struct chi_stood_place {
+    struct chi_span name, room, epoch;
+    uint64_t position;
+    bool dropped; /* somebody goes on there */
+};
+void chi_core_stood_heard(struct chi_hub *hub, const struct chi_stood_place *place);
 void chi_core_stood_free(struct chi_hub *hub);
 
 /* ----------------------------------------------------------------------------------- presence.c */
@@ -555,5 +596,12 @@ uint32_t chi_presence_count(const struct chi_room *room, const struct chi_member
 struct chi_present chi_presence_of(const struct chi_member *member);
 bool chi_presence_room_for(struct chi_hub *hub, size_t count);
 const struct chi_signal *chi_presence_snapshot(void *hub, uint32_t room);
+/* Nobody hears the room any more: what waits is so, untold. */
+void chi_presence_quiet(struct chi_hub *hub, struct chi_room *room);
+
+/* --------------------------------------------------------------------------------------- back.c */
+
+/* Of chi_log_up. */
+void chi_core_went_back(void *hub);
 
 #endif

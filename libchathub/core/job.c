@@ -4,7 +4,7 @@
  * room opens, the host decides, the log looks something up, too many drafts) is copied, and its
  * step is run again from the beginning when that is over: so everything is checked again, and
  * only what job keeps is not asked twice. Failure: its client goes first: the job is dropped. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -142,6 +142,8 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
             return CHATHUB_ENOMEM;
         chi_list_append(&busy->posts, &job->link);
         return 0;
+    case CHI_WAIT_NODE:
+        return chi_nodes_await(hub, job);
     case CHI_WAIT_NOTHING:
     case CHI_WAIT_DRAFTS:
     case CHI_WAIT_TURN:

@@ -96,6 +96,11 @@ static int find_begin(struct chi_hub *hub, struct chi_job *job, struct chi_room 
     case CHI_START_DEFAULT:
         if (!member)
             return standard(hub, job, room, begin);
+        if (member->stale) {
+            begin->lost = true;
+            begin->lost_from = member->position;
+            return last(hub, job, room, standard_count(hub, job->client), begin);
+        }
         begin->stay = true;
         return 0;
     case CHI_START_NOW:

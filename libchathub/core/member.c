@@ -1,5 +1,5 @@
 /* Places of sessions in rooms. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 static struct chi_member *place_of(const struct chi_hub *hub, const struct chi_session *session,
                                    const struct chi_room *room)
@@ -86,9 +86,10 @@ struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *
         member->next = session->members;
         session->members = member->slot.number + 1;
         chi_chain_append(CHI_MEMBERS(hub, in_room), &room->members, member);
+        chi_nodes_member(hub, member, true);
         inherit(hub, member);
     }
-    member->gone = false;
+    member->gone = member->stale = false;
     room->present++;
     session->rooms++;
     hub->counts.members++;
@@ -101,6 +102,7 @@ int chi_core_member_attach(struct chi_hub *hub, struct chi_member *member, uint6
 
     chi_core_observe_stop(hub, client);
     member->position = from;
+    member->stale = false;
     int r = CHI_DELIVERY(hub, member_join, member->room->slot.number, client->slot.number, from,
                          chi_core_hears(hub, client));
     if (r < 0)
@@ -155,6 +157,7 @@ void chi_core_member_settle(struct chi_hub *hub, struct chi_member *member)
     while (*at != member->slot.number + 1)
         at = &chi_core_member_at(hub, *at)->next;
     *at = member->next;
+    chi_nodes_member(hub, member, false);
     chi_chain_remove(CHI_MEMBERS(hub, in_room), &room->members, member);
     chi_slots_give(&hub->members, member);
     chi_session_settle(hub, session);

@@ -7,7 +7,7 @@
  * next ones in windows that grow with the room. Members whose own posts are not committed stay
  * pending until they are. Where names are too many, only counts are told, and later a whole
  * list. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 
@@ -85,6 +85,13 @@ static void settle_pending(struct chi_hub *hub, struct chi_room *room)
         member->told = member->gone ? NULL : chi_name_ref(member->session->name);
         chi_core_member_settle(hub, member);
     }
+}
+
+void chi_presence_quiet(struct chi_hub *hub, struct chi_room *room)
+{
+    if (room->busy)
+        chi_timers_clear(&hub->timers, &room->busy->timer);
+    settle_pending(hub, room);
 }
 
 struct kinds {
@@ -249,6 +256,8 @@ void chi_presence_touch(struct chi_hub *hub, struct chi_member *member)
 {
     struct chi_room *room = member->room;
 
+    if (member->gone || !member->shared) /* else the others know it to be there */
+        chi_nodes_touched(hub, member->session);
     if (member->told == (member->gone ? NULL : member->session->name)) {
         chi_chain_remove(CHI_MEMBERS(hub, pending), &room->pending, member);
         chi_core_member_settle(hub, member);

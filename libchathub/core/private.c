@@ -1,6 +1,6 @@
 /* What is said to some alone: to those in a room who have a name, and back to who says it. It is in
  * no log: who is not there does not get it. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 struct whisper {
     struct chi_reply reply;
@@ -12,8 +12,14 @@ static void whisper(struct chi_hub *hub, struct whisper *w, struct chi_session *
 {
     struct chi_client *client = session->client;
 
-    if (!client || !chi_core_member(hub, session, w->room))
+    if ((!client && !session->remote) || !chi_core_member(hub, session, w->room))
         return;
+    if (session->remote) {
+        int r = chi_nodes_private(hub, session, &w->reply);
+        w->heard += r == 0;
+        w->busy += r < 0 && r != CHATHUB_ENOENT;
+        return;
+    }
     if (client->full) {
         w->busy++;
         return;

@@ -3,7 +3,7 @@
  *
  * Happy path: closed, opening (who wants in waits), open. Failure: the log cannot open it: those
  * who wait are told, the room is closed again, and the next one who wants in tries anew. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +34,10 @@ static int make(struct chi_hub *hub, const struct chi_folded *name, struct chi_r
         return CHATHUB_ENOMEM;
     struct chi_name *own = chi_name_new(name->shown, name->key);
     struct chi_room *room = own ? chi_slots_take(&hub->rooms) : NULL;
+    if (room && chi_nodes_room_place(hub, room) < 0) {
+        chi_slots_give(&hub->rooms, room);
+        room = NULL;
+    }
     if (!room) {
         chi_name_unref(own);
         return CHATHUB_ENOMEM;
@@ -89,6 +93,15 @@ int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struc
     if (r < 0)
         chi_core_room_idle(hub, room);
     return r;
+}
+
+struct chi_room *chi_core_room_heard(struct chi_hub *hub, const struct chi_folded *name)
+{
+    struct chi_room *room = NULL;
+
+    make(hub, name, &room);
+    hub->problem[0] = '\0';
+    return room;
 }
 
 static int make_fixed(struct chi_hub *hub, struct chi_span text)
@@ -172,15 +185,22 @@ void chi_core_redacted(void *self, uint32_t number, uint64_t position, int statu
     chi_core_history_stale(hub, room);
 }
 
-static bool needed(const struct chi_room *room)
+/* By this node's own people. */
+static bool needed(const struct chi_hub *hub, const struct chi_room *room)
 {
     return room->fixed || room->state == CHI_ROOM_OPENING || room->observers || room->drafts ||
-           room->holds || room->members;
+           room->holds || chi_nodes_own(hub, room);
+}
+
+/* Of a room that only members of other nodes are in there is but the record. */
+static bool idles(const struct chi_hub *hub, const struct chi_room *room)
+{
+    return !needed(hub, room) && (room->state == CHI_ROOM_OPEN || !room->members);
 }
 
 void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room)
 {
-    if (room->queued || needed(room))
+    if (room->queued || !idles(hub, room))
         return;
     room->queued = true;
     room->idle = hub->idle;
@@ -188,12 +208,23 @@ void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room)
     chi_core_wake(hub);
 }
 
-static void unload(struct chi_hub *hub, struct chi_room *room)
+void chi_core_room_close(struct chi_hub *hub, struct chi_room *room)
 {
     if (room->state == CHI_ROOM_OPEN)
         CHI_DELIVERY(hub, room_close, room->slot.number);
     close_handle(hub, room);
     chi_core_busy_end(hub, room);
+    room->state = CHI_ROOM_CLOSED;
+    chi_presence_quiet(hub, room);
+}
+
+static void unload(struct chi_hub *hub, struct chi_room *room)
+{
+    room->queued = true; /* until it is known what stays */
+    chi_core_room_close(hub, room);
+    room->queued = false;
+    if (room->members)
+        return;
     chi_index_remove(&hub->by_room, room->slot.number);
     chi_name_unref(room->name);
     chi_slots_give(&hub->rooms, room);
@@ -205,7 +236,7 @@ void chi_core_work_idle(struct chi_hub *hub)
         struct chi_room *room = chi_slots_at(&hub->rooms, hub->idle - 1);
         hub->idle = room->idle;
         room->queued = false;
-        if (!needed(room))
+        if (idles(hub, room))
             unload(hub, room);
     }
 }

@@ -2,7 +2,7 @@
  *
  * Ended is not gone: what rooms were told of a session is told to have ended when its own posts
  * are resolved; until then its members linger, and it for them. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,28 +72,58 @@ static void give_identity(struct chi_hub *hub, struct chi_session *session, cons
     chi_core_user(hub, (struct chi_span){key, CHI_KEY_LEN}, session->user);
 }
 
+/* A record with its places beside it and in the indexes, which it is not in yet. */
+static struct chi_session *take_record(struct chi_hub *hub)
+{
+    if (chi_index_reserve(&hub->by_user) < 0 || chi_index_reserve(&hub->by_name) < 0)
+        return NULL;
+    struct chi_session *session = chi_slots_take(&hub->sessions);
+    if (session && chi_nodes_place(hub, session) < 0) {
+        chi_slots_give(&hub->sessions, session);
+        session = NULL;
+    }
+    return session;
+}
+
+static void begin(struct chi_hub *hub, struct chi_session *session, struct chi_name *name)
+{
+    session->name = name;
+    chi_index_put(&hub->by_user, session->slot.number);
+    name_put(hub, session);
+    hub->counts.sessions++;
+}
+
 int chi_session_new(struct chi_hub *hub, struct chi_client *client, const char *user,
                     struct chi_name *name, struct chi_session **out)
 {
     struct chi_name *guest = NULL;
 
-    if (chi_index_reserve(&hub->by_user) < 0 || chi_index_reserve(&hub->by_name) < 0)
-        return CHATHUB_ENOMEM;
     if (!name && (guest = guest_name(hub)) == NULL)
         return CHATHUB_ENOMEM;
-    struct chi_session *session = chi_slots_take(&hub->sessions);
+    struct chi_session *session = take_record(hub);
     if (!session) {
         chi_name_unref(guest);
         return CHATHUB_ENOMEM;
     }
-    session->name = name ? name : guest;
     session->client = client;
     client->session = session;
     client->nameless = false;
     give_identity(hub, session, user);
-    chi_index_put(&hub->by_user, session->slot.number);
-    name_put(hub, session);
-    hub->counts.sessions++;
+    begin(hub, session, name ? name : guest);
+    chi_nodes_named(hub, session, true);
+    *out = session;
+    return 0;
+}
+
+int chi_session_heard(struct chi_hub *hub, const char user[CHI_USER_LEN], struct chi_name *name,
+                      struct chi_session **out)
+{
+    struct chi_session *session = take_record(hub);
+    if (!session)
+        return CHATHUB_ENOMEM;
+    session->remote = true;
+    give_identity(hub, session, user);
+    begin(hub, session, name);
     *out = session;
     return 0;
 }
@@ -121,14 +151,39 @@ int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct 
     if (moves)
         name_put(hub, session);
     chi_name_unref(old);
+    chi_nodes_touched(hub, session);
     touch_members(hub, session);
     return 0;
+}
+
+void chi_session_lose_name(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_client *client = session->client;
+    struct chi_name *name = guest_name(hub);
+    char key[CHI_KEY_LEN + 1];
+    struct chi_span shown = {NULL, 0};
+
+    if (!name || chi_session_rename(hub, session, name) < 0) { /* tried again when it is heard */
+        chi_name_unref(name);
+        return;
+    }
+    chi_nodes_named(hub, session, false);
+    if (!client)
+        return;
+    if (session->serial && session->known) {
+        chi_core_key(hub, session->serial, key);
+        shown = (struct chi_span){key, CHI_KEY_LEN};
+    }
+    chi_core_welcome(hub, client, (struct chi_span){NULL, 0}, shown, true);
+    chi_core_log(hub, CHATHUB_INFO, "renamed", client, (struct chi_field){NULL, {NULL, 0}},
+                 (struct chi_field){NULL, {NULL, 0}});
 }
 
 void chi_session_settle(struct chi_hub *hub, struct chi_session *session)
 {
     if (!session->ended || session->members)
         return;
+    chi_nodes_freed(hub, session);
     chi_name_unref(session->name);
     free(session->status);
     chi_slots_give(&hub->sessions, session);
@@ -150,9 +205,10 @@ static void note_end(struct chi_hub *hub, const struct chi_session *session)
     hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_INFO, "ended", fields, 2);
 }
 
-static void end(struct chi_hub *hub, struct chi_session *session)
+void chi_session_end(struct chi_hub *hub, struct chi_session *session)
 {
-    note_end(hub, session);
+    if (!session->remote)
+        note_end(hub, session);
     forget_lost(hub, session);
     for (struct chi_member *member = chi_core_member_at(hub, session->members), *next; member;
          member = next) {
@@ -165,6 +221,8 @@ static void end(struct chi_hub *hub, struct chi_session *session)
     session->client = NULL;
     session->ended = true;
     hub->counts.sessions--;
+    chi_nodes_unlink(hub, session);
+    chi_nodes_touched(hub, session);
     chi_session_settle(hub, session);
 }
 
@@ -189,6 +247,18 @@ static void remember(struct chi_hub *hub, const struct chi_session *session)
     }
 }
 
+void chi_session_lost(struct chi_hub *hub, struct chi_session *session)
+{
+    if (hub->lost && hub->lost_count >= hub->parts.settings->max_sessions)
+        chi_session_end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
+    session->client = NULL;
+    session->lost_at = chi_core_now(hub);
+    chi_chain_append(CHI_SESSIONS(hub, lost), &hub->lost, session);
+    hub->lost_count++;
+    chi_nodes_touched(hub, session);
+    chi_core_wake(hub);
+}
+
 void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool leaves)
 {
     const struct chi_settings *settings = hub->parts.settings;
@@ -197,16 +267,10 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
     if (session->client->dialect->replays)
         remember(hub, session);
     if (leaves || !session->known || !settings->return_time || !settings->max_sessions) {
-        end(hub, session);
+        chi_session_end(hub, session);
         return;
     }
-    if (hub->lost_count >= settings->max_sessions)
-        end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
-    session->client = NULL;
-    session->lost_at = chi_core_now(hub);
-    chi_chain_append(CHI_SESSIONS(hub, lost), &hub->lost, session);
-    hub->lost_count++;
-    chi_core_wake(hub);
+    chi_session_lost(hub, session);
 }
 
 /* Lines have no close codes: `bye` says the same. */
@@ -219,20 +283,38 @@ static void replace(struct chi_hub *hub, struct chi_client *old)
     chi_core_close(hub, old, CLOSE_REPLACED, why, false);
 }
 
-void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client)
+/* Takes it from its client, if it has one, which is answered. */
+static struct chi_client *part(struct chi_hub *hub, struct chi_session *session)
 {
     struct chi_client *old = session->client;
 
-    if (old) {
-        detach_all(hub, session);
-        chi_core_log(hub, CHATHUB_INFO, "replaced", old, (struct chi_field){NULL, {NULL, 0}},
-                     (struct chi_field){NULL, {NULL, 0}});
-        old->session = NULL;
-    }
     forget_lost(hub, session);
+    if (!old)
+        return NULL;
+    detach_all(hub, session);
+    chi_core_log(hub, CHATHUB_INFO, "replaced", old, (struct chi_field){NULL, {NULL, 0}},
+                 (struct chi_field){NULL, {NULL, 0}});
+    old->session = NULL;
+    session->client = NULL;
+    return old;
+}
+
+void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct chi_client *client)
+{
+    struct chi_client *old = part(hub, session);
+
     session->client = client;
     client->session = session;
     client->nameless = false;
+    if (old)
+        replace(hub, old);
+    chi_nodes_touched(hub, session);
+}
+
+void chi_session_yield(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_client *old = part(hub, session);
+
     if (old)
         replace(hub, old);
 }
@@ -240,7 +322,7 @@ void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct c
 void chi_session_expire(struct chi_hub *hub)
 {
     while (chi_session_next(hub) <= chi_core_now(hub))
-        end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
+        chi_session_end(hub, chi_chain_first(CHI_SESSIONS(hub, lost), hub->lost));
 }
 
 uint64_t chi_session_next(const struct chi_hub *hub)

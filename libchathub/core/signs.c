@@ -1,6 +1,6 @@
 /* Typing and status: signs of life that are told and forgotten. Only where names are told: in
  * larger rooms each of them would cost more than it says. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +51,7 @@ void chi_core_typing_end(struct chi_hub *hub, struct chi_member *member, bool to
     busy->typing--;
     chi_timers_clear(&hub->timers, &typer->timer);
     free(typer);
+    chi_nodes_types(hub, member, told ? CHI_NODES_STOPS : CHI_NODES_POSTED);
     if (told)
         tell(hub, member, CHI_SIGNAL_TYPING, false);
 }
@@ -61,7 +62,7 @@ static void expire(struct chi_timer *timer)
     chi_core_typing_end(typer->hub, typer->member, true);
 }
 
-static int typing_begin(struct chi_hub *hub, struct chi_member *member)
+int chi_core_typing_begin(struct chi_hub *hub, struct chi_member *member)
 {
     uint64_t now = chi_core_now(hub), time = hub->parts.settings->typing_time;
     struct chi_busy *busy = chi_core_busy(hub, member->room);
@@ -88,6 +89,7 @@ static int typing_begin(struct chi_hub *hub, struct chi_member *member)
         chi_core_typing_end(hub, member, true);
         return CHATHUB_ENOMEM;
     }
+    chi_nodes_types(hub, member, CHI_NODES_TYPES);
     tell(hub, member, CHI_SIGNAL_TYPING, true);
     return 0;
 }
@@ -107,7 +109,7 @@ int chi_core_typing(struct chi_hub *hub, struct chi_job *job)
     if (r)
         return r;
     if (job->request->on && chi_presence_names(hub, member->room))
-        r = typing_begin(hub, member);
+        r = chi_core_typing_begin(hub, member);
     else
         chi_core_typing_end(hub, member, true);
     if (r == 0)
@@ -115,7 +117,7 @@ int chi_core_typing(struct chi_hub *hub, struct chi_job *job)
     return r;
 }
 
-static int check_status(struct chi_hub *hub, struct chi_span text)
+int chi_core_check_status(struct chi_hub *hub, struct chi_span text)
 {
     if (text.len > hub->parts.settings->max_status)
         return chi_core_problem(hub, CHATHUB_ETOOLONG, "a status has at most %u bytes",
@@ -125,26 +127,33 @@ static int check_status(struct chi_hub *hub, struct chi_span text)
     return 0;
 }
 
-int chi_core_status(struct chi_hub *hub, struct chi_job *job)
+int chi_core_set_status(struct chi_hub *hub, struct chi_session *session, struct chi_span text)
 {
-    char *text = NULL;
+    char *copy = NULL;
 
-    int r = check_status(hub, job->request->content);
-    if (r == 0)
-        r = chi_session_need(hub, job);
-    if (r)
-        return r;
-    if (job->request->content.len && !(text = chi_span_dup(job->request->content)))
+    if (chi_span_equal(chi_span_of(session->status), text))
+        return 0;
+    if (text.len && !(copy = chi_span_dup(text)))
         return CHATHUB_ENOMEM;
-    struct chi_session *session = job->client->session;
-    bool same = chi_span_equal(chi_span_of(session->status), job->request->content);
     free(session->status);
-    session->status = text;
-    for (struct chi_member *member = chi_core_member_at(hub, session->members); member && !same;
+    session->status = copy;
+    chi_nodes_touched(hub, session);
+    for (struct chi_member *member = chi_core_member_at(hub, session->members); member;
          member = chi_core_member_at(hub, member->next)) {
         if (!member->gone)
             tell(hub, member, CHI_SIGNAL_STATUS, false);
     }
-    ok(hub, job);
     return 0;
+}
+
+int chi_core_status(struct chi_hub *hub, struct chi_job *job)
+{
+    int r = chi_core_check_status(hub, job->request->content);
+    if (r == 0)
+        r = chi_session_need(hub, job);
+    if (r == 0)
+        r = chi_core_set_status(hub, job->client->session, job->request->content);
+    if (r == 0)
+        ok(hub, job);
+    return r;
 }

@@ -3,7 +3,7 @@
  *
  * Bounded in number and time; what cannot be remembered for want of memory is not: its name then
  * comes anew. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +17,8 @@ struct place {
     char key[];                /* … the name's, a NUL, the room's */
 };
 
-static bool make_key(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room)
+static bool make_key(struct chi_hub *hub, struct chi_span one, struct chi_span two)
 {
-    struct chi_span one = chi_name_key(name), two = chi_name_key(room->name);
     struct chi_buf *key = &hub->stood_key;
 
     chi_buf_reset(key, 1024);
@@ -51,8 +50,7 @@ static void forget_old(struct chi_hub *hub)
         place_free(hub, CHI_CONTAINER(chi_list_take(&hub->stood_order), struct place, link));
 }
 
-static struct place *find(struct chi_hub *hub, const struct chi_name *name,
-                          const struct chi_room *room)
+static struct place *find(struct chi_hub *hub, struct chi_span name, struct chi_span room)
 {
     if (!hub->stood || !make_key(hub, name, room))
         return NULL;
@@ -80,31 +78,64 @@ static struct place *make(struct chi_hub *hub)
     return NULL;
 }
 
-void chi_core_stood(struct chi_hub *hub, const struct chi_member *member)
+static void remember(struct chi_hub *hub, const struct chi_stood_place *stood)
 {
-    struct chi_span epoch = hub->parts.log->epoch(hub->parts.log);
-    struct place *place = find(hub, member->session->name, member->room);
+    struct place *place = find(hub, stood->name, stood->room);
 
-    if (!hub->parts.settings->replay_names || epoch.len != CHI_EPOCH_LEN ||
-        !make_key(hub, member->session->name, member->room))
+    if (!hub->parts.settings->replay_names || stood->epoch.len != CHI_EPOCH_LEN ||
+        !make_key(hub, stood->name, stood->room))
         return;
     if (!place)
         place = make(hub);
     if (!place)
         return;
-    place->position = member->position;
+    place->position = stood->position;
     place->at = chi_core_now(hub);
-    memcpy(place->epoch, epoch.at, CHI_EPOCH_LEN);
+    memcpy(place->epoch, stood->epoch.at, CHI_EPOCH_LEN);
     chi_list_remove(&place->link);
     chi_list_append(&hub->stood_order, &place->link);
     forget_old(hub);
+}
+
+/* false: there was none. */
+static bool drop(struct chi_hub *hub, struct chi_span name, struct chi_span room)
+{
+    struct place *place = find(hub, name, room);
+    if (!place)
+        return false;
+    chi_list_remove(&place->link);
+    place_free(hub, place);
+    return true;
+}
+
+void chi_core_stood(struct chi_hub *hub, const struct chi_member *member)
+{
+    const struct chi_name *name = member->session->name;
+    struct chi_stood_place stood = {
+        .name = chi_name_key(name),
+        .room = chi_name_key(member->room->name),
+        .epoch = hub->parts.log->epoch(hub->parts.log),
+        .position = member->position,
+    };
+    if (member->stale)
+        return;
+    remember(hub, &stood);
+    chi_nodes_stood(hub, name, member->room, member->position, false);
+}
+
+void chi_core_stood_heard(struct chi_hub *hub, const struct chi_stood_place *place)
+{
+    if (place->dropped)
+        drop(hub, place->name, place->room);
+    else
+        remember(hub, place);
 }
 
 bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
                          const struct chi_room *room, struct chi_start *out)
 {
     forget_old(hub);
-    const struct place *place = find(hub, name, room);
+    const struct place *place = find(hub, chi_name_key(name), chi_name_key(room->name));
     if (!place)
         return false;
     *out = (struct chi_start){.kind = CHI_START_AFTER,
@@ -116,11 +147,8 @@ bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
 void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
                          const struct chi_room *room)
 {
-    struct place *place = find(hub, name, room);
-    if (!place)
-        return;
-    chi_list_remove(&place->link);
-    place_free(hub, place);
+    if (drop(hub, chi_name_key(name), chi_name_key(room->name)))
+        chi_nodes_stood(hub, name, room, 0, true);
 }
 
 void chi_core_stood_free(struct chi_hub *hub)

@@ -1,0 +1,885 @@
+/* What this node tells the others, and when; who they are. What it hears: nodes_heard.c. */
+#include "core/nodes_wire.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* How long a message waits for the log, and who shows a key for the places of its session, ms. */
+#define HELD_MS  5000u
+#define AWAIT_MS 1000u
+/* Who was asked for all and said nothing is asked again. */
+#define ASK_MS 2000u
+/* The bus took no more. */
+#define PAUSE_MS 20u
+/* Of one message at most: a loop is not kept from its other work for longer. */
+#define MESSAGE_MAX (64u << 10)
+/* Between two complaints about room, ms. */
+#define COMPLAIN_MS 60000u
+
+static uint64_t lease(const struct chi_hub *hub)
+{
+    uint32_t lease = hub->parts.settings->node_lease;
+    return lease ? lease : 1;
+}
+
+static uint64_t shown(const struct chi_hub *hub)
+{
+    struct chi_log *log = hub->parts.log;
+    return log->shown ? log->shown(log) : 0;
+}
+
+static size_t most(const struct chi_hub *hub)
+{
+    return hub->parts.bus->most < MESSAGE_MAX ? hub->parts.bus->most : MESSAGE_MAX;
+}
+
+void chi_nodes_log(struct chi_hub *hub, int level, const char *event, uint64_t id,
+                   struct chi_field more)
+{
+    char text[20];
+    snprintf(text, sizeof text, "%016" PRIx64, id);
+    const struct chi_field fields[] = {{"node", chi_span_of(text)}, more};
+    hub->parts.env.ops->log(hub->parts.env.self, level, event, fields, more.key ? 2 : 1);
+}
+
+void chi_nodes_complain(struct chi_hub *hub, const char *what)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint64_t now = chi_core_now(hub);
+
+    if (nodes->complained_at && now - nodes->complained_at < COMPLAIN_MS)
+        return;
+    nodes->complained_at = now ? now : 1;
+    chi_nodes_log(hub, CHATHUB_WARNING, "node_bound", hub->parts.bus->node,
+                  (struct chi_field){"bound", chi_span_of(what)});
+}
+
+/* --------------------------------------------------------------------------------------- saying */
+
+int chi_nodes_send(struct chi_hub *hub, uint64_t node, uint8_t kind, struct chi_span items)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_buf *message = &nodes->message;
+
+    nodes->count += kind == CHI_WIRE_DIFFERENCES;
+    chi_buf_reset(message, MESSAGE_MAX);
+    chi_wire_add_head(message, &(struct chi_wire_head){
+                                   .kind = kind,
+                                   .node = hub->parts.bus->node,
+                                   .count = nodes->count,
+                                   .shown = shown(hub),
+                                   .epoch = hub->parts.log->epoch(hub->parts.log),
+                               });
+    chi_buf_add(message, items.at, items.len);
+    if (message->failed)
+        return CHATHUB_ENOMEM;
+    return hub->parts.bus->send(hub->parts.bus, node, (struct chi_span){message->at, message->len});
+}
+
+/* What is lost is noticed by its count. */
+static void say_items(struct chi_hub *hub, struct chi_buf *items, uint8_t kind)
+{
+    if (items->len)
+        chi_nodes_send(hub, 0, kind, (struct chi_span){items->at, items->len});
+    chi_buf_reset(items, MESSAGE_MAX);
+}
+
+/* After an item was added that begins at `begin`: it goes out with the next message if it does not
+ * fit into this one. Without memory it is not said, but counted, so that it is asked for. */
+static void cut(struct chi_hub *hub, struct chi_buf *items, size_t begin)
+{
+    if (items->failed) {
+        chi_buf_reset(items, 0);
+        hub->nodes->count++;
+        return;
+    }
+    if (items->len + CHI_WIRE_HEAD <= most(hub))
+        return;
+    if (!begin) { /* it alone is too much */
+        chi_buf_reset(items, MESSAGE_MAX);
+        chi_nodes_complain(hub, "message");
+        return;
+    }
+    chi_nodes_send(hub, 0, CHI_WIRE_DIFFERENCES, (struct chi_span){items->at, begin});
+    chi_buf_consume(items, begin);
+}
+
+static struct chi_session *session_of(const struct chi_hub *hub, const struct chi_origin *origin)
+{
+    return chi_slots_at(&hub->sessions, origin->slot.number);
+}
+
+static bool has_drafts(const struct chi_hub *hub, const struct chi_session *session)
+{
+    for (const struct chi_member *member = chi_core_member_at(hub, session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
+        if (member->drafts)
+            return true;
+    }
+    return false;
+}
+
+static void add_ended(struct chi_hub *hub, const struct chi_session *session,
+                      struct chi_origin *origin)
+{
+    struct chi_buf *out = &hub->nodes->out;
+    size_t at = out->len, begin = chi_wire_begin(out, CHI_WIRE_ENDED);
+
+    chi_buf_add(out, session->user, CHI_USER_LEN);
+    chi_wire_add_number(out, origin->version, 8);
+    chi_wire_end(out, begin);
+    origin->told = false;
+    cut(hub, out, at);
+}
+
+static void add_state(struct chi_hub *hub, struct chi_origin *origin)
+{
+    struct chi_session *session = session_of(hub, origin);
+    struct chi_buf *out = &hub->nodes->out;
+    size_t at = out->len;
+
+    if (session->ended) {
+        if (origin->told && !has_drafts(hub, session))
+            add_ended(hub, session, origin);
+        return;
+    }
+    chi_wire_add_session(hub, out, CHI_WIRE_SESSION, session);
+    origin->told = true;
+    cut(hub, out, at);
+}
+
+/* Answers whether all is said. */
+static bool say_dirty(struct chi_hub *hub, size_t bytes)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint64_t sent = nodes->count;
+
+    while (nodes->dirty && (nodes->count - sent) * most(hub) + nodes->out.len < bytes) {
+        struct chi_origin *origin = chi_chain_first(CHI_DIRTY(nodes), nodes->dirty);
+        chi_chain_remove(CHI_DIRTY(nodes), &nodes->dirty, origin);
+        add_state(hub, origin);
+    }
+    say_items(hub, &nodes->out, CHI_WIRE_DIFFERENCES);
+    if (!nodes->dirty)
+        say_items(hub, &nodes->signs, CHI_WIRE_DIFFERENCES);
+    return !nodes->dirty;
+}
+
+/* ---------------------------------------------------------------------------------- telling all */
+
+/* Whom it is for: one, or all if several ask at the same time. */
+static void begin_all(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint32_t asking = 0;
+
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (!node || !node->asks)
+            continue;
+        node->asks = false;
+        nodes->all_to = asking++ ? 0 : node->id;
+    }
+    if (!asking)
+        return;
+    nodes->all_at = 0;
+    nodes->all_part = 1;
+}
+
+/* One part, in nodes->out. Answers whether it is the last one. */
+static bool make_part(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_buf *out = &nodes->out;
+    uint32_t at = nodes->all_at;
+
+    size_t begin = chi_wire_begin(out, CHI_WIRE_PART);
+    chi_wire_add_number(out, nodes->all_part, 4);
+    chi_wire_add_number(out, 0, 1);
+    chi_wire_end(out, begin);
+    size_t last = out->len - 1;
+    for (; at < hub->sessions.made && !out->failed; at++) {
+        struct chi_session *session = chi_slots_at(&hub->sessions, at);
+        size_t before = out->len;
+        if (!session || session->remote || session->ended)
+            continue;
+        chi_wire_add_session(hub, out, CHI_WIRE_SESSION, session);
+        chi_origin_of(nodes, session)->told = true;
+        if (out->failed || out->len + CHI_WIRE_HEAD <= most(hub))
+            continue;
+        chi_buf_truncate(out, before);
+        if (before > last + 1)
+            break;
+        chi_nodes_complain(hub, "message"); /* it alone is too much */
+    }
+    if (out->failed)
+        return false;
+    nodes->all_at = at;
+    out->at[last] = at >= hub->sessions.made;
+    return out->at[last];
+}
+
+/* A part that the bus does not take is said again later. */
+static bool say_part(struct chi_hub *hub, size_t *bytes)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint32_t at = nodes->all_at;
+
+    bool last = make_part(hub);
+    struct chi_span items = {nodes->out.at, nodes->out.len};
+    int r = nodes->out.failed ? CHATHUB_ENOMEM
+                              : chi_nodes_send(hub, nodes->all_to, CHI_WIRE_ALL, items);
+    *bytes += items.len;
+    chi_buf_reset(&nodes->out, MESSAGE_MAX);
+    if (r < 0) {
+        nodes->all_at = at;
+        nodes->all_after = chi_core_now(hub) + PAUSE_MS;
+        return false;
+    }
+    nodes->all_part = last ? 0 : nodes->all_part + 1;
+    return !last;
+}
+
+static bool asked(const struct chi_nodes *nodes)
+{
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        const struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node && node->asks)
+            return true;
+    }
+    return false;
+}
+
+static void say_all(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    size_t bytes = 0;
+
+    if (nodes->all_after > chi_core_now(hub))
+        return;
+    if (!nodes->all_part)
+        begin_all(hub);
+    while (nodes->all_part && bytes < CHI_NODES_TURN && say_part(hub, &bytes))
+        ;
+}
+
+void chi_nodes_tell(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (!nodes || nodes->gone)
+        return;
+    if (say_dirty(hub, CHI_NODES_TURN))
+        say_all(hub);
+    if (nodes->dirty || nodes->all_part || asked(nodes))
+        chi_core_wake(hub);
+}
+
+void chi_nodes_bye(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (!nodes || nodes->gone)
+        return;
+    say_dirty(hub, SIZE_MAX);
+    chi_nodes_send(hub, 0, CHI_WIRE_BYE, (struct chi_span){"", 0});
+    nodes->gone = true;
+}
+
+/* ----------------------------------------------------------------------------- the other nodes */
+
+void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node)
+{
+    uint64_t now = chi_core_now(hub);
+
+    if (node->bye_at)
+        return;
+    if (node->wanted && (node->part || !chi_list_empty(&node->heard))) { /* it may be older */
+        node->again = true;
+        return;
+    }
+    if (node->wanted && now - node->asked_at < ASK_MS)
+        return;
+    node->wanted = true;
+    node->asked_at = now;
+    chi_nodes_send(hub, node->id, CHI_WIRE_ASK, (struct chi_span){"", 0});
+}
+
+static void drop_heard(struct chi_nodes *nodes, struct chi_node *node)
+{
+    struct chi_link *link;
+
+    while ((link = chi_list_take(&node->heard)) != NULL) {
+        struct chi_heard *heard = CHI_CONTAINER(link, struct chi_heard, link);
+        nodes->held_bytes -= heard->len;
+        free(heard);
+    }
+}
+
+void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint64_t id = node->id;
+
+    drop_heard(nodes, node);
+    while (node->sessions) {
+        struct chi_origin *origin = chi_chain_first(CHI_OF_NODE(nodes), node->sessions);
+        chi_session_end(hub, session_of(hub, origin));
+    }
+    chi_slots_give(&nodes->nodes, node);
+    chi_nodes_log(hub, CHATHUB_INFO, "node_down", id,
+                  (struct chi_field){"reason", chi_span_of(why)});
+}
+
+/* What was passed over may have its place now. */
+static void ask_refused(struct chi_hub *hub, struct chi_node *node)
+{
+    uint32_t max = hub->parts.settings->max_remote, rooms = hub->parts.settings->max_rooms;
+
+    if (!node->refused || hub->nodes->remote > max - max / 8 ||
+        hub->rooms.used > rooms - rooms / 8 || chi_core_now(hub) - node->asked_at < 2 * lease(hub))
+        return;
+    node->refused = false;
+    chi_nodes_ask(hub, node);
+}
+
+static void look_at_node(struct chi_hub *hub, struct chi_node *node, uint64_t now)
+{
+    if (node->bye_at && now - node->bye_at >= lease(hub)) {
+        chi_nodes_down(hub, node, "bye");
+        return;
+    }
+    if (!node->bye_at && now - node->heard_at >= lease(hub)) {
+        chi_nodes_down(hub, node, "lease");
+        return;
+    }
+    if (node->wanted && now - node->asked_at >= ASK_MS) {
+        node->part = 0;
+        chi_nodes_ask(hub, node);
+    }
+    ask_refused(hub, node);
+}
+
+/* Those whose places did not come: what is told of them is whole from now on. */
+static void end_awaiting(struct chi_hub *hub, uint64_t now)
+{
+    if (!hub->nodes->await_until || hub->nodes->await_until > now)
+        return;
+    hub->nodes->await_until = 0;
+    for (uint32_t i = 0; i < hub->sessions.made; i++) {
+        struct chi_session *session = chi_slots_at(&hub->sessions, i);
+        struct chi_origin *origin = session ? chi_origin_of(hub->nodes, session) : NULL;
+        if (!origin || !origin->await)
+            continue;
+        origin->await = 0;
+        chi_nodes_touched(hub, session);
+    }
+}
+
+/* A node that stood still itself has heard of nobody, which is no fault of theirs. */
+static void forgive(struct chi_nodes *nodes, uint64_t now, uint64_t half)
+{
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node && node->heard_at + half < now)
+            node->heard_at = now - half;
+    }
+}
+
+static void beat(struct chi_timer *timer)
+{
+    struct chi_nodes *nodes = CHI_CONTAINER(timer, struct chi_nodes, beat);
+    struct chi_hub *hub = nodes->hub;
+    uint64_t now = chi_core_now(hub), quarter = (lease(hub) + 3) / 4;
+
+    if (nodes->gone)
+        return;
+    if (nodes->beat_at && now - nodes->beat_at > 2 * quarter)
+        forgive(nodes, now, 2 * quarter);
+    chi_nodes_send(hub, 0, CHI_WIRE_BEAT, (struct chi_span){"", 0});
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node)
+            look_at_node(hub, node, now);
+    }
+    end_awaiting(hub, now);
+    nodes->beat_at = now + quarter;
+    chi_timers_set(&hub->timers, timer, nodes->beat_at); /* has its place from before */
+}
+
+/* -------------------------------------------------------------------------------------- hearing */
+
+static struct chi_node *find_node(const struct chi_nodes *nodes, uint64_t id)
+{
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node && node->id == id)
+            return node;
+    }
+    return NULL;
+}
+
+static struct chi_node *new_node(struct chi_hub *hub, uint64_t id)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (nodes->nodes.used >= CHI_NODES_MAX) {
+        chi_nodes_complain(hub, "nodes");
+        return NULL;
+    }
+    struct chi_node *node = chi_slots_take(&nodes->nodes);
+    if (!node)
+        return NULL;
+    node->id = id;
+    chi_list_init(&node->heard);
+    chi_nodes_log(hub, CHATHUB_INFO, "node_up", id, (struct chi_field){NULL, {NULL, 0}});
+    return node;
+}
+
+/* Whether a message of it was lost before this one. */
+static void count(struct chi_hub *hub, struct chi_node *node, const struct chi_wire_head *head)
+{
+    bool counted = head->kind == CHI_WIRE_DIFFERENCES;
+    bool known = node->counted, missed = head->count != node->count + counted;
+
+    if (head->kind != CHI_WIRE_DIFFERENCES && head->kind != CHI_WIRE_BEAT &&
+        head->kind != CHI_WIRE_BYE)
+        return;
+    node->count = head->count;
+    node->counted = true;
+    if (!known || missed)
+        chi_nodes_ask(hub, node);
+}
+
+/* Before the log has shown what the sender's had, it is too early; another epoch's positions say
+ * nothing. */
+static bool is_due(const struct chi_hub *hub, struct chi_span epoch, uint64_t sent, uint64_t at)
+{
+    return sent <= shown(hub) || chi_core_now(hub) - at >= HELD_MS ||
+           !chi_span_equal(epoch, hub->parts.log->epoch(hub->parts.log));
+}
+
+static void keep(struct chi_hub *hub, struct chi_node *node, const struct chi_wire_head *head,
+                 struct chi_span bytes)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_heard *heard = NULL;
+
+    if (nodes->held_bytes + bytes.len <= CHI_NODES_QUEUE)
+        heard = malloc(sizeof *heard + bytes.len);
+    if (!heard) {
+        chi_nodes_complain(hub, "waiting messages");
+        chi_nodes_ask(hub, node);
+        return;
+    }
+    *heard = (struct chi_heard){.shown = head->shown, .at = chi_core_now(hub), .len = bytes.len};
+    memcpy(heard->bytes, bytes.at, bytes.len);
+    chi_list_append(&node->heard, &heard->link);
+    nodes->held_bytes += bytes.len;
+    chi_core_wake(hub);
+}
+
+static void heard(void *self, struct chi_span bytes)
+{
+    struct chi_hub *hub = self;
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_wire wire = {.left = bytes};
+    struct chi_wire_head head;
+
+    if (nodes->gone || !chi_wire_read_head(&wire, &head) || head.node == hub->parts.bus->node)
+        return;
+    struct chi_node *node = find_node(nodes, head.node);
+    if (!node && head.kind == CHI_WIRE_BYE)
+        return;
+    if (!node)
+        node = new_node(hub, head.node);
+    if (!node)
+        return;
+    node->heard_at = chi_core_now(hub);
+    if (head.kind == CHI_WIRE_ASK) {
+        node->asks = true;
+        chi_core_wake(hub);
+        if (!node->counted)
+            chi_nodes_ask(hub, node);
+        return;
+    }
+    count(hub, node, &head);
+    if (head.kind == CHI_WIRE_BEAT)
+        return;
+    if (!chi_list_empty(&node->heard) || nodes->heard_now >= CHI_NODES_TURN ||
+        !is_due(hub, head.epoch, head.shown, node->heard_at)) {
+        keep(hub, node, &head, bytes);
+        return;
+    }
+    nodes->heard_now += (uint32_t)bytes.len;
+    chi_nodes_apply(hub, node, bytes);
+}
+
+static bool first_is_due(const struct chi_hub *hub, const struct chi_heard *first)
+{
+    struct chi_span epoch = {first->bytes + CHI_WIRE_HEAD - CHI_EPOCH_LEN, CHI_EPOCH_LEN};
+    return is_due(hub, epoch, first->shown, first->at);
+}
+
+static void work_node(struct chi_hub *hub, struct chi_node *node)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint32_t generation = node->slot.generation;
+
+    while (nodes->heard_now < CHI_NODES_TURN && node->slot.generation == generation &&
+           !chi_list_empty(&node->heard)) {
+        struct chi_heard *first = CHI_CONTAINER(node->heard.next, struct chi_heard, link);
+        if (!first_is_due(hub, first))
+            return;
+        chi_list_remove(&first->link);
+        nodes->held_bytes -= first->len;
+        nodes->heard_now += (uint32_t)first->len;
+        chi_nodes_apply(hub, node, (struct chi_span){first->bytes, first->len});
+        free(first);
+    }
+}
+
+void chi_nodes_work(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (!nodes)
+        return;
+    nodes->heard_now = 0;
+    for (uint32_t i = 0; i < nodes->nodes.made && nodes->held_bytes; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node)
+            work_node(hub, node);
+    }
+    nodes->heard_now = 0; /* what the next poll brings is of the next turn */
+}
+
+static uint64_t node_next(const struct chi_hub *hub, const struct chi_node *node)
+{
+    if (chi_list_empty(&node->heard))
+        return UINT64_MAX;
+    const struct chi_heard *first = CHI_CONTAINER(node->heard.next, struct chi_heard, link);
+    return first_is_due(hub, first) ? 0 : first->at + HELD_MS;
+}
+
+uint64_t chi_nodes_next(const struct chi_hub *hub)
+{
+    const struct chi_nodes *nodes = hub->nodes;
+    uint64_t next = UINT64_MAX;
+
+    if (!nodes || nodes->gone)
+        return next;
+    if (nodes->dirty || nodes->out.len || nodes->signs.len)
+        return 0;
+    if (nodes->all_part || asked(nodes))
+        next = nodes->all_after;
+    for (uint32_t i = 0; i < nodes->nodes.made && nodes->held_bytes; i++) {
+        const struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        uint64_t its = node ? node_next(hub, node) : UINT64_MAX;
+        next = its < next ? its : next;
+    }
+    return next;
+}
+
+/* ------------------------------------------------------------------------- what the hub reports */
+
+int chi_nodes_init(struct chi_hub *hub)
+{
+    struct chi_bus *bus = hub->parts.bus;
+
+    if (!bus)
+        return 0;
+    struct chi_nodes *nodes = calloc(1, sizeof *nodes);
+    if (!nodes)
+        return CHATHUB_ENOMEM;
+    hub->nodes = nodes;
+    nodes->hub = hub;
+    chi_slots_init(&nodes->nodes, sizeof(struct chi_node));
+    chi_slots_init(&nodes->origins, sizeof(struct chi_origin));
+    chi_paged_init(&nodes->own, sizeof(uint64_t));
+    chi_list_init(&nodes->taking);
+    nodes->beat.fire = beat;
+    bus->bind(bus, &(struct chi_bus_up){heard, hub});
+    return chi_timers_set(&hub->timers, &nodes->beat, chi_core_now(hub));
+}
+
+void chi_nodes_free(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (!nodes)
+        return;
+    for (uint32_t i = 0; i < nodes->nodes.made; i++) {
+        struct chi_node *node = chi_slots_at(&nodes->nodes, i);
+        if (node)
+            drop_heard(nodes, node);
+    }
+    chi_slots_fini(&nodes->nodes);
+    chi_slots_fini(&nodes->origins);
+    chi_paged_fini(&nodes->own);
+    chi_buf_fini(&nodes->out);
+    chi_buf_fini(&nodes->signs);
+    chi_buf_fini(&nodes->message);
+    free(nodes);
+    hub->nodes = NULL;
+}
+
+int chi_nodes_place(struct chi_hub *hub, const struct chi_session *session)
+{
+    if (!hub->nodes)
+        return 0;
+    if (chi_paged_ensure(&hub->nodes->origins.places, session->slot.number) < 0)
+        return CHATHUB_ENOMEM;
+    *chi_origin_of(hub->nodes, session) = (struct chi_origin){.slot = {session->slot.number, 1}};
+    return 0;
+}
+
+int chi_nodes_room_place(struct chi_hub *hub, const struct chi_room *room)
+{
+    if (!hub->nodes)
+        return 0;
+    if (chi_paged_ensure(&hub->nodes->own, room->slot.number) < 0)
+        return CHATHUB_ENOMEM;
+    *(uint64_t *)chi_paged_at(&hub->nodes->own, room->slot.number) = 0;
+    return 0;
+}
+
+uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    uint64_t wall = chi_core_wall(hub);
+
+    if (nodes->version < above)
+        nodes->version = above;
+    nodes->version = wall > nodes->version ? wall : nodes->version + 1;
+    return nodes->version;
+}
+
+void chi_nodes_named(struct chi_hub *hub, struct chi_session *session, bool is_new)
+{
+    if (!hub->nodes)
+        return;
+    struct chi_origin *origin = chi_origin_of(hub->nodes, session);
+    if (is_new)
+        origin->version = chi_nodes_version(hub, 0);
+    origin->named_at = chi_core_wall(hub);
+    origin->shares = session->client && session->client->dialect->shares_names;
+    chi_nodes_touched(hub, session);
+}
+
+static void mark_dirty(struct chi_hub *hub, struct chi_origin *origin)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (chi_chain_linked(&origin->dirty))
+        return;
+    chi_chain_append(CHI_DIRTY(nodes), &nodes->dirty, origin);
+    chi_core_wake(hub);
+}
+
+void chi_nodes_touched(struct chi_hub *hub, struct chi_session *session)
+{
+    if (!hub->nodes || hub->nodes->gone || session->remote)
+        return;
+    mark_dirty(hub, chi_origin_of(hub->nodes, session));
+    if (!session->ended)
+        return;
+    struct chi_session *back = chi_session_by_user(hub, session->user);
+    if (back && !back->remote)
+        mark_dirty(hub, chi_origin_of(hub->nodes, back));
+}
+
+void chi_nodes_freed(struct chi_hub *hub, struct chi_session *session)
+{
+    if (!hub->nodes)
+        return;
+    struct chi_origin *origin = chi_origin_of(hub->nodes, session);
+    chi_chain_remove(CHI_DIRTY(hub->nodes), &hub->nodes->dirty, origin);
+    if (!origin->told || session->remote || hub->nodes->gone)
+        return;
+    add_ended(hub, session, origin);
+    chi_core_wake(hub);
+}
+
+static uint64_t *own_of(const struct chi_hub *hub, const struct chi_room *room)
+{
+    return chi_paged_at(&hub->nodes->own, room->slot.number);
+}
+
+void chi_nodes_member(struct chi_hub *hub, const struct chi_member *member, bool made)
+{
+    if (!hub->nodes || member->session->remote)
+        return;
+    if (made)
+        ++*own_of(hub, member->room);
+    else
+        --*own_of(hub, member->room);
+}
+
+bool chi_nodes_own(const struct chi_hub *hub, const struct chi_room *room)
+{
+    return room->members && (!hub->nodes || *own_of(hub, room));
+}
+
+/* A session and its places change hands between this node and others. */
+static void turn_over(struct chi_hub *hub, struct chi_session *session, bool remote)
+{
+    for (struct chi_member *member = chi_core_member_at(hub, session->members); member;
+         member = chi_core_member_at(hub, member->next)) {
+        *own_of(hub, member->room) += remote ? UINT64_MAX : 1;
+        member->shared = true;
+        chi_core_room_idle(hub, member->room);
+    }
+    session->remote = remote;
+}
+
+void chi_nodes_unlink(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_origin *origin = session->remote ? chi_origin_of(nodes, session) : NULL;
+
+    if (!origin || !origin->node)
+        return;
+    struct chi_node *node = chi_slots_at(&nodes->nodes, origin->node - 1);
+    chi_chain_remove(CHI_OF_NODE(nodes), &node->sessions, origin);
+    node->session_count--;
+    nodes->remote--;
+    origin->node = 0;
+}
+
+void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi_node *node)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_origin *origin = chi_origin_of(nodes, session);
+
+    if (!session->remote)
+        turn_over(hub, session, true);
+    chi_nodes_unlink(hub, session);
+    chi_chain_remove(CHI_DIRTY(nodes), &nodes->dirty, origin);
+    chi_chain_append(CHI_OF_NODE(nodes), &node->sessions, origin);
+    node->session_count++;
+    nodes->remote++;
+    origin->node = node->slot.number + 1;
+    origin->told = false;
+    origin->await = 0;
+}
+
+void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session)
+{
+    struct chi_origin *origin = chi_origin_of(hub->nodes, session);
+
+    chi_nodes_unlink(hub, session);
+    turn_over(hub, session, false);
+    session->known = origin->returns;
+    origin->version = chi_nodes_version(hub, origin->version);
+    origin->told = true; /* if only by another node */
+    chi_session_lost(hub, session);
+}
+
+/* ---------------------------------------------------------------------- sessions that come here */
+
+int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
+                   bool placed)
+{
+    if (!hub->nodes)
+        return 0;
+    const struct chi_settings *settings = hub->parts.settings;
+    struct chi_origin *origin = chi_origin_of(hub->nodes, session);
+    uint64_t now = chi_core_now(hub);
+    bool asks = !placed && settings->return_time > AWAIT_MS && settings->max_sessions;
+
+    if (session->remote) {
+        const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);
+        if (asks && !origin->lost && !node->bye_at)
+            hub->nodes->await_until = origin->await = now + AWAIT_MS;
+        chi_nodes_adopt(hub, session);
+    }
+    if (origin->await <= now || session->client) {
+        origin->await = 0;
+        return 0;
+    }
+    job->until = origin->await;
+    job->taken = session->slot.number + 1;
+    job->wait = CHI_WAIT_NODE;
+    return CHI_STEP_WAIT;
+}
+
+static void await_over(struct chi_timer *timer)
+{
+    struct chi_job *job = CHI_CONTAINER(timer, struct chi_job, timer);
+    chi_core_job_ready(job->hub, job);
+}
+
+int chi_nodes_await(struct chi_hub *hub, struct chi_job *job)
+{
+    job->timer.fire = await_over;
+    if (chi_timers_set(&hub->timers, &job->timer, job->until) < 0)
+        return CHATHUB_ENOMEM;
+    chi_list_append(&hub->nodes->taking, &job->link);
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------- signs */
+
+/* Behind what is told of sessions in this turn. */
+static void sign(struct chi_hub *hub, size_t begin, size_t item)
+{
+    chi_wire_end(&hub->nodes->signs, item);
+    cut(hub, &hub->nodes->signs, begin);
+    chi_core_wake(hub);
+}
+
+void chi_nodes_types(struct chi_hub *hub, const struct chi_member *member,
+                     enum chi_nodes_typing how)
+{
+    if (!hub->nodes || hub->nodes->gone || member->session->remote)
+        return;
+    struct chi_buf *signs = &hub->nodes->signs;
+    size_t begin = signs->len, item = chi_wire_begin(signs, CHI_WIRE_TYPING);
+    chi_buf_add(signs, member->session->user, CHI_USER_LEN);
+    chi_wire_add_number(signs, how, 1);
+    chi_wire_add_text(signs, chi_name_shown(member->room->name));
+    sign(hub, begin, item);
+}
+
+void chi_nodes_stood(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room,
+                     uint64_t position, bool dropped)
+{
+    if (!hub->nodes || hub->nodes->gone)
+        return;
+    struct chi_buf *signs = &hub->nodes->signs;
+    size_t begin = signs->len, item = chi_wire_begin(signs, CHI_WIRE_STOOD);
+    chi_wire_add_number(signs, position, 8);
+    chi_wire_add_number(signs, dropped, 1);
+    chi_wire_add_text(signs, chi_name_shown(name));
+    chi_wire_add_text(signs, chi_name_shown(room->name));
+    sign(hub, begin, item);
+}
+
+int chi_nodes_private(struct chi_hub *hub, const struct chi_session *to,
+                      const struct chi_reply *reply)
+{
+    const struct chi_origin *origin = chi_origin_of(hub->nodes, to);
+    const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);
+    struct chi_buf words = {0};
+
+    if (origin->lost || node->bye_at)
+        return CHATHUB_ENOENT;
+    size_t item = chi_wire_begin(&words, CHI_WIRE_WORDS);
+    chi_buf_add(&words, to->user, CHI_USER_LEN);
+    chi_buf_add(&words, reply->user.at, CHI_USER_LEN);
+    chi_wire_add_text(&words, reply->room);
+    chi_wire_add_text(&words, reply->name);
+    chi_wire_add_number(&words, reply->message.len, 4);
+    chi_buf_add(&words, reply->message.at, reply->message.len);
+    chi_wire_end(&words, item);
+    int r = CHATHUB_ENOMEM;
+    if (!words.failed)
+        r = words.len + CHI_WIRE_HEAD > hub->parts.bus->most
+                ? CHATHUB_EAGAIN
+                : chi_nodes_send(hub, node->id, CHI_WIRE_PRIVATE,
+                                 (struct chi_span){words.at, words.len});
+    chi_buf_fini(&words);
+    return r;
+}

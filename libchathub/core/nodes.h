@@ -1,0 +1,205 @@
+/* Several nodes, one chat: who is on the other nodes, and what they are told of this one's people.
+ *
+ * Each node tells what it owns: the sessions whose clients it has or had last. A session of another
+ * node is a chi_session without client whose memberships are never attached: presence, who, names
+ * and typing work with it as with any other. All that goes over the bus is a state, not a change of
+ * one: a record says all about a session, so that what is heard twice, late or after a loss leads to
+ * the same end.
+ *
+ * Happy path: what changed in a turn is gathered and goes out at its end, in one message; each
+ * message says how many came before it. Failure modes:
+ * - A message was lost: the next one, or the next beat, tells by its count; the whole state is asked
+ *   for (ASK) and comes in parts (ALL). What it does not name any more has ended.
+ * - A node was not heard of for settings->node_lease: its sessions end. If it comes back, it is new.
+ * - A node stops (BYE): its sessions count as lost; the node with the lowest id takes them over, and
+ *   they may come back anywhere within settings->return_time.
+ * - Two nodes have one user's session (a hello elsewhere took it over, or a partition healed): the
+ *   claim with the higher version wins, then the higher node id; the loser closes its client (4001)
+ *   and says where its cursors stood (GIVEN), for which the winner waits up to a second.
+ * - Two have one name: who was named first keeps it, then the lower user id; the other's node gives
+ *   it a guest's name and tells it.
+ * - The bus takes no more: what was to be said is lost, as above.
+ *
+ * Promises:
+ * 1. Once nothing is lost and nothing changes any more, all nodes know the same sessions, names and
+ *    memberships; one user is owned by one node; no name is had twice but by sessions whose dialects
+ *    share names.
+ * 2. What is told of a member follows, on each node, what that member posted before: a message is
+ *    worked off when this node's log has shown what the sender's had (chi_log.shown), or after
+ *    HELD_MS; and nothing is told of a member while its own posts are uncommitted.
+ * 3. A session that moves from node to node is neither seen to leave nor to join.
+ * 4. Nothing that is heard is believed before it was checked: lengths, names, texts. Bounded are the
+ *    nodes (CHI_NODES_MAX), the sessions (settings->max_remote), their rooms (max_client_rooms,
+ *    max_rooms), what waits (CHI_NODES_QUEUE) and what is said or worked off in a turn
+ *    (CHI_NODES_TURN). Beyond: not known, and asked for anew when there is room.
+ * 5. Without a bus hub->nodes is NULL, and every call here does nothing.
+ *
+ * Messages: see nodes_wire.h. */
+#ifndef CHI_CORE_NODES_H
+#define CHI_CORE_NODES_H
+
+#include "core/internal.h"
+
+/* Other nodes that are known at the same time. */
+#define CHI_NODES_MAX 256u
+/* Bytes of messages of all nodes that wait for the log. */
+#define CHI_NODES_QUEUE (16u << 20)
+/* Bytes that are said, and that are worked off, in one turn. */
+#define CHI_NODES_TURN (256u << 10)
+
+/* What is known of a session beside what all hubs know of theirs: by the session's number. */
+struct chi_origin {
+    struct chi_slot slot;     /* number: the session's */
+    uint64_t version;         /* of the claim to the session … */
+    uint64_t named_at;        /* when it took its name, Unix ms */
+    uint64_t await;           /* own, taken from another node: until then its places may come, ms */
+    struct chi_chain of_node; /* of another node: in node->sessions */
+    struct chi_chain dirty;   /* own: in nodes->dirty, the others are to be told */
+    uint32_t node;            /* number of the node that owns it, + 1; 0: this one */
+    uint32_t mark;            /* of another node: node->mark when it was told last */
+    bool shares : 1;          /* its dialect shares names */
+    bool lost : 1;            /* of another node: it has no client there */
+    bool returns : 1;         /* of another node: its client knows the key */
+    bool told : 1;            /* own: the others were told of it */
+};
+
+/* A message that waits for the log. */
+struct chi_heard {
+    struct chi_link link;
+    uint64_t shown; /* by the sender's log when it was sent */
+    uint64_t at;    /* when it came, ms */
+    size_t len;
+    char bytes[];
+};
+
+/* Another node. */
+struct chi_node {
+    struct chi_slot slot;
+    uint64_t id;
+    uint64_t count;        /* messages that it sent to all so far, as far as is known */
+    uint64_t heard_at;     /* ms */
+    uint64_t asked_at;     /* when it was asked for all, or a part of that came, ms; 0: never */
+    uint64_t bye_at;       /* when it said that it stops, ms; 0: it did not */
+    struct chi_link heard; /* chi_heard that wait, in order */
+    uint32_t sessions;     /* the first of a chain (of_node) */
+    uint32_t session_count;
+    uint32_t mark;    /* another one for each time that it tells all */
+    uint32_t part;    /* of that: the next one expected; 0: none is under way */
+    bool counted : 1; /* `count` holds */
+    bool wanted : 1;  /* its whole state is to be asked for, or is awaited */
+    bool again : 1;   /* something was missed while that is under way */
+    bool refused : 1; /* something of it was passed over: for want of room, or since another node's
+                         claim is higher */
+    bool asks : 1;    /* it wants to be told all */
+};
+
+struct chi_nodes {
+    struct chi_hub *hub;
+    struct chi_slots nodes;   /* chi_node */
+    struct chi_slots origins; /* chi_origin, by the sessions' numbers: its places alone are used */
+    struct chi_paged
+        own; /* uint64_t by the rooms' numbers: members there of this node's sessions */
+    struct chi_link taking; /* jobs that wait for the places of a session that was taken over */
+    struct chi_timer beat;
+    struct chi_buf out;     /* what is to be told to all: items */
+    struct chi_buf signs;   /* the same, behind it: who types, where names stood */
+    struct chi_buf message; /* scratch: a message with its head */
+    uint64_t count;         /* messages sent to all */
+    uint64_t version;       /* the highest that was given or heard */
+    uint64_t beat_at;       /* when the last beat was due, ms */
+    uint64_t await_until;   /* the latest `await` of an origin; 0: there is none */
+    uint64_t held_bytes;    /* of messages that wait */
+    uint64_t complained_at; /* when it was last logged that something has no room, ms; 0: never */
+    uint32_t dirty;         /* first of a chain: origins of own sessions that are to be told */
+    uint32_t remote;        /* sessions of other nodes */
+    uint32_t heard_now;     /* bytes worked off in this turn */
+    /* Telling all, under way: */
+    uint64_t all_to;    /* the node that gets it; 0: all */
+    uint32_t all_at;    /* the next session's number */
+    uint32_t all_part;  /* the next part's number; 0: it is not under way */
+    uint64_t all_after; /* not before, ms: the bus took no more */
+    bool gone : 1;      /* bye was said: nothing is told any more */
+};
+
+static inline struct chi_origin *chi_origin_at(const struct chi_nodes *nodes, uint32_t number)
+{
+    return chi_paged_at(&nodes->origins.places, number);
+}
+static inline struct chi_origin *chi_origin_of(const struct chi_nodes *nodes,
+                                               const struct chi_session *session)
+{
+    return chi_origin_at(nodes, session->slot.number);
+}
+#define CHI_OF_NODE(nodes) CHI_CHAINED(&(nodes)->origins, struct chi_origin, of_node)
+#define CHI_DIRTY(nodes)   CHI_CHAINED(&(nodes)->origins, struct chi_origin, dirty)
+
+/* ---------------------------------------------------------------- nodes.c: what the hub calls */
+
+/* 0 or CHATHUB_ENOMEM. Without hub->parts.bus nothing happens. */
+int chi_nodes_init(struct chi_hub *hub);
+void chi_nodes_free(struct chi_hub *hub);
+/* Works off what was heard and may be, after the log's poll. */
+void chi_nodes_work(struct chi_hub *hub);
+/* Says what is to be said, at the end of a turn. */
+void chi_nodes_tell(struct chi_hub *hub);
+uint64_t chi_nodes_next(const struct chi_hub *hub);
+/* The hub stops and its clients are closed. */
+void chi_nodes_bye(struct chi_hub *hub);
+
+/* Places for what is kept beside a new session or room. 0 or CHATHUB_ENOMEM. */
+int chi_nodes_place(struct chi_hub *hub, const struct chi_session *session);
+int chi_nodes_room_place(struct chi_hub *hub, const struct chi_room *room);
+/* A session of this node began, or was named; its client's dialect is known. */
+void chi_nodes_named(struct chi_hub *hub, struct chi_session *session, bool is_new);
+/* Something of a session changed that others are to know, if it is this node's. */
+void chi_nodes_touched(struct chi_hub *hub, struct chi_session *session);
+/* Its record is about to be freed. */
+void chi_nodes_freed(struct chi_hub *hub, struct chi_session *session);
+/* A member was made, or freed. */
+void chi_nodes_member(struct chi_hub *hub, const struct chi_member *member, bool made);
+/* Whether it has members of this node's sessions, those that linger included. */
+bool chi_nodes_own(const struct chi_hub *hub, const struct chi_room *room);
+
+/* Somebody who is connected here shows the key of `session`: it becomes this node's, lost, if it is
+ * another's. 0; CHI_STEP_WAIT: where its cursors stood may still be heard (job->wait is set).
+ * `placed`: nobody needs that. */
+int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
+                   bool placed);
+int chi_nodes_await(struct chi_hub *hub, struct chi_job *job);
+
+enum chi_nodes_typing { CHI_NODES_TYPES = 1, CHI_NODES_STOPS, CHI_NODES_POSTED };
+void chi_nodes_types(struct chi_hub *hub, const struct chi_member *member,
+                     enum chi_nodes_typing how);
+/* Where a name's last session stood; `dropped`: somebody goes on there. */
+void chi_nodes_stood(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room,
+                     uint64_t position, bool dropped);
+/* A private post for a session of another node. 0 or an error of the bus. */
+int chi_nodes_private(struct chi_hub *hub, const struct chi_session *to,
+                      const struct chi_reply *reply);
+/* For chi_hub_check. */
+const char *chi_nodes_check(const struct chi_hub *hub);
+
+/* ------------------------------------------------------------------- between the nodes_ files */
+
+/* nodes_heard.c: a message of another node, whose head was read. */
+void chi_nodes_apply(struct chi_hub *hub, struct chi_node *node, struct chi_span bytes);
+/* Its sessions end, and it is forgotten. */
+void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why);
+/* Its whole state is wanted. */
+void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node);
+/* A session is the node's from now on, whosever it was; it has no client here any more. */
+void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi_node *node);
+/* It ends, or becomes this node's: the node of another has it no more. */
+void chi_nodes_unlink(struct chi_hub *hub, struct chi_session *session);
+/* A version that is above all that are known. */
+uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above);
+/* It is this node's from now on, without client. */
+void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session);
+/* To one node, or to all (0; it is counted). */
+int chi_nodes_send(struct chi_hub *hub, uint64_t node, uint8_t kind, struct chi_span items);
+void chi_nodes_log(struct chi_hub *hub, int level, const char *event, uint64_t id,
+                   struct chi_field more);
+/* Something has no room: said once a while. */
+void chi_nodes_complain(struct chi_hub *hub, const char *what);
+
+#endif
