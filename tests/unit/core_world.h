@@ -13,7 +13,9 @@
 
 #include "core/hub.h"
 
+#ifndef CLIENTS
 #define CLIENTS 12000
+#endif
 #define ROOMS   64
 #define PLACES  8
 #define OPS     4096
