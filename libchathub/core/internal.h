@@ -253,6 +253,7 @@ struct chi_hub {
     uint32_t home_count;
     struct chi_map *stood;       /* where names' last sessions stood (stood.c); NULL: nowhere yet */
     struct chi_link stood_order; /* the same, the longest ago first */
+    struct chi_link *stood_next; /* of the listing under way; NULL: none is */
     struct chi_buf stood_key;    /* of the place that is looked for */
     uint32_t todo;               /* first of a chain: clients to be looked at in the turn */
     uint32_t lost;               /* the same: sessions without connection, oldest first */
@@ -569,9 +570,14 @@ void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
 struct chi_stood_place {
     struct chi_span name, room, epoch;
     uint64_t position;
+    uint64_t age; /* how long ago it was remembered, ms */
     bool dropped; /* somebody goes on there */
 };
+/* An older one than what is known is passed over. */
 void chi_core_stood_heard(struct chi_hub *hub, const struct chi_stood_place *place);
+/* Lists all: starts; the next one, false: there is none left. One listing at a time. */
+void chi_core_stood_list(struct chi_hub *hub);
+bool chi_core_stood_next(struct chi_hub *hub, struct chi_stood_place *out);
 void chi_core_stood_free(struct chi_hub *hub);
 
 /* ----------------------------------------------------------------------------------- presence.c */

@@ -74,6 +74,10 @@ int chi_nodes_send(struct chi_hub *hub, uint64_t node, uint8_t kind, struct chi_
     chi_buf_add(message, items.at, items.len);
     if (message->failed)
         return CHATHUB_ENOMEM;
+    if (message->len > hub->parts.bus->most) {
+        chi_nodes_complain(hub, "message");
+        return CHATHUB_EAGAIN;
+    }
     return hub->parts.bus->send(hub->parts.bus, node, (struct chi_span){message->at, message->len});
 }
 
@@ -173,32 +177,31 @@ static void begin_all(struct chi_hub *hub)
 {
     struct chi_nodes *nodes = hub->nodes;
     uint32_t asking = 0;
+    bool places = false;
 
     for (uint32_t i = 0; i < nodes->nodes.made; i++) {
         struct chi_node *node = chi_slots_at(&nodes->nodes, i);
         if (!node || !node->asks)
             continue;
-        node->asks = false;
+        places |= node->asks_places;
+        node->asks = node->asks_places = false;
         nodes->all_to = asking++ ? 0 : node->id;
     }
     if (!asking)
         return;
+    if (places)
+        chi_core_stood_list(hub);
     nodes->all_at = 0;
     nodes->all_part = 1;
 }
 
-/* One part, in nodes->out. Answers whether it is the last one. */
-static bool make_part(struct chi_hub *hub)
+/* Sessions from nodes->all_at on, as many as fit. Answers whether there are more. */
+static bool add_sessions(struct chi_hub *hub, size_t first)
 {
     struct chi_nodes *nodes = hub->nodes;
     struct chi_buf *out = &nodes->out;
     uint32_t at = nodes->all_at;
 
-    size_t begin = chi_wire_begin(out, CHI_WIRE_PART);
-    chi_wire_add_number(out, nodes->all_part, 4);
-    chi_wire_add_number(out, 0, 1);
-    chi_wire_end(out, begin);
-    size_t last = out->len - 1;
     for (; at < hub->sessions.made && !out->failed; at++) {
         struct chi_session *session = chi_slots_at(&hub->sessions, at);
         size_t before = out->len;
@@ -209,21 +212,59 @@ static bool make_part(struct chi_hub *hub)
         if (out->failed || out->len + CHI_WIRE_HEAD <= most(hub))
             continue;
         chi_buf_truncate(out, before);
-        if (before > last + 1)
+        if (before > first)
             break;
         chi_nodes_complain(hub, "message"); /* it alone is too much */
     }
-    if (out->failed)
-        return false;
     nodes->all_at = at;
-    out->at[last] = at >= hub->sessions.made;
-    return out->at[last];
+    return at < hub->sessions.made;
+}
+
+/* The same with places where names stood. One is kept for the next part if it does not fit. */
+static bool add_stood(struct chi_hub *hub, size_t first)
+{
+    struct chi_buf *out = &hub->nodes->out;
+    struct chi_stood_place stood;
+
+    while (!out->failed) {
+        struct chi_link *was = hub->stood_next;
+        size_t before = out->len;
+        if (!chi_core_stood_next(hub, &stood))
+            return false;
+        chi_wire_add_stood(out, &stood);
+        if (out->len + CHI_WIRE_HEAD <= most(hub))
+            continue;
+        chi_buf_truncate(out, before);
+        if (before > first) {
+            hub->stood_next = was;
+            return true;
+        }
+    }
+    return true;
+}
+
+/* One part, in nodes->out. Answers whether it is the last one. */
+static bool make_part(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_buf *out = &nodes->out;
+
+    size_t begin = chi_wire_begin(out, CHI_WIRE_PART);
+    chi_wire_add_number(out, nodes->all_part, 4);
+    chi_wire_add_number(out, 0, 1);
+    chi_wire_end(out, begin);
+    size_t first = out->len;
+    bool last = !add_sessions(hub, first) && !add_stood(hub, first);
+    if (!out->failed)
+        out->at[first - 1] = last;
+    return last;
 }
 
 /* A part that the bus does not take is said again later. */
 static bool say_part(struct chi_hub *hub, size_t *bytes)
 {
     struct chi_nodes *nodes = hub->nodes;
+    struct chi_link *stood = hub->stood_next;
     uint32_t at = nodes->all_at;
 
     bool last = make_part(hub);
@@ -234,6 +275,7 @@ static bool say_part(struct chi_hub *hub, size_t *bytes)
     chi_buf_reset(&nodes->out, MESSAGE_MAX);
     if (r < 0) {
         nodes->all_at = at;
+        hub->stood_next = stood;
         nodes->all_after = chi_core_now(hub) + PAUSE_MS;
         return false;
     }
@@ -303,7 +345,13 @@ void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node)
         return;
     node->wanted = true;
     node->asked_at = now;
-    chi_nodes_send(hub, node->id, CHI_WIRE_ASK, (struct chi_span){"", 0});
+    /* Where names stood all know alike: one is asked, once. */
+    bool placed = hub->nodes->placed_by && hub->nodes->placed_by != node->id;
+    if (!placed && !hub->nodes->placed)
+        hub->nodes->placed_by = node->id;
+    static const char known[] = {CHI_WIRE_PLACED, 0, 0, 0, 0};
+    chi_nodes_send(hub, node->id, CHI_WIRE_ASK,
+                   (struct chi_span){known, placed || hub->nodes->placed ? sizeof known : 0});
 }
 
 static void drop_heard(struct chi_nodes *nodes, struct chi_node *node)
@@ -323,6 +371,8 @@ void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why)
     uint64_t id = node->id;
 
     drop_heard(nodes, node);
+    if (nodes->placed_by == id && !nodes->placed)
+        nodes->placed_by = 0; /* the next one is asked */
     while (node->sessions) {
         struct chi_origin *origin = chi_chain_first(CHI_OF_NODE(nodes), node->sessions);
         chi_session_end(hub, session_of(hub, origin));
@@ -498,7 +548,10 @@ static void heard(void *self, struct chi_span bytes)
         return;
     node->heard_at = chi_core_now(hub);
     if (head.kind == CHI_WIRE_ASK) {
+        uint8_t item = 0;
+        chi_wire_read_item(&wire, &item, &(struct chi_wire){.is_short = false});
         node->asks = true;
+        node->asks_places |= item != CHI_WIRE_PLACED;
         chi_core_wake(hub);
         if (!node->counted)
             chi_nodes_ask(hub, node);
@@ -822,14 +875,6 @@ int chi_nodes_await(struct chi_hub *hub, struct chi_job *job)
 
 /* ---------------------------------------------------------------------------------------- signs */
 
-/* Behind what is told of sessions in this turn. */
-static void sign(struct chi_hub *hub, size_t begin, size_t item)
-{
-    chi_wire_end(&hub->nodes->signs, item);
-    cut(hub, &hub->nodes->signs, begin);
-    chi_core_wake(hub);
-}
-
 void chi_nodes_types(struct chi_hub *hub, const struct chi_member *member,
                      enum chi_nodes_typing how)
 {
@@ -840,21 +885,20 @@ void chi_nodes_types(struct chi_hub *hub, const struct chi_member *member,
     chi_buf_add(signs, member->session->user, CHI_USER_LEN);
     chi_wire_add_number(signs, how, 1);
     chi_wire_add_text(signs, chi_name_shown(member->room->name));
-    sign(hub, begin, item);
+    chi_wire_end(signs, item);
+    cut(hub, signs, begin);
+    chi_core_wake(hub);
 }
 
-void chi_nodes_stood(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room,
-                     uint64_t position, bool dropped)
+void chi_nodes_stood(struct chi_hub *hub, const struct chi_stood_place *stood)
 {
     if (!hub->nodes || hub->nodes->gone)
         return;
     struct chi_buf *signs = &hub->nodes->signs;
-    size_t begin = signs->len, item = chi_wire_begin(signs, CHI_WIRE_STOOD);
-    chi_wire_add_number(signs, position, 8);
-    chi_wire_add_number(signs, dropped, 1);
-    chi_wire_add_text(signs, chi_name_shown(name));
-    chi_wire_add_text(signs, chi_name_shown(room->name));
-    sign(hub, begin, item);
+    size_t begin = signs->len;
+    chi_wire_add_stood(signs, stood);
+    cut(hub, signs, begin);
+    chi_core_wake(hub);
 }
 
 int chi_nodes_private(struct chi_hub *hub, const struct chi_session *to,

@@ -90,7 +90,8 @@ struct chi_node {
     bool again : 1;   /* something was missed while that is under way */
     bool refused : 1; /* something of it was passed over: for want of room, or since another node's
                          claim is higher */
-    bool asks : 1;    /* it wants to be told all */
+    bool asks : 1;    /* it wants to be told all … */
+    bool asks_places : 1; /* … and where names stood */
 };
 
 struct chi_nodes {
@@ -118,6 +119,8 @@ struct chi_nodes {
     uint32_t all_at;    /* the next session's number */
     uint32_t all_part;  /* the next part's number; 0: it is not under way */
     uint64_t all_after; /* not before, ms: the bus took no more */
+    uint64_t placed_by; /* the node that is asked where names stood; 0: none was … */
+    bool placed : 1;    /* … and it has said it */
     bool gone : 1;      /* bye was said: nothing is told any more */
 };
 
@@ -170,9 +173,8 @@ int chi_nodes_await(struct chi_hub *hub, struct chi_job *job);
 enum chi_nodes_typing { CHI_NODES_TYPES = 1, CHI_NODES_STOPS, CHI_NODES_POSTED };
 void chi_nodes_types(struct chi_hub *hub, const struct chi_member *member,
                      enum chi_nodes_typing how);
-/* Where a name's last session stood; `dropped`: somebody goes on there. */
-void chi_nodes_stood(struct chi_hub *hub, const struct chi_name *name, const struct chi_room *room,
-                     uint64_t position, bool dropped);
+/* Where a name's last session stood, or that it is not remembered any more. */
+void chi_nodes_stood(struct chi_hub *hub, const struct chi_stood_place *stood);
 /* A private post for a session of another node. 0 or an error of the bus. */
 int chi_nodes_private(struct chi_hub *hub, const struct chi_session *to,
                       const struct chi_reply *reply);

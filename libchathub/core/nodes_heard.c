@@ -1,8 +1,6 @@
 /* What other nodes say, believed as far as it holds. */
 #include "core/nodes_wire.h"
 
-#include <stdlib.h>
-
 /* A version beyond this was never given. */
 #define VERSION_MAX (UINT64_MAX >> 1)
 
@@ -298,24 +296,28 @@ static void hear_typing(const struct hearing *h, struct chi_wire *item)
         chi_core_typing_end(h->hub, member, how != CHI_NODES_POSTED);
 }
 
+/* They are only looked for, never shown. */
+static bool is_key(const struct hearing *h, struct chi_span key)
+{
+    const struct chi_settings *settings = h->hub->parts.settings;
+    uint32_t max =
+        settings->max_name > settings->max_room_name ? settings->max_name : settings->max_room_name;
+    return key.len && key.len <= (size_t)max * 4 && !memchr(key.at, '\0', key.len);
+}
+
 static void hear_stood(const struct hearing *h, struct chi_wire *item)
 {
-    struct chi_stood_place place = {.epoch = h->epoch};
-    struct chi_folded folded;
+    struct chi_stood_place place;
 
     place.position = chi_wire_number(item, 8);
+    place.age = chi_wire_number(item, 8);
     place.dropped = chi_wire_number(item, 1);
-    struct chi_span name = chi_wire_text(item), room = chi_wire_text(item);
-    if (item->is_short || place.position > CHI_POSITION_MAX ||
-        !fold(h->hub, CHI_FOLD_NAME, name, &folded))
-        return;
-    char *key = chi_span_dup(folded.key);
-    place.name = (struct chi_span){key, folded.key.len};
-    if (key && fold(h->hub, CHI_FOLD_ROOM, room, &folded)) {
-        place.room = folded.key;
+    place.epoch = chi_wire_bytes(item, CHI_EPOCH_LEN);
+    place.name = chi_wire_text(item);
+    place.room = chi_wire_text(item);
+    if (!item->is_short && place.position <= CHI_POSITION_MAX && is_key(h, place.name) &&
+        is_key(h, place.room))
         chi_core_stood_heard(h->hub, &place);
-    }
-    free(key);
 }
 
 /* ------------------------------------------------------------------------------- to this one alone */
@@ -414,6 +416,7 @@ static void end_all(const struct hearing *h)
     bool again = node->again;
 
     end_unnamed(h);
+    h->hub->nodes->placed |= h->hub->nodes->placed_by == node->id;
     node->wanted = node->again = false;
     node->part = 0;
     if (again)

@@ -119,6 +119,19 @@ void chi_wire_end(struct chi_buf *out, size_t begin)
         out->at[begin + 1 + i] = (char)(uint8_t)(len >> 8 * i);
 }
 
+void chi_wire_add_stood(struct chi_buf *out, const struct chi_stood_place *stood)
+{
+    size_t item = chi_wire_begin(out, CHI_WIRE_STOOD);
+
+    chi_wire_add_number(out, stood->position, 8);
+    chi_wire_add_number(out, stood->age, 8);
+    chi_wire_add_number(out, stood->dropped, 1);
+    chi_buf_add(out, stood->epoch.at, CHI_EPOCH_LEN);
+    chi_wire_add_text(out, stood->name);
+    chi_wire_add_text(out, stood->room);
+    chi_wire_end(out, item);
+}
+
 /* ------------------------------------------------------------------------------------- sessions */
 
 /* Whether others may know it to be there: its coming follows what it came with, its going what it

@@ -18,8 +18,8 @@
 enum chi_wire_kind {
     CHI_WIRE_BEAT = 1,    /* to all, each quarter of a lease: I am here. No items */
     CHI_WIRE_DIFFERENCES, /* to all, counted: SESSION, ENDED, TYPING, STOOD */
-    CHI_WIRE_ASK,         /* to one: tell me all. No items */
-    CHI_WIRE_ALL,         /* to one, or to all (counted): PART, then SESSION */
+    CHI_WIRE_ASK,         /* to one: tell me all; PLACED: but where names stood */
+    CHI_WIRE_ALL,         /* to one, or to all: PART, then SESSION, at last STOOD */
     CHI_WIRE_BYE,         /* to all: I stop. No items */
     CHI_WIRE_GIVEN,       /* to one: GIVEN */
     CHI_WIRE_PRIVATE,     /* to one: PRIVATE */
@@ -29,10 +29,11 @@ enum chi_wire_item {
     CHI_WIRE_SESSION = 1, /* all about one session */
     CHI_WIRE_ENDED,       /* user 16 · version 8 */
     CHI_WIRE_TYPING,      /* user 16 · how 1 (enum chi_nodes_typing) · room */
-    CHI_WIRE_STOOD,       /* position 8 · dropped 1 · name · room */
-    CHI_WIRE_PART,        /* number 4 (from 1) · last 1 */
-    CHI_WIRE_PLACES,      /* GIVEN: as SESSION: where its cursors stood */
-    CHI_WIRE_WORDS,       /* PRIVATE: to 16 · from 16 · room · name · content */
+    CHI_WIRE_STOOD,  /* position 8 · age 8 · dropped 1 · epoch 16 · name's key · room's key */
+    CHI_WIRE_PART,   /* number 4 (from 1) · last 1 */
+    CHI_WIRE_PLACES, /* GIVEN: as SESSION: where its cursors stood */
+    CHI_WIRE_PLACED, /* ASK: where names stood is known already */
+    CHI_WIRE_WORDS,  /* PRIVATE: to 16 · from 16 · room · name · content */
 };
 
 struct chi_wire_head {
@@ -87,6 +88,7 @@ void chi_wire_add_head(struct chi_buf *out, const struct chi_wire_head *head);
 /* Answers where the item begins; its length is filled in at its end. */
 size_t chi_wire_begin(struct chi_buf *out, uint8_t kind);
 void chi_wire_end(struct chi_buf *out, size_t begin);
+void chi_wire_add_stood(struct chi_buf *out, const struct chi_stood_place *stood);
 /* All about a session of this node as others may know it; its members are marked as told of. */
 void chi_wire_add_session(struct chi_hub *hub, struct chi_buf *out, uint8_t item,
                           struct chi_session *session);

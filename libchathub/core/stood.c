@@ -28,6 +28,13 @@ static bool make_key(struct chi_hub *hub, struct chi_span one, struct chi_span t
     return !key->failed;
 }
 
+static void take_out(struct chi_hub *hub, struct place *place)
+{
+    if (hub->stood_next == &place->link)
+        hub->stood_next = place->link.next;
+    chi_list_remove(&place->link);
+}
+
 /* It is in hub->stood_order no more. */
 static void place_free(struct chi_hub *hub, struct place *place)
 {
@@ -46,8 +53,11 @@ static bool first_is_old(const struct chi_hub *hub)
 
 static void forget_old(struct chi_hub *hub)
 {
-    while (!chi_list_empty(&hub->stood_order) && first_is_old(hub))
-        place_free(hub, CHI_CONTAINER(chi_list_take(&hub->stood_order), struct place, link));
+    while (!chi_list_empty(&hub->stood_order) && first_is_old(hub)) {
+        struct place *first = CHI_CONTAINER(hub->stood_order.next, struct place, link);
+        take_out(hub, first);
+        place_free(hub, first);
+    }
 }
 
 static struct place *find(struct chi_hub *hub, struct chi_span name, struct chi_span room)
@@ -78,9 +88,25 @@ static struct place *make(struct chi_hub *hub)
     return NULL;
 }
 
+/* Where it belongs by its age: what is told late is mostly of just now. */
+static void put_in_order(struct chi_hub *hub, struct place *place)
+{
+    struct chi_link *before = hub->stood_order.prev;
+
+    while (before != &hub->stood_order && CHI_CONTAINER(before, struct place, link)->at > place->at)
+        before = before->prev;
+    place->link = (struct chi_link){before, before->next};
+    before->next->prev = &place->link;
+    before->next = &place->link;
+}
+
 static void remember(struct chi_hub *hub, const struct chi_stood_place *stood)
 {
     struct place *place = find(hub, stood->name, stood->room);
+    uint64_t now = chi_core_now(hub), at = stood->age < now ? now - stood->age : 0;
+
+    if (place && place->at > at)
+        return;
 
     if (!hub->parts.settings->replay_names || stood->epoch.len != CHI_EPOCH_LEN ||
         !make_key(hub, stood->name, stood->room))
@@ -90,10 +116,10 @@ static void remember(struct chi_hub *hub, const struct chi_stood_place *stood)
     if (!place)
         return;
     place->position = stood->position;
-    place->at = chi_core_now(hub);
+    place->at = at;
     memcpy(place->epoch, stood->epoch.at, CHI_EPOCH_LEN);
-    chi_list_remove(&place->link);
-    chi_list_append(&hub->stood_order, &place->link);
+    take_out(hub, place);
+    put_in_order(hub, place);
     forget_old(hub);
 }
 
@@ -103,7 +129,7 @@ static bool drop(struct chi_hub *hub, struct chi_span name, struct chi_span room
     struct place *place = find(hub, name, room);
     if (!place)
         return false;
-    chi_list_remove(&place->link);
+    take_out(hub, place);
     place_free(hub, place);
     return true;
 }
@@ -120,7 +146,7 @@ void chi_core_stood(struct chi_hub *hub, const struct chi_member *member)
     if (member->stale)
         return;
     remember(hub, &stood);
-    chi_nodes_stood(hub, name, member->room, member->position, false);
+    chi_nodes_stood(hub, &stood);
 }
 
 void chi_core_stood_heard(struct chi_hub *hub, const struct chi_stood_place *place)
@@ -147,8 +173,38 @@ bool chi_core_stood_find(struct chi_hub *hub, const struct chi_name *name,
 void chi_core_stood_drop(struct chi_hub *hub, const struct chi_name *name,
                          const struct chi_room *room)
 {
-    if (drop(hub, chi_name_key(name), chi_name_key(room->name)))
-        chi_nodes_stood(hub, name, room, 0, true);
+    struct chi_stood_place stood = {
+        .name = chi_name_key(name),
+        .room = chi_name_key(room->name),
+        .epoch = hub->parts.log->epoch(hub->parts.log),
+        .dropped = true,
+    };
+    if (drop(hub, stood.name, stood.room) && stood.epoch.len == CHI_EPOCH_LEN)
+        chi_nodes_stood(hub, &stood);
+}
+
+void chi_core_stood_list(struct chi_hub *hub)
+{
+    hub->stood_next = hub->stood_order.next;
+}
+
+bool chi_core_stood_next(struct chi_hub *hub, struct chi_stood_place *out)
+{
+    if (!hub->stood_next || hub->stood_next == &hub->stood_order) {
+        hub->stood_next = NULL;
+        return false;
+    }
+    const struct place *place = CHI_CONTAINER(hub->stood_next, struct place, link);
+    size_t name = strlen(place->key);
+    *out = (struct chi_stood_place){
+        .name = {place->key, name},
+        .room = {place->key + name + 1, place->len - name - 1},
+        .epoch = {place->epoch, CHI_EPOCH_LEN},
+        .position = place->position,
+        .age = chi_core_now(hub) - place->at,
+    };
+    hub->stood_next = hub->stood_next->next;
+    return true;
 }
 
 void chi_core_stood_free(struct chi_hub *hub)

@@ -175,10 +175,26 @@ static uint64_t cluster_shown(struct chi_log *log)
 
 /* ---------------------------------------------------------------------------------------- nodes */
 
+/* The new one's log holds what the others' do. */
+static void copy_log(const struct peer *from)
+{
+    for (uint32_t i = 0; i < from->world->log_room_count; i++) {
+        const struct log_room *theirs = &from->world->log_rooms[i];
+        struct log_room *room = log_room(world, theirs->key);
+        room->top = theirs->top;
+        room->count = theirs->count;
+        for (uint32_t e = 0; e < room->count; e++)
+            room->entries[e] = chi_entry_ref(theirs->entries[e]);
+    }
+    here()->shown = from->shown;
+}
+
 static void node_new(uint64_t id)
 {
     struct peer *peer = &peers[peer_count];
-    uint64_t now = peer_count ? peers[0].world->now : 1000;
+    uint64_t now = 1000;
+    for (uint32_t i = 0; i < peer_count; i++)
+        now = peers[i].world ? peers[i].world->now : now;
 
     must(peer_count < NODES_MAX);
     *peer = (struct peer){.bus = {.node = id, .most = 4096, .bind = bus_bind, .send = bus_send}};
@@ -187,6 +203,12 @@ static void node_new(uint64_t id)
     world_new(peer_count + 1);
     peer->world = world;
     peer_count++;
+    for (uint32_t i = 0; i + 1 < peer_count; i++) {
+        if (!peers[i].world)
+            continue;
+        copy_log(&peers[i]);
+        break;
+    }
     world->now = now;
     world->settings.max_remote = 10000;
     world->settings.node_lease = 6000;

@@ -756,6 +756,42 @@ START_TEST(a_name_goes_on_elsewhere_where_it_stood)
 }
 END_TEST
 
+START_TEST(a_node_that_joins_is_told_where_names_stood)
+{
+    char name[16];
+    uint64_t bob = person_at(2, "bob", "tea");
+    for (int i = 0; i < 50; i++) { /* more than one message */
+        snprintf(name, sizeof name, "p%d", i);
+        at(0);
+        uint64_t id = replayer(name);
+        join(id, "tea");
+        turns();
+        place_of(0, chi_hub_client_slot(id))->position = (uint64_t)i;
+        chi_hub_close_client(world->hub, id, 1000, CHI_SPAN(""));
+        all_turns();
+    }
+    for (int i = 0; i < 52; i++) {
+        at(2);
+        post(bob, "tea", "x");
+        all_turns();
+    }
+    node_dies(0);
+    all_pass(8000);
+    node_new(40);
+    all_pass(4000);
+    for (int i = 0; i < 50; i += 7) {
+        snprintf(name, sizeof name, "p%d", i);
+        at(3);
+        uint64_t id = replayer(name);
+        join(id, "tea");
+        all_pass(200);
+        at(3);
+        snprintf(name, sizeof name, "start=%d ", i);
+        ck_hears(id, name);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------- the log went back */
 
 static void go_back(uint32_t i, const char *epoch)
@@ -971,6 +1007,7 @@ int main(void)
     tcase_add_test(t, only_so_many_rooms_are_known);
     tcase_add_test(t, what_waits_is_bounded_and_asked_for_again);
     tcase_add_test(t, a_name_goes_on_elsewhere_where_it_stood);
+    tcase_add_test(t, a_node_that_joins_is_told_where_names_stood);
     tcase_add_test(t, a_log_that_went_back_closes_all_and_shows_a_gap);
     tcase_add_test(t, who_has_a_place_of_its_own_goes_on_by_it);
     tcase_add_test(t, it_goes_back_while_much_is_under_way);
