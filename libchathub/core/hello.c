@@ -238,8 +238,12 @@ static int go_on(struct chi_hub *hub, struct chi_job *job, struct chi_member *me
             fail(hub, client, CHATHUB_ELOG);
         return r;
     }
-    if (chi_core_member_attach(hub, member, member->position) == 0)
-        chi_core_joined(hub, member, (struct chi_span){NULL, 0}, member->position);
+    int r = chi_nodes_catch_up(hub, job, room, member->position);
+    if (r)
+        return r;
+    uint64_t from = member->position < room->top ? member->position : room->top;
+    if (chi_core_member_attach(hub, member, from) == 0)
+        chi_core_joined(hub, member, (struct chi_span){NULL, 0}, from);
     else
         fail(hub, client, CHATHUB_ENOMEM);
     return 0;

@@ -3,7 +3,7 @@
  * A join folds the room's name, asks the host, has the room opened, finds where its cursor
  * begins (which may need a look into the log), and only then changes anything. Each of these may
  * have to wait; the step then begins anew. */
-#include "core/internal.h"
+#include "core/nodes.h"
 
 /* Where a cursor is to begin. */
 struct begin {
@@ -60,6 +60,10 @@ static int after(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
     if (start->position > CHI_POSITION_MAX)
         return CHATHUB_EPOSITION;
     if (log->holds(log, start->epoch, start->position)) {
+        int r =
+            start->position > room->top ? chi_nodes_catch_up(hub, job, room, start->position) : 0;
+        if (r)
+            return r;
         begin->from = start->position < room->top ? start->position : room->top;
         return 0;
     }
@@ -102,7 +106,7 @@ static int find_begin(struct chi_hub *hub, struct chi_job *job, struct chi_room 
             return last(hub, job, room, standard_count(hub, job->client), begin);
         }
         begin->stay = true;
-        return 0;
+        return member->attached ? 0 : chi_nodes_catch_up(hub, job, room, member->position);
     case CHI_START_NOW:
         begin->from = room->top;
         return 0;
@@ -227,7 +231,7 @@ static int enter(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
         from = member->position;
     } else {
         if (begin->stay && !member->attached)
-            from = member->position;
+            from = member->position < room->top ? member->position : room->top;
         if (begin->stay && member->attached)
             from = CHI_DELIVERY(hub, member_position, room->slot.number, client->slot.number);
         else if (place_cursor(hub, member, is_new, from) < 0)

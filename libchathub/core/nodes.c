@@ -593,6 +593,8 @@ static void work_node(struct chi_hub *hub, struct chi_node *node)
     }
 }
 
+static void work_behind(struct chi_hub *hub);
+
 void chi_nodes_work(struct chi_hub *hub)
 {
     struct chi_nodes *nodes = hub->nodes;
@@ -605,6 +607,7 @@ void chi_nodes_work(struct chi_hub *hub)
         if (node)
             work_node(hub, node);
     }
+    work_behind(hub);
     nodes->heard_now = 0; /* what the next poll brings is of the next turn */
 }
 
@@ -853,9 +856,45 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
         return 0;
     }
     job->until = origin->await;
+    job->shown = 0;
     job->taken = session->slot.number + 1;
     job->wait = CHI_WAIT_NODE;
     return CHI_STEP_WAIT;
+}
+
+int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
+                       uint64_t position)
+{
+    uint64_t now = chi_core_now(hub);
+
+    if (!hub->nodes || position <= shown(hub))
+        return 0;
+    if (!job->behind)
+        job->behind = now + AWAIT_MS; /* for all its rooms */
+    if (job->behind <= now)
+        return 0;
+    job->until = job->behind;
+    job->shown = position;
+    job->taken = 0;
+    job->room = room;
+    job->wait = CHI_WAIT_NODE;
+    return CHI_STEP_WAIT;
+}
+
+/* The log has shown what they waited for. */
+static void work_behind(struct chi_hub *hub)
+{
+    struct chi_link *head = &hub->nodes->taking, *next;
+    uint64_t now = shown(hub);
+
+    for (struct chi_link *link = head->next; link != head; link = next) {
+        struct chi_job *job = CHI_CONTAINER(link, struct chi_job, link);
+        next = link->next;
+        if (!job->shown || job->shown > now)
+            continue;
+        chi_timers_clear(&hub->timers, &job->timer);
+        chi_core_job_ready(hub, job);
+    }
 }
 
 static void await_over(struct chi_timer *timer)

@@ -168,6 +168,10 @@ bool chi_nodes_own(const struct chi_hub *hub, const struct chi_room *room);
  * `placed`: nobody needs that. */
 int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
                    bool placed);
+/* What was sent on another node up to `position` may not be shown here yet: it would come twice. 0: it
+ * is, or was awaited for long enough; CHI_STEP_WAIT: job->room is held for it. */
+int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
+                       uint64_t position);
 int chi_nodes_await(struct chi_hub *hub, struct chi_job *job);
 
 enum chi_nodes_typing { CHI_NODES_TYPES = 1, CHI_NODES_STOPS, CHI_NODES_POSTED };

@@ -58,9 +58,18 @@ static void bus_bind(struct chi_bus *bus, const struct chi_bus_up *up)
     peer->up = *up;
 }
 
+/* The test's own memory does not fail, though allocations may be made to. */
+static void *sure(size_t size)
+{
+    void *at;
+    while ((at = malloc(size)) == NULL)
+        ;
+    return at;
+}
+
 static void put(struct peer *to, struct chi_span bytes)
 {
-    struct parcel *parcel = malloc(sizeof *parcel + bytes.len);
+    struct parcel *parcel = sure(sizeof *parcel + bytes.len);
     *parcel = (struct parcel){.len = bytes.len};
     memcpy(parcel->bytes, bytes.at, bytes.len);
     *to->inbox_end = parcel;
@@ -135,7 +144,8 @@ static void feed_others(struct peer *from, uint64_t since)
             for (uint32_t i = 0; i < peer_count; i++) {
                 if (&peers[i] == from || !peers[i].world)
                     continue;
-                struct fed *fed = calloc(1, sizeof *fed);
+                struct fed *fed = sure(sizeof *fed);
+                fed->next = NULL;
                 memcpy(fed->key, room->key, sizeof fed->key);
                 fed->entry = chi_entry_ref(entry);
                 *peers[i].feed_end = fed;
@@ -159,8 +169,11 @@ static void cluster_poll(struct chi_log *log)
         peer->up.heard(peer->up.hub, (struct chi_span){parcel->bytes, parcel->len});
         free(parcel);
     }
+    bool stopped = world->log_stopped;
     world->position = position;
+    world->log_stopped |= peer->feed != NULL; /* nothing is shown before what is older */
     fake_poll(log);
+    world->log_stopped = stopped;
     position = world->position;
     if (position > since && !peer->feed)
         peer->shown = position;

@@ -329,6 +329,37 @@ START_TEST(who_says_where_it_stood_does_not_wait)
 }
 END_TEST
 
+START_TEST(what_was_sent_elsewhere_does_not_come_twice)
+{
+    person_at(0, "ann", "tea");
+    uint64_t bob = person_at(2, "bob", "tea"), cid = person_at(1, "cid", "tea");
+    at(2);
+    peers[1].lags = true;
+    post(bob, "tea", "one");
+    all_turns(); /* ann was sent it */
+    uint64_t again = comes_back(1, "ann");
+    all_pass(500);
+    at(1);
+    ck_hears_not(again, "joined");
+    peers[1].lags = false;
+    all_pass(100);
+    ck_hears_at(1, again, "joined tea top=1 start=1");
+    (void)cid;
+    peers[1].lags = true; /* but it is not waited for for ever */
+    at(2);
+    post(bob, "tea", "two");
+    all_turns();
+    at(1);
+    chi_hub_client_closed(world->hub, again, "eof");
+    all_pass(100);
+    again = comes_back(0, "ann");
+    all_pass(100);
+    again = comes_back(1, "ann");
+    all_pass(8000);
+    ck_hears_at(1, again, "joined tea top=1 start=1");
+}
+END_TEST
+
 START_TEST(a_dead_node_is_awaited_for_a_second)
 {
     person_at(0, "ann", "tea");
@@ -988,6 +1019,7 @@ int main(void)
     tcase_add_test(t, a_session_moves_and_nobody_sees_it);
     tcase_add_test(t, where_the_cursor_stood_is_awaited_and_given);
     tcase_add_test(t, who_says_where_it_stood_does_not_wait);
+    tcase_add_test(t, what_was_sent_elsewhere_does_not_come_twice);
     tcase_add_test(t, a_dead_node_is_awaited_for_a_second);
     tcase_add_test(t, who_goes_while_its_place_is_awaited_may_come_back);
     tcase_add_test(t, a_lost_session_comes_back_elsewhere);
