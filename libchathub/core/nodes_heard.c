@@ -81,8 +81,10 @@ static void take_place(const struct hearing *h, struct chi_session *session,
     struct chi_member *member = room ? chi_core_member(hub, session, room) : NULL;
     bool is_new = room && !member;
 
-    if (is_new && session->rooms < hub->parts.settings->max_client_rooms)
+    if (is_new && session->rooms < hub->parts.settings->max_client_rooms) {
         member = chi_core_member_add(hub, session, room);
+        h->node->refused |= !member;
+    }
     if (!member) {
         if (room)
             chi_core_room_idle(hub, room);
@@ -149,8 +151,10 @@ static void take_name(const struct hearing *h, struct chi_session *session, stru
         chi_span_equal(chi_name_shown(session->name), folded.shown))
         return;
     struct chi_name *name = chi_name_new(folded.shown, folded.key);
-    if (!name || chi_session_rename(h->hub, session, name) < 0)
+    if (!name || chi_session_rename(h->hub, session, name) < 0) {
         chi_name_unref(name);
+        h->node->refused = true;
+    }
 }
 
 static void take_status(const struct hearing *h, struct chi_session *session, struct chi_span text)
@@ -158,8 +162,8 @@ static void take_status(const struct hearing *h, struct chi_session *session, st
     if (chi_span_equal(chi_span_of(session->status), text) || !chi_utf8_valid(text.at, text.len) ||
         chi_core_check_status(h->hub, text) < 0)
         h->hub->problem[0] = '\0';
-    else
-        chi_core_set_status(h->hub, session, text);
+    else if (chi_core_set_status(h->hub, session, text) < 0)
+        h->node->refused = true; /* asked for again, here and below */
 }
 
 /* Somebody else's claim is higher: it is closed here, and said where it stood. */

@@ -242,15 +242,16 @@ static uint64_t says(const struct chi_dialect *dialect, const char *name, const 
 START_TEST(a_first_content_precedes_joined)
 {
     uint64_t bob = person_at(1, "bob", "general");
+    person_at(0, "cid", "general"); /* it is open there */
+    at(1);
     heard(bob);
     at(0);
     world->log_stopped = true;
     says(&told_itself, "ann", "first");
     turns();
-    all_turns();
+    all_pass(500);
     at(0);
     world->log_stopped = false;
-    all_turns(); /* the room opens */
     all_pass(500);
     at(1);
     const char *said = heard(bob), *came = strstr(said, "+[ann]"), *first = strstr(said, "first");
@@ -337,7 +338,14 @@ START_TEST(what_was_sent_elsewhere_does_not_come_twice)
     peers[1].lags = true;
     post(bob, "tea", "one");
     all_turns(); /* ann was sent it */
-    uint64_t again = comes_back(1, "ann");
+    at(1);
+    uint64_t again = opened(false);
+    struct chi_request hello = {.type = CHI_REQUEST_HELLO,
+                                .session = CHI_SPAN("key-of-ann-0000000000000000000"),
+                                .resume_count = 1};
+    hello.resume[0] = (struct chi_resume){
+        CHI_SPAN("tea"), {.kind = CHI_START_AFTER, .position = 1, .epoch = span(world->epoch)}};
+    chi_hub_request(world->hub, again, &hello);
     all_pass(500);
     at(1);
     ck_hears_not(again, "joined");
@@ -531,14 +539,14 @@ START_TEST(what_was_lost_is_noticed_though_nothing_follows)
 {
     uint64_t bob = person_at(1, "bob", "tea");
     peers[0].drops = 1;
-    person_at(0, "ann", "tea");
+    uint64_t ann = person_at(0, "ann", "tea");
     ck_assert_uint_eq(peers[0].drops, 0);
     all_pass(4000);
     ck_same_view();
     ck_hears_at(1, bob, "+[ann]");
     at(0);
     peers[0].drops = 1;
-    chi_hub_close_all(world->hub, 1000, CHI_SPAN("")); /* what ended is noticed, too */
+    chi_hub_client_closed(world->hub, ann, "left"); /* what ended is noticed, too */
     all_pass(4000);
     ck_same_view();
 }
