@@ -547,6 +547,8 @@ START_TEST(what_was_lost_is_noticed_though_nothing_follows)
     at(0);
     peers[0].drops = 1;
     chi_hub_client_closed(world->hub, ann, "left"); /* what ended is noticed, too */
+    turns();
+    ck_assert_uint_eq(peers[0].drops, 0);
     all_pass(4000);
     ck_same_view();
 }
