@@ -65,7 +65,8 @@ static int after(struct chi_hub *hub, struct chi_job *job, struct chi_room *room
         if (r)
             return r;
         begin->from = start->position < room->top ? start->position : room->top;
-        return 0;
+        if (!chi_nodes_beyond(hub, start->position))
+            return 0;
     }
     begin->lost = true;
     begin->lost_from = start->position;

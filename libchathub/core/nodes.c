@@ -881,6 +881,11 @@ int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room
     return CHI_STEP_WAIT;
 }
 
+bool chi_nodes_beyond(const struct chi_hub *hub, uint64_t position)
+{
+    return hub->nodes && hub->parts.log->shown && position > shown(hub);
+}
+
 /* The log has shown what they waited for. */
 static void work_behind(struct chi_hub *hub)
 {

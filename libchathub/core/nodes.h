@@ -172,6 +172,9 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
  * is, or was awaited for long enough; CHI_STEP_WAIT: job->room is held for it. */
 int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
                        uint64_t position);
+/* Whether the log that all nodes share has not shown it even so: nobody can have read it there, unless
+ * the log was put back to an earlier state while no node ran. */
+bool chi_nodes_beyond(const struct chi_hub *hub, uint64_t position);
 int chi_nodes_await(struct chi_hub *hub, struct chi_job *job);
 
 enum chi_nodes_typing { CHI_NODES_TYPES = 1, CHI_NODES_STOPS, CHI_NODES_POSTED };

@@ -910,6 +910,26 @@ START_TEST(who_has_a_place_of_its_own_goes_on_by_it)
 }
 END_TEST
 
+/* As after the log was put back to an earlier state while no node ran. */
+START_TEST(who_read_what_no_node_has_seen_is_shown_a_gap)
+{
+    at(0);
+    uint64_t ann = person("ann", "tea");
+    post(ann, "tea", "one");
+    all_turns();
+    at(1);
+    uint64_t bob = opened(false);
+    join_at(bob, "tea", (struct chi_start){CHI_START_AFTER, 0, 100, {NULL, 0}});
+    all_pass(500);
+    at(1);
+    ck_assert_str_eq(heard(bob), "");
+    all_pass(1000);
+    at(1);
+    const char *said = heard(bob);
+    ck_assert_msg(strstr(said, "gap"), "%s", said);
+}
+END_TEST
+
 START_TEST(it_goes_back_while_much_is_under_way)
 {
     char name[16];
@@ -1053,6 +1073,7 @@ int main(void)
     tcase_add_test(t, a_log_that_went_back_closes_all_and_shows_a_gap);
     tcase_add_test(t, who_has_a_place_of_its_own_goes_on_by_it);
     tcase_add_test(t, it_goes_back_while_much_is_under_way);
+    tcase_add_test(t, who_read_what_no_node_has_seen_is_shown_a_gap);
     tcase_add_test(t, nonsense_is_passed_over);
     tcase_add_test(t, what_is_no_name_is_not_believed);
     suite_add_tcase(suite, t);
