@@ -33,6 +33,7 @@ struct chatd_hubs {
     struct chatd_settings *settings; /* owned; as they are in effect: what is not live stays */
     struct logsink *sink;            /* owned */
     struct chatd_www *www;           /* owned */
+    const struct chatd_plan *plan;   /* whose peers pages are told of; outlives the hubs */
     uv_loop_t *loop;
     struct chatd_hub *first; /* owned; in the order in which they were added */
     size_t count;            /* of them */

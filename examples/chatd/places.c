@@ -135,6 +135,42 @@ static void put_sockets(FILE *out, const struct chathub *hub)
     }
 }
 
+static void put_server(FILE *out, const char *name, const struct chatd_web *web, const char *rest)
+{
+    fputs("{\"name\":", out);
+    put_text(out, name);
+    fprintf(out, ",\"port\":%u,\"path\":", web->port);
+    put_text(out, web->path);
+    fprintf(out, ",%s}", rest);
+}
+
+/* Whether a peer is this one itself, by its name or its port. */
+static bool is_own(const struct chatd_hub *own, const char *name, unsigned port)
+{
+    struct chatd_web web;
+    uint32_t index = 0;
+    bool found = strcmp(own->place.name, name) == 0;
+    while (!found && chatd_web_next(own->hub, &index, &web))
+        found = web.port == port;
+    return found;
+}
+
+/* `comma`: what stands before the first. */
+static void put_peers(FILE *out, const struct chatd_hub *own, const char *comma)
+{
+    const struct chatd_plan *plan = own->all->plan;
+    for (size_t i = 0; plan && i < plan->peer_count; i++) {
+        struct chatd_web web;
+        snprintf(web.url, sizeof(web.url), "%s", plan->peers[i].url);
+        if (!read_web(&web) || is_own(own, plan->peers[i].name, web.port) ||
+            !can_reach(own, web.host))
+            continue;
+        fputs(comma, out);
+        comma = ",";
+        put_server(out, plan->peers[i].name, &web, "\"removable\":false,\"peer\":true");
+    }
+}
+
 /* Those that its pages can choose by their port. */
 static void put_servers(FILE *out, const struct chatd_hub *own)
 {
@@ -143,13 +179,12 @@ static void put_servers(FILE *out, const struct chatd_hub *own)
     for (const struct chatd_hub *hub = own->all->first; hub; hub = hub->next) {
         if (hub->stopping || !find_reachable(own, hub, &web))
             continue;
-        fprintf(out, "%s{\"name\":", comma);
-        put_text(out, hub->place.name);
-        fprintf(out, ",\"port\":%u,\"path\":", web.port);
-        put_text(out, web.path);
-        fprintf(out, ",\"removable\":%s}", hub->made ? "true" : "false");
+        fputs(comma, out);
+        put_server(out, hub->place.name, &web,
+                   hub->made ? "\"removable\":true" : "\"removable\":false");
         comma = ",";
     }
+    put_peers(out, own, comma);
 }
 
 static int answer(struct chathub *hub, const struct chathub_http *request, void *arg)

@@ -152,7 +152,9 @@ static int check_all(const struct chatd_settings *settings, struct chatd_problem
         check_both(settings, "servers", "listen", problem) < 0 ||
         check_both(settings, "servers", "name", problem) < 0 ||
         check_both(settings, "custom", "listen", problem) < 0 ||
-        check_both(settings, "custom", "name", problem) < 0)
+        check_both(settings, "custom", "name", problem) < 0 ||
+        check_both(settings, "servers", "peers", problem) < 0 ||
+        check_both(settings, "custom", "peers", problem) < 0)
         return -1;
     return 0;
 }
@@ -272,11 +274,12 @@ static int check_newest(const struct chatd_plan *plan, const char *origin,
     return 0;
 }
 
-static int read_servers(const struct chatd_settings *settings, struct chatd_plan *plan,
-                        struct chatd_problem *problem)
+/* The option `name`: servers, separated by commas. */
+static int read_list(const struct chatd_settings *settings, const char *name,
+                     struct chatd_plan *plan, struct chatd_problem *problem)
 {
-    const char *origin = where(settings, "servers");
-    const char *at = chatd_settings_text(settings, "servers");
+    const char *origin = where(settings, name);
+    const char *at = chatd_settings_text(settings, name);
     for (;;) {
         at += strspn(at, " \t\n");
         size_t whole = strcspn(at, ","), len = whole;
@@ -293,6 +296,23 @@ static int read_servers(const struct chatd_settings *settings, struct chatd_plan
             return 0;
         at += whole + 1;
     }
+}
+
+static int read_peers(const struct chatd_settings *settings, struct chatd_plan *plan,
+                      struct chatd_problem *problem)
+{
+    struct chatd_plan peers = {0};
+    int result = read_list(settings, "peers", &peers, problem);
+    plan->peers = peers.places;
+    plan->peer_count = peers.count;
+    for (size_t i = 0; result == 0 && i < peers.count; i++) {
+        if (strncmp(strrchr(peers.places[i].url, ':'), ":0/", 3) == 0)
+            result = chatd_problem(problem, CHATD_EXIT_USAGE,
+                                   "%s: %s has port 0, at which nothing can be reached; say the "
+                                   "port that it listens at",
+                                   where(settings, "peers"), peers.places[i].name);
+    }
+    return result;
 }
 
 static int read_custom(const struct chatd_settings *settings, struct chatd_plan *plan,
@@ -331,11 +351,13 @@ int chatd_plan_make(const struct chatd_settings *settings, struct chatd_plan *pl
     *plan = (struct chatd_plan){0};
     int result = check_all(settings, problem);
     if (result == 0 && *chatd_settings_text(settings, "servers"))
-        result = read_servers(settings, plan, problem);
+        result = read_list(settings, "servers", plan, problem);
     else if (result == 0 && *chatd_settings_text(settings, "custom"))
         result = read_custom(settings, plan, problem);
     else if (result == 0)
         result = read_listen(settings, plan, problem);
+    if (result == 0 && *chatd_settings_text(settings, "peers"))
+        result = read_peers(settings, plan, problem);
     for (size_t i = 0; result == 0 && i < plan->count; i++) {
         struct chatd_place *place = &plan->places[i];
         place->log = chatd_datafile_log(settings, place->name, place->url);
@@ -372,6 +394,9 @@ void chatd_plan_free(struct chatd_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++)
         chatd_place_free(&plan->places[i]);
+    for (size_t i = 0; i < plan->peer_count; i++)
+        chatd_place_free(&plan->peers[i]);
     free(plan->places);
+    free(plan->peers);
     *plan = (struct chatd_plan){0};
 }

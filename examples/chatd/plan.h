@@ -19,10 +19,12 @@ struct chatd_place {
 struct chatd_plan {
     struct chatd_place *places; /* owned; no two of a name, or of a port but 0 */
     size_t count;               /* of places: 1 or more */
+    struct chatd_place *peers;  /* owned; what --peers says: run by others, and without logs */
+    size_t peer_count;          /* of peers */
 };
 
-/* What --servers, --custom, or else --listen and --name say. 0, or -1 with *problem. To be freed
- * either way. */
+/* What --servers, --custom, or else --listen and --name say, and --peers. 0, or -1 with *problem. To
+ * be freed either way. */
 int chatd_plan_make(const struct chatd_settings *settings, struct chatd_plan *plan,
                     struct chatd_problem *problem);
 /* Whether a start could go by it: hubs take all settings at all places, and no two servers are told

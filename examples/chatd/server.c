@@ -127,6 +127,7 @@ static int prepare(struct server *s, struct chatd_problem *problem)
         problem->status = CHATD_EXIT_OTHER;
         return -1;
     }
+    hubs->plan = &s->plan;
     for (size_t i = 0; i < s->plan.count; i++) {
         struct chatd_hub *hub = chatd_hubs_add(hubs, &s->plan.places[i], problem);
         if (!hub || chatd_hub_equip(hub, problem) < 0)

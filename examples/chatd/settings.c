@@ -22,6 +22,11 @@ static const struct chathub_option own_options[] = {
     OWN(TEXT, "custom", "",
         "A port from 1024 to 65535: one server, called custom-PORT, at ws://localhost:PORT/ws.", 0,
         0),
+    OWN(TEXT, "peers", "",
+        "Nodes of the same chat that the page offers to go to: NAME=PORT or NAME=HOST:PORT, "
+        "separated by commas, each with its WebSocket at /ws. The one called as this one is left "
+        "out.",
+        0, 0),
     OWN(NUMBER, "max-servers", "16",
         "Servers at once, those included that are made while chatd runs.", 0, 1),
     OWN(SWITCH, "create-servers", "yes",
@@ -56,7 +61,7 @@ static const struct chathub_option own_options[] = {
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
 };
 #define OWN_COUNT   (sizeof(own_options) / sizeof(own_options[0]))
-#define OWN_IN_FILE 9
+#define OWN_IN_FILE 10
 
 /* Where chatd listens if nobody says otherwise; the library has no listener of its own accord. */
 static const char *const standard_listen[] = {"ws://localhost:8080/ws", "tcp://localhost:7000"};

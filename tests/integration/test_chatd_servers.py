@@ -123,6 +123,30 @@ def test_one_server_is_told_as_the_only_one(one):
                           "servers": [{"name": "main", "port": port, "path": "/ws", "removable": False}]}
 
 
+def test_peers_are_told_beside_it_but_not_itself_and_not_where_the_page_cannot_reach(start_chatd):
+    peers = "main=8080, node-2=8081,node-3=127.0.0.1:8082,far=192.0.2.1:8083"
+    port = own_port(start_chatd("--peers", peers, listen=("ws://127.0.0.1:0/ws",)))
+    own = {"name": "main", "port": port, "path": "/ws", "removable": False}
+    two, three = ({"name": f"node-{n}", "port": 8079 + n, "path": "/ws", "removable": False, "peer": True} for n in (2, 3))
+    assert told(port)["servers"] == [own, two, three]
+    again = own_port(start_chatd("--name", "other", "--peers", f"self={port},node-2=8081", listen=("ws://127.0.0.1:0/ws",)))
+    assert names(again) == ["other", "self", "node-2"]
+
+
+def test_a_peer_at_its_own_port_is_itself(start_chatd):
+    port = free_port()
+    start_chatd("--peers", f"self={port},node-2=8081", listen=(f"ws://127.0.0.1:{port}/ws",))
+    assert names(port) == ["main", "node-2"]
+
+
+def test_a_server_on_a_unix_socket_alone_tells_its_peers(start_chatd, tmp_path):
+    start_chatd("--peers", "node-2=8081", listen=(f"ws+unix:{tmp_path}/s?path=/ws",))
+    with Raw(f"{tmp_path}/s") as raw:
+        raw.send(head("GET /server.json HTTP/1.1"))
+        servers = json.loads(raw.response()[2])["servers"]
+    assert [server["name"] for server in servers] == ["node-2"]
+
+
 def test_names_are_told_as_json(start_chatd):
     name = 'a "b" \\ é'
     chatd = start_chatd("--name", name)
@@ -323,6 +347,10 @@ def test_the_only_one_that_cannot_start_is_told_in_one_line(run_chatd):
     (["--servers", "a=0,b=0,c=0", "--max-servers", "2"], "more than 2 servers; raise --max-servers"),
     (["--servers", "a=0", "--max-servers", "0"], "--max-servers: '0' is no number from 1 to 1024"),
     (["--max-servers", "x"], "--max-servers: 'x' is no number"),
+    (["--peers", "a"], "--peers: 'a' is no server; write NAME=PORT"),
+    (["--peers", "a=0"], "--peers: a has port 0, at which nothing can be reached"),
+    (["--peers", "a=8081,a=8082"], "--peers: two servers are called a"),
+    (["--peers", "a=8081", "--servers", "b=0"], "--peers: both say which servers there are"),
     (["--custom", "1023"], "--custom: '1023' is no port from 1024 to 65535"),
     (["--custom", "65536"], "--custom: '65536' is no port"),
     (["--custom", "0"], "'0' is no port"),

@@ -579,11 +579,12 @@ setInterval(() => {
 
 // ---- the server
 
-const places = new Map(); // port → what `place` made
+const places = new Map(); // slot (servers.js) → what `place` made
 
 // What the page keeps of a server while it is at another.
-function place({ port, path }) {
-  const key = (what) => `chat.${what}${port ? `.${port}` : ''}`; // in the browser's storage
+function place(server) {
+  const { port, path } = server;
+  const key = (what) => `chat.${what}${slot(server) ? `.${slot(server)}` : ''}`; // in the browser's storage
   const name = keep(localStorage, key('name'));
   return {
     port, path, key, name,
@@ -615,8 +616,9 @@ function visit(server) {
     drop();
     Object.assign(at, { shown: [...list.children], draft: box.value });
   }
-  at = places.get(server.port) || place(server);
-  places.set(at.port, at);
+  at = places.get(slot(server)) || place(server);
+  Object.assign(at, { port: server.port, path: server.path });
+  places.set(slot(server), at);
   keepServers();
   showServers();
   if (!at.session) newSession();

@@ -4,9 +4,11 @@
 
 const home = { port: 0, path: '/ws' }; // the page's own
 const own = Number(location.port) || (location.protocol === 'https:' ? 443 : 80); // the page's port
-let servers = [home]; // { name, port, path, removable }
+let servers = [home]; // { name, port, path, removable, peer: it is a node of the same chat }
 let probe = null; // asks a server whether it lets this page in
 
+// Nodes of one chat share what the page keeps: one goes on there as the same person, and misses nothing.
+const slot = ({ port, peer }) => (peer ? 0 : port);
 const known = (port) => (port === own ? home : servers.find((one) => one.port === port))
   || { name: `Port ${port}`, port, path: '/ws' };
 const inform = (...parts) => $('about').replaceChildren(...parts);
@@ -111,6 +113,6 @@ setTimeout(async () => {
   keep(sessionStorage, 'chat.tab', tab);
   const ports = JSON.parse(keep(sessionStorage, 'chat.servers')) || [0]; // where the page is, and where it was
   await askServers();
-  for (const port of ports) places.set(port, place(known(port)));
+  for (const server of ports.map(known)) places.set(slot(server), place(server));
   visit(known(ports[0]));
 }, tab ? 150 : 0);
