@@ -87,7 +87,8 @@ bool cb_client_start(struct cb_bench *bench)
 {
     const struct cb_options *o = &bench->options;
     struct cb_client *client = &bench->clients[bench->started];
-    int fd = socket(o->to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    uint32_t node = bench->started / o->rooms % o->nodes;
+    int fd = socket(o->to[node].ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         cb_problem(bench, "no socket: %s", strerror(errno));
         return false;
@@ -99,7 +100,8 @@ bool cb_client_start(struct cb_bench *bench)
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!bind_source(bench, fd, bench->started) ||
-        (connect(fd, (const struct sockaddr *)&o->to, o->to_len) < 0 && errno != EINPROGRESS)) {
+        (connect(fd, (const struct sockaddr *)&o->to[node], o->to_len[node]) < 0 &&
+         errno != EINPROGRESS)) {
         cb_problem(bench, "cannot connect to %s: %s; is the server running there?", o->url,
                    strerror(errno));
         close(fd);

@@ -13,7 +13,13 @@ static uint32_t max_of(uint32_t a, uint32_t b)
 
 int64_t cb_pss(const struct cb_bench *bench)
 {
-    return bench->options.pid ? cb_proc_pss(bench->options.pid) : -1;
+    const struct cb_options *o = &bench->options;
+    int64_t sum = o->pid_count ? 0 : -1;
+    for (uint32_t i = 0; i < o->pid_count && sum >= 0; i++) {
+        int64_t one = cb_proc_pss(o->pids[i]);
+        sum = one < 0 ? -1 : sum + one;
+    }
+    return sum;
 }
 
 uint64_t cb_count_caught_up(const struct cb_bench *bench)
@@ -137,7 +143,8 @@ void cb_look_at_slow(struct cb_bench *bench, struct cb_measures *m)
         uint32_t lag = bench->rooms[i % o->rooms].count - client->member.index;
         m->lag_min = lag < m->lag_min ? lag : m->lag_min;
         uint16_t port = client->state == CB_LIVE ? own_port(client->fd) : 0;
-        uint16_t server = ntohs(((const struct sockaddr_in *)&o->to)->sin_port);
+        const struct sockaddr_storage *to = &o->to[i / o->rooms % o->nodes];
+        uint16_t server = ntohs(((const struct sockaddr_in *)to)->sin_port);
         uint32_t sent, unsent, read, unread;
         if (port && cb_proc_queues(server, port, &unsent, &read) &&
             cb_proc_queues(port, server, &sent, &unread)) {

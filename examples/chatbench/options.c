@@ -16,11 +16,15 @@ static const char help[] =
     "    chatbench [options]\n"
     "\n"
     "Where\n"
-    "  --url URL            ws://HOST:PORT/PATH or tcp://HOST:PORT (ws://127.0.0.1:8080/ws)\n"
+    "  --url URL[,URL...]   ws://HOST:PORT/PATH or tcp://HOST:PORT (ws://127.0.0.1:8080/ws); "
+    "several:\n"
+    "                       nodes of one chat, over which the members of each room are spread\n"
     "  --plain              WebSocket without the subprotocol chathub.v1\n"
     "  --source ADDRESS     connect from this IPv4 address (and, beyond 20,000 connections, the "
     "next ones)\n"
-    "  --pid PID            process of the server on this machine: reports its CPU and memory\n"
+    "  --pid PID[,PID...]   process of the server on this machine: reports its CPU and memory; "
+    "several:\n"
+    "                       of all together\n"
     "Who\n"
     "  --clients N          connections, each a member of one room (100)\n"
     "  --rooms N            rooms they are spread over (1)\n"
@@ -133,12 +137,16 @@ static int take(const struct option_rule *rule, const char *text)
 }
 
 /* Splits scheme://host:port/path into the options; `port` gets the port's text. */
-static int split_url(struct cb_options *o, char *host, size_t host_size, char *port,
-                     size_t port_size)
+static int split_url(struct cb_options *o, const char *url, char *host, size_t host_size,
+                     char *port, size_t port_size)
 {
-    const char *rest = o->url;
-    if (strncmp(rest, "ws://", 5) == 0) {
-        o->websocket = true;
+    const char *rest = url;
+    bool websocket = strncmp(rest, "ws://", 5) == 0;
+    if (o->nodes > 0 && websocket != o->websocket) {
+        return mistake("url", o->url, "all begin in the same way");
+    }
+    o->websocket = websocket;
+    if (websocket) {
         rest += 5;
     } else if (strncmp(rest, "tcp://", 6) == 0) {
         rest += 6;
@@ -161,10 +169,10 @@ static int split_url(struct cb_options *o, char *host, size_t host_size, char *p
     return 0;
 }
 
-static int resolve(struct cb_options *o)
+static int resolve_one(struct cb_options *o, const char *url)
 {
     char host[256], port[16];
-    if (split_url(o, host, sizeof host, port, sizeof port) < 0) {
+    if (split_url(o, url, host, sizeof host, port, sizeof port) < 0) {
         return -1;
     }
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -172,9 +180,44 @@ static int resolve(struct cb_options *o)
     if (error) {
         return mistake("url", o->url, gai_strerror(error));
     }
-    memcpy(&o->to, found->ai_addr, found->ai_addrlen);
-    o->to_len = found->ai_addrlen;
+    memcpy(&o->to[o->nodes], found->ai_addr, found->ai_addrlen);
+    o->to_len[o->nodes++] = found->ai_addrlen;
     freeaddrinfo(found);
+    return 0;
+}
+
+static int resolve(struct cb_options *o)
+{
+    char url[256];
+    for (const char *at = o->url;; at++) {
+        size_t len = strcspn(at, ",");
+        if (o->nodes == CB_NODES_MAX || len >= sizeof url) {
+            return mistake("url", o->url, "these are too many, or too long");
+        }
+        memcpy(url, at, len);
+        url[len] = 0;
+        if (resolve_one(o, url) < 0) {
+            return -1;
+        }
+        at += len;
+        if (!*at) {
+            return 0;
+        }
+    }
+}
+
+static int read_pids(struct cb_options *o, const char *text)
+{
+    while (text && *text) {
+        char *end;
+        long pid = strtol(text, &end, 10);
+        if (end == text || (*end && *end != ',') || pid < 1 || pid > INT32_MAX ||
+            o->pid_count == CB_NODES_MAX) {
+            return mistake("pid", text, "give numbers of processes, with commas between");
+        }
+        o->pids[o->pid_count++] = (int)pid;
+        text = *end ? end + 1 : end;
+    }
     return 0;
 }
 
@@ -184,7 +227,7 @@ static int check_source(struct cb_options *o, const char *source)
         return 0;
     }
     o->has_source = true;
-    if (o->to.ss_family != AF_INET || inet_pton(AF_INET, source, &o->source) != 1) {
+    if (o->to[0].ss_family != AF_INET || inet_pton(AF_INET, source, &o->source) != 1) {
         return mistake("source", source, "give an IPv4 address, and an IPv4 address in --url");
     }
     return 0;
@@ -220,9 +263,8 @@ static int check_together(struct cb_options *o)
 int cb_options_read(struct cb_options *o, int argc, char **argv)
 {
     double posts = 0, after = 0;
-    const char *source = NULL;
+    const char *source = NULL, *pids = NULL;
     bool wants_help = false;
-    uint32_t pid = 0;
     *o = (struct cb_options){.url = "ws://127.0.0.1:8080/ws",
                              .prefix = "bench",
                              .clients = 100,
@@ -237,7 +279,7 @@ int cb_options_read(struct cb_options *o, int argc, char **argv)
         {"url", OPT_TEXT, &o->url, 0, 0},
         {"plain", OPT_FLAG, &o->plain, 0, 0},
         {"source", OPT_TEXT, &source, 0, 0},
-        {"pid", OPT_COUNT, &pid, 1, INT32_MAX},
+        {"pid", OPT_TEXT, &pids, 0, 0},
         {"clients", OPT_COUNT, &o->clients, 1, 999999},
         {"rooms", OPT_COUNT, &o->rooms, 1, 999999},
         {"room-prefix", OPT_TEXT, &o->prefix, 0, 0},
@@ -280,6 +322,6 @@ int cb_options_read(struct cb_options *o, int argc, char **argv)
     }
     o->posts = (uint64_t)posts;
     o->after = (uint64_t)after;
-    o->pid = (int)pid;
-    return resolve(o) < 0 || check_source(o, source) < 0 ? -1 : check_together(o);
+    bool well = read_pids(o, pids) == 0 && resolve(o) == 0 && check_source(o, source) == 0;
+    return well ? check_together(o) : -1;
 }

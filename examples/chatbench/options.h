@@ -11,14 +11,18 @@
 #define CB_SIZE_MIN 16u
 #define CB_SIZE_MAX 65536u
 
+/* Nodes of one chat that a run may use. */
+#define CB_NODES_MAX 8u
+
 struct cb_options {
-    const char *url;            /* as given */
-    bool websocket;             /* else lines */
-    char host[256];             /* as in the URL, for Host: */
-    char path[256];             /* of the WebSocket */
-    struct sockaddr_storage to; /* where it leads */
-    socklen_t to_len;           /* its length */
-    bool has_source;            /* source is set */
+    const char *url;                          /* as given; one, or several with commas between */
+    bool websocket;                           /* else lines */
+    char host[256];                           /* as in the URL, for Host: */
+    char path[256];                           /* of the WebSocket */
+    struct sockaddr_storage to[CB_NODES_MAX]; /* where they lead */
+    socklen_t to_len[CB_NODES_MAX];           /* its length */
+    uint32_t nodes;  /* URLs: client i goes to number i / rooms % nodes, so that a room is on all */
+    bool has_source; /* source is set */
     struct in_addr source;   /* first own address, good for CB_PORTS connections; then the next */
     bool plain;              /* WebSocket without subprotocol chathub.v1 */
     const char *prefix;      /* room names begin with it */
@@ -32,15 +36,16 @@ struct cb_options {
     uint64_t posts;          /* how many posts in all; 0: by time */
     double settle;           /* seconds between the last join and the first post */
     double idle;             /* seconds of silence at the end */
-    double drain;         /* seconds without progress after which what is missing counts as lost */
-    int pid;              /* of the server, 0: not known */
-    uint32_t stall;       /* the last so many clients stop reading */
-    double stall_seconds; /* for so long from the first post on; 0: do not wait */
-    bool gaps_ok;         /* a told gap is no loss */
-    const char *epoch;    /* join after `after`, read under this epoch; NULL: from now on */
-    uint64_t after;       /* a position */
-    uint32_t behind;      /* entries that each client then has to catch up on; 0: none */
-    bool json;            /* report as JSON */
+    double drain; /* seconds without progress after which what is missing counts as lost */
+    int pids[CB_NODES_MAX]; /* of the server's processes */
+    uint32_t pid_count;     /* 0: not known */
+    uint32_t stall;         /* the last so many clients stop reading */
+    double stall_seconds;   /* for so long from the first post on; 0: do not wait */
+    bool gaps_ok;           /* a told gap is no loss */
+    const char *epoch;      /* join after `after`, read under this epoch; NULL: from now on */
+    uint64_t after;         /* a position */
+    uint32_t behind;        /* entries that each client then has to catch up on; 0: none */
+    bool json;              /* report as JSON */
 };
 
 /* Reads the command line. 0: go on; 1: help was printed; -1: a mistake, told on stderr. */

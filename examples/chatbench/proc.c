@@ -38,8 +38,8 @@ static void read_kinds(int pid, struct cb_cpu *out)
     const char *close = strrchr(line, ')');
     if (close) {
         double tick = (double)sysconf(_SC_CLK_TCK);
-        out->user = (double)field(close + 1, 11, 10) / tick;
-        out->system = (double)field(close + 1, 12, 10) / tick;
+        out->user += (double)field(close + 1, 11, 10) / tick;
+        out->system += (double)field(close + 1, 12, 10) / tick;
     }
 }
 
@@ -60,16 +60,15 @@ static bool read_thread(int pid, const char *id, struct cb_thread *out)
     return true;
 }
 
-bool cb_proc_cpu(int pid, struct cb_cpu *out)
+static bool add_process(int pid, struct cb_cpu *out)
 {
     char path[64];
     clockid_t clock;
     struct timespec t;
-    memset(out, 0, sizeof *out);
     if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) < 0) {
         return false;
     }
-    out->total = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    out->total += (double)t.tv_sec + (double)t.tv_nsec / 1e9;
     read_kinds(pid, out);
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
@@ -83,6 +82,16 @@ bool cb_proc_cpu(int pid, struct cb_cpu *out)
     }
     closedir(tasks);
     return true;
+}
+
+bool cb_proc_cpu(const int *pids, uint32_t count, struct cb_cpu *out)
+{
+    memset(out, 0, sizeof *out);
+    bool well = true;
+    for (uint32_t i = 0; i < count && well; i++) {
+        well = add_process(pids[i], out);
+    }
+    return well;
 }
 
 double cb_proc_thread(const struct cb_cpu *before, const struct cb_thread *thread)

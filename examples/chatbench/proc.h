@@ -20,8 +20,8 @@ struct cb_cpu {
     uint32_t count;                           /* of threads */
 };
 
-/* False: there is no such process, or it is not ours to look at. */
-bool cb_proc_cpu(int pid, struct cb_cpu *out);
+/* Of all these together. False: one is not there, or not ours to look at. */
+bool cb_proc_cpu(const int *pids, uint32_t count, struct cb_cpu *out);
 /* Seconds of one thread of `after` since `before`. */
 double cb_proc_thread(const struct cb_cpu *before, const struct cb_thread *thread);
 /* Seconds between two looks of the threads named chathub-log-…, which keep the log. */

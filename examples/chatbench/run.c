@@ -90,7 +90,7 @@ static void post_and_drain(struct cb_bench *bench, struct cb_measures *m)
 {
     const struct cb_options *o = &bench->options;
     bench->frames = bench->bytes = bench->deliveries = bench->compared = 0;
-    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_before);
+    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pids, o->pid_count, &m->cpu_before);
     double own = cb_own_cpu();
     uint64_t begin = cb_clock();
     pause_slow(bench, true);
@@ -114,7 +114,7 @@ static void post_and_drain(struct cb_bench *bench, struct cb_measures *m)
     m->post_seconds = cb_seconds(begin, posted);
     m->drain_seconds = cb_seconds(posted, cb_clock());
     m->own_cpu = cb_own_cpu() - own;
-    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_after);
+    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pids, o->pid_count, &m->cpu_after);
 }
 
 void cb_run(struct cb_bench *bench, struct cb_measures *m)
@@ -122,10 +122,10 @@ void cb_run(struct cb_bench *bench, struct cb_measures *m)
     const struct cb_options *o = &bench->options;
     uint64_t begin = cb_clock();
     m->pss_start = cb_pss(bench);
-    m->has_cpu = o->pid && cb_proc_cpu(o->pid, &m->cpu_start);
+    m->has_cpu = o->pid_count && cb_proc_cpu(o->pids, o->pid_count, &m->cpu_start);
     bool joined = connect_all(bench);
     m->join_seconds = cb_seconds(begin, cb_clock());
-    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pid, &m->cpu_joined);
+    m->has_cpu = m->has_cpu && cb_proc_cpu(o->pids, o->pid_count, &m->cpu_joined);
     if (!joined) {
         return;
     }
