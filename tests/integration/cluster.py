@@ -40,9 +40,13 @@ class Node:
         assert self.chatd is None
         enter = None if self.namespace is None else (lambda: enter_namespace(self.namespace))
         options.setdefault("log_level", "info")
-        self.chatd = Chatd(["--name", self.name, *self.args], preexec_fn=enter, log=None,
+        self.chatd = Chatd(["--name", self.name, *self.args], preexec_fn=enter, log=None, wait=False,
                            listen=(f"ws+unix:{self.web}?path=/ws", f"tcp+unix:{self.text}"), **options)
         self.ran.append(self.chatd)
+        try:
+            self.chatd.wait_ready()
+        except AssertionError:
+            raise AssertionError(f"{self.name} did not start:\n{self.chatd.tail()}") from None
         return self.chatd
 
     def kill(self):
