@@ -21,7 +21,7 @@ QUICK = ("--node-lease", "3s", "--return-time", "5s")
 def need_cluster():
     """Skips where chatd was built without NATS, or there is no nats-server."""
     need_nats()
-    done = subprocess.run([str(find_program("chatd")), "--log", "jetstream:", "--listen", "tcp://127.0.0.1:0"],
+    done = subprocess.run([str(find_program("chatd")), "--check-config", "--log", "jetstream:nats://127.0.0.1:4222"],
                           capture_output=True, text=True, timeout=PATIENCE, check=False)
     if "has no NATS" in done.stderr:
         pytest.skip("this chatd was built without NATS")
