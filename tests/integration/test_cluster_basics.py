@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -398,16 +399,9 @@ def test_wrong_urls_are_refused_in_one_line(url):
 
 USERS = 'authorization { users: [ { user: "ann", password: "secret-word" } ] }'
 TOKEN = 'authorization { token: "secret-word" }'
-# What docs/operations.md gives chatd, and no more.
-SUBJECTS = """
-accounts { CHAT { jetstream: enabled, users: [ { user: "ann", password: "secret-word", permissions: {
-  publish: ["chathub.in.>", "chathub.bus.>", "$JS.API.>", "_INBOX.>"],
-  subscribe: ["chathub.out.>", "chathub.bus.>", "_INBOX.>"] } } ] } }
-"""
 
 
-@pytest.mark.parametrize("extra,user", [(USERS, "ann:secret-word"), (TOKEN, "secret-word"), (SUBJECTS, "ann:secret-word")],
-                         ids=["password", "token", "permissions"])
+@pytest.mark.parametrize("extra,user", [(USERS, "ann:secret-word"), (TOKEN, "secret-word")], ids=["password", "token"])
 async def test_whoever_may_is_let_in_and_no_line_tells_the_secret(own, extra, user):
     cluster = await asyncio.to_thread(own, nodes=2, extra=extra, user=user, args=("--log-level", "debug"))
     alice, bob = await cluster[0].client("alice"), await cluster[1].client("bob")
@@ -478,6 +472,49 @@ async def test_nats_that_comes_back_empty_is_another_epoch_and_clients_are_told(
     gap = await again.get("gap", room="general")
     assert joined["epoch"] == ack["epoch"] and (gap["from"], gap["epoch"]) == (acks[2]["position"], ack["epoch"])
     assert [one["content"] for one in await entries(again, "general", 1)] == ["after"]
+
+
+async def test_nats_that_comes_back_from_a_copy_is_another_epoch_and_positions_are_not_mixed_up(own, tmp_path):
+    """The copy holds the first five posts; five more were acked and shown, and their positions are given anew."""
+    cluster = await asyncio.to_thread(own, nodes=2)
+    server = cluster.nats[0]
+    alice, bob = await cluster[0].client("alice"), await cluster[1].client("bob")
+    for number in range(5):
+        await alice.post(f"kept {number}", cid=f"kept-{number}")
+    await asyncio.to_thread(server.stop)
+    shutil.copytree(server.store, tmp_path / "copy")
+    await asyncio.to_thread(server.start)
+
+    async def posted(client, text):
+        answer = await client.ask({"type": "post", "content": text, "cid": text.replace(" ", "-")})
+        return answer["type"] == "ack" and answer
+    for number in range(5):
+        last = await until(lambda n=number: posted(alice, f"lost {n}"), "NATS to be used again")
+    await bob.chat("lost 4")
+    await asyncio.to_thread(server.kill)
+    server.wipe()
+    shutil.copytree(tmp_path / "copy", server.store)
+    await asyncio.to_thread(server.start)
+    for client in (alice, bob):
+        assert (await client.closed())[0] == 1012
+    carol = await cluster[1].client("carol", room=None)
+    await carol.join("general", last=100)
+    for number in range(6):
+        await until(lambda n=number: posted(carol, f"anew {n}"), "the copy to be used")
+    assert carol.epoch != alice.epoch
+    for node, client in zip(cluster.nodes, (alice, bob)):
+        back = Client(await node.web_socket())
+        await back.hello(client.name, session=client.session)
+        joined = await back.join("general", epoch=alice.epoch, after=last["position"])
+        gap = await back.get("gap", room="general")
+        assert joined["epoch"] == carol.epoch == gap["epoch"] and gap["from"] == last["position"]
+        found = [one["content"] for one in await read_all(back, "general")]
+        assert found == [f"kept {number}" for number in range(5)] + [f"anew {number}" for number in range(6)]
+    again = Client(await cluster[0].web_socket())
+    await again.hello(alice.name, session=alice.session)
+    await again.join("general", now=True)
+    assert (await again.post("kept 3", cid="kept-3")).get("dup") is True
+    assert not (await again.post("lost 3", cid="lost-3")).get("dup")
 
 
 async def test_a_stream_of_other_settings_is_told_and_not_changed(own, tmp_path):
