@@ -1,12 +1,14 @@
 """A headless Chromium (Debian's), spoken to over its DevTools protocol: what a person would see and do."""
 import asyncio
 import base64
+import importlib
 import importlib.util
 import itertools
 import json
 import pathlib
 import re
 import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -17,6 +19,22 @@ spec = importlib.util.spec_from_file_location(
     "integration", pathlib.Path(__file__).resolve().parents[1] / "integration" / "conftest.py")
 integration = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(integration)
+
+
+def integration_module(name):
+    """Another module of the integration tests, which know their conftest by that name."""
+    folder = str(pathlib.Path(integration.__file__).parent)
+    here = sys.modules.get("conftest")
+    sys.path.insert(0, folder)
+    sys.modules["conftest"] = integration
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
+        if here:
+            sys.modules["conftest"] = here
+
+
 start_chatd, chatd = integration.start_chatd, integration.chatd
 settings_file, sqlite = integration.settings_file, integration.sqlite
 pytest_pyfunc_call = integration.pytest_pyfunc_call

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from conftest import integration
+from conftest import integration, integration_module
 from test_page import HERE, SAID, STATE, enter, say
 
 # What the buttons of the servers say, the one of the present server first in brackets.
@@ -224,6 +224,78 @@ async def test_a_copy_of_a_tab_is_somebody_else_on_every_server(browser, servers
     assert await page.value(f"copy.sessionStorage['chat.session.{port}'] !== sessionStorage['chat.session.{port}']")
     assert await page.value(STATE) == "Connected as alice"
     await page.value("copy.close()")
+
+
+# ------------------------------------------------------------------------------------------- nodes of one chat
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    """Three chatd on one NATS, and a way to talk to each."""
+    cluster, nats = integration_module("cluster"), integration_module("nats")
+    cluster.need_cluster()
+    server = nats.Nats(tmp_path).start()
+    ports = free_ports(3)
+    peers = ",".join(f"node-{number}={port}" for number, port in enumerate(ports, 1))
+    running = []
+    try:
+        for number, port in enumerate(ports, 1):
+            running.append(integration.Chatd(["--name", f"node-{number}", "--peers", peers, "--no-create-servers"], log=None,
+                                             listen=(f"ws://127.0.0.1:{port}/ws",),
+                                             env={"CHATD_LOG": f"jetstream:{server.url()}"}))
+        yield running
+    finally:
+        for chatd in running:
+            if chatd.process.poll() is None:
+                chatd.stop()
+        server.kill()
+
+
+async def test_at_another_node_of_the_chat_one_goes_on_as_the_same_person(browser, nodes):
+    page = await enter(browser, nodes[0], "alice")
+    assert await known(page) == ["[node-1]", "node-2", "node-3"]
+    bob = await nodes[2].client("bob")
+    await say(page, "from node-1")
+    await bob.chat("from node-1")
+    await page.until(f"{HERE}.includes('bob')")
+    await choose(page, "node-2")
+    await page.until("document.querySelector('#known [aria-current=true]').textContent === 'node-2'")
+    await connected(page, "alice")
+    assert await texts(page) == ["from node-1"]
+    await say(page, "from node-2")
+    said = await bob.chat("from node-2")
+    assert said["sender"] == "alice"
+    await bob.post("to alice")
+    await page.until(f"{SAID}.includes('to alice')")
+    await choose(page, "node-1")
+    await page.until("document.querySelector('#known [aria-current=true]').textContent === 'node-1'")
+    await connected(page, "alice")
+    await bob.post("and again")
+    await page.until(f"{SAID}.includes('and again')")
+    assert await texts(page) == ["from node-1", "from node-2", "to alice", "and again"]
+    assert not [frame for frame in await bob.quiet() if frame["type"] == "presence" and frame.get("left")]
+
+
+async def test_a_node_that_dies_is_left_for_another_and_nothing_is_lost_or_doubled(browser, nodes):
+    page = await enter(browser, nodes[0], "alice")
+    bob = await nodes[2].client("bob")
+    await choose(page, "node-2")
+    await page.until("document.querySelector('#known [aria-current=true]').textContent === 'node-2'")
+    await connected(page, "alice")
+    await say(page, "one")
+    await bob.chat("one")
+    await asyncio.to_thread(nodes[1].kill)
+    await page.until(f"{STATE}.includes('trying again')")
+    await say(page, "while it is away")
+    await bob.post("meanwhile")
+    await choose(page, "node-3")
+    await connected(page, "alice")
+    await bob.chat("while it is away")
+    await page.until(f"{SAID}.includes('while it is away') && !document.querySelector('#messages .pending')")
+    assert await texts(page) == ["one", "meanwhile", "while it is away"]
+    await page.load(f"http://127.0.0.1:{nodes[0].address('ws')[1]}/")
+    await connected(page, "alice")
+    assert await known(page) == ["node-1", "node-2", "[node-3]"]
 
 
 # ------------------------------------------------------------------------------------ by port, making, ending
