@@ -141,8 +141,10 @@ def check_readers(history, truth, found, gaps):
 def take_joined(place, event, positions, found, gaps):
     if place.first is None:
         place.first = place.position = event["start"]
-    elif event["start"] != place.position and not gaps:
+    elif event["start"] > place.position and not gaps:
         found.append(f"{event['who']} came back to {event['room']} after {place.position}, and was begun at {event['start']}")
+    else:  # earlier, if the node has not seen so much yet: then all from there on comes again
+        place.position = event["start"]
 
 
 def take_entry(place, event, positions, found, gaps):

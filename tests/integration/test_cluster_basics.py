@@ -134,6 +134,24 @@ async def test_who_comes_to_another_node_goes_on_there_without_a_hole(shared, ro
     assert not [frame for frame in await again.quiet() if frame["type"] == "gap"]
 
 
+async def test_a_node_that_is_behind_catches_up_before_it_lets_somebody_go_on(own):
+    """Who comes from a node that is ahead is not sent again what it has."""
+    cluster = await asyncio.to_thread(own, nodes=2)
+    alice, _ = await cluster[0].client("alice"), await cluster[1].client("bystander")
+    cluster[1].pause()
+    acks = [await alice.post(f"line {number}") for number in range(300)]
+    await alice.chat("line 299")
+    alice.socket.transport.abort()
+    again = cluster[1].lines()  # it waits there, with what it says, when the node goes on
+    again.send({"type": "hello", "name": "alice", "session": alice.session,
+                "rooms": [{"room": "general", "epoch": alice.epoch, "after": acks[-1]["position"]}]})
+    again.send({"type": "post", "content": "and on"})
+    cluster[1].resume()
+    joined = await asyncio.to_thread(again.get, "joined", room="general")
+    assert joined["start"] == acks[-1]["position"]
+    assert (await asyncio.to_thread(again.get, "chat"))["content"] == "and on"
+
+
 async def test_who_posts_again_on_another_node_posts_once(shared, room):
     alice = await shared[0].client(f"alice {room}"[:60], room)
     first = await alice.post("once", room=room, cid="c-1")

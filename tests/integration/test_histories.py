@@ -162,6 +162,19 @@ def again_at_the_return(history):
     history.events.insert(at(history, "entry", "bob", position=40), {"kind": "entry", "who": "bob", "room": ROOM, **entry(3)})
 
 
+def again_from_earlier_with_a_hole(history):
+    """Bob is begun earlier than where he was, as joined says, and what comes again is not all."""
+    begin_earlier(history)
+    drop(history, "entry", "bob", position=30, again=True)
+
+
+def begin_earlier(history):
+    where = at(history, "joined", "bob", start=30)
+    history.events[where]["start"] = 10
+    for number in (3, 2):
+        history.events.insert(where + 1, {"kind": "entry", "who": "bob", "room": ROOM, "again": True, **entry(number)})
+
+
 def before_joined(history):
     drop(history, "joined", "carol", start=20)
 
@@ -198,7 +211,8 @@ def gap_where_nothing_is_lost(history):
 
 LIES = [lose_acked, lose_acked_in_the_middle, twice, acked_elsewhere, acked_twice_elsewhere, another_room, other_words,
         nobody_posted_it, another_order_for_one, back_and_forth, another_order_on_one_node, the_sender_overtaken, hole,
-        hidden_hole, hole_at_the_end, hole_at_the_return, again_at_the_return, before_joined, shown_and_taken_back,
+        hidden_hole, hole_at_the_end, hole_at_the_return, again_at_the_return,
+        again_from_earlier_with_a_hole, before_joined, shown_and_taken_back,
         a_node_behind, broken_chain, beginning_gone, gap_where_nothing_is_lost]
 
 
@@ -207,6 +221,12 @@ def test_a_lie_is_found(lie):
     history = copy.deepcopy(true_history())
     lie(history)
     assert faults(history)
+
+
+def test_who_is_begun_earlier_and_told_so_gets_all_again():
+    history = true_history()
+    begin_earlier(history)
+    assert faults(history) == []
 
 
 def test_a_hole_that_is_told_is_none_where_entries_may_be_lost():
