@@ -79,6 +79,7 @@ class Wanderer:
         self.inside = set()  # rooms that it is in, on this connection
         self.outbox = {}  # cid → post, in order
         self.made = 0
+        self.order = asyncio.Lock()  # who has it says posts
         self.node, self.line, self.halves = None, None, []
 
     # ---- where it goes
@@ -146,8 +147,12 @@ class Wanderer:
         room = next(iter(self.places))
         while self.crowd.posting:
             await asyncio.sleep(self.dice.uniform(0, 2 * self.crowd.pace))
-            if len(self.outbox) >= OUTSTANDING or self.places[room] is None:
-                continue
+            if len(self.outbox) < OUTSTANDING and self.places[room] is not None:
+                with contextlib.suppress(AttributeError, *LOST):
+                    await self.post(room)
+
+    async def post(self, room):
+        async with self.order:
             self.made += 1
             cid = f"{self.name}-{self.made}"
             size = self.dice.randrange(6000) if self.dice.random() < 0.1 else self.dice.randrange(100)
@@ -155,12 +160,14 @@ class Wanderer:
             self.outbox[cid] = {"type": "post", "room": room, "cid": cid, "content": content}
             self.history.add("sent", self.name, room=room, cid=cid, content=short(content))
             if room in self.inside:
-                with contextlib.suppress(AttributeError, *LOST):
-                    await self.say(self.outbox[cid])
+                await self.say(self.outbox[cid])
 
-    async def say_outbox(self):
-        for frame in list(self.outbox.values()):
-            await self.say(frame)
+    async def say_outbox(self, room=None):
+        """All that has no ack, in its order; and from then on, what is posted in this room is said at once."""
+        async with self.order:
+            self.inside |= {room} if room else set()
+            for frame in list(self.outbox.values()):
+                await self.say(frame)
 
     def later(self, frame, what):
         """Does that again when the node thinks that it may work, if it is still the same connection."""
@@ -210,9 +217,9 @@ class Wanderer:
         self.epochs[room] = frame["epoch"]
         if self.places[room] is None:
             self.places[room] = [frame["epoch"], frame["start"]]
-        self.inside.add(room)
         if self.posts and room == next(iter(self.places)):
-            await self.say_outbox()
+            await self.say_outbox(room)
+        self.inside.add(room)
 
     def take_error(self, frame):
         code, cid, room = frame["code"], frame.get("cid"), frame.get("room")
