@@ -117,7 +117,8 @@ class Place:
     """Where a reader is in a room: the last entry that it knows of."""
 
     def __init__(self):
-        self.position = None  # not joined yet
+        self.position = None  # behind which it is told what comes next; not joined yet
+        self.best = 0  # the newest that it has
         self.first = None  # it began behind this
         self.given = {}  # position → cid: what it was shown
         self.gapped = []  # [from, to]: what it was told that it does not get
@@ -140,9 +141,9 @@ def check_readers(history, truth, found, gaps):
 
 def take_joined(place, event, positions, found, gaps):
     if place.first is None:
-        place.first = place.position = event["start"]
-    elif event["start"] > place.position and not gaps:
-        found.append(f"{event['who']} came back to {event['room']} after {place.position}, and was begun at {event['start']}")
+        place.first = place.position = place.best = event["start"]
+    elif event["start"] > max(place.position, place.best) and not gaps:
+        found.append(f"{event['who']} came back to {event['room']} after {place.best}, and was begun at {event['start']}")
     else:  # earlier, if the node has not seen so much yet: then all from there on comes again
         place.position = event["start"]
 
@@ -161,7 +162,7 @@ def take_entry(place, event, positions, found, gaps):
             found.append(f"{who} was shown {position} ({event['cid']}), which is not there")
     elif (there["cid"], there["prev"], there["content"]) != (event["cid"], event["prev"], event["content"]):
         found.append(f"{who} was shown {event}, and there is {there}")
-    place.position = position
+    place.position, place.best = position, max(place.best, position)
     place.given[position] = event["cid"]
 
 
@@ -169,4 +170,4 @@ def take_gap(place, event, positions, found, gaps):
     if not gaps:
         found.append(f"{event['who']} was told a gap in {event['room']} from {event['from']} to {event['to']}: nothing was lost")
     place.gapped.append((event["from"], event["to"]))
-    place.position = event["to"]
+    place.position = place.best = event["to"]

@@ -229,6 +229,13 @@ def test_who_is_begun_earlier_and_told_so_gets_all_again():
     assert faults(history) == []
 
 
+def test_who_is_begun_earlier_may_leave_and_go_on_where_it_was():
+    history = true_history()
+    where = at(history, "joined", "bob", start=30)
+    history.events.insert(where, {**history.events[where], "start": 10})
+    assert faults(history) == []
+
+
 def test_a_hole_that_is_told_is_none_where_entries_may_be_lost():
     history = true_history()
     where = at(history, "entry", "carol", position=40)

@@ -207,8 +207,9 @@ class Wanderer:
     def take_entry(self, frame):
         self.history.add("entry", self.name, room=frame["room"], position=frame["position"], prev=frame["prev"],
                          cid=frame.get("cid"), content=short(frame["content"]))
-        self.places[frame["room"]] = [self.epochs[frame["room"]], frame["position"]]
         self.crowd.heard += 1
+        if frame["position"] > self.places[frame["room"]][1]:
+            self.places[frame["room"]] = [self.epochs[frame["room"]], frame["position"]]
 
     async def take_joined(self, frame):
         room = frame["room"]
