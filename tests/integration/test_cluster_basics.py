@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -574,7 +575,19 @@ def test_a_stream_that_cannot_serve_is_refused(tmp_path):
         server.kill()
 
 
-# ------------------------------------------------------------------------------------------------------- the example
+# ------------------------------------------------------------------------------------------------- bench and example
+
+
+@pytest.mark.parametrize("bar", ["latency", "crowd", "join"] + ["cost", "posts"] * ("CHATHUB_LONG" in os.environ))
+def test_the_bench_of_many_nodes(bar):
+    """Correctness alone: everything arrives on all nodes, once and in order."""
+    need_cluster()
+    chatd, chatbench = find_program("chatd"), find_program("chatbench")
+    done = subprocess.run([sys.executable, str(ROOT / "tests/bench/cluster.py"), "--quick", "--only", bar, "--runs", "1",
+                           "--chatd", str(chatd), "--chatbench", str(chatbench)], capture_output=True, text=True, timeout=120,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_sanitizers(done.stdout + done.stderr)
 
 
 def test_the_example_starts_three_nodes_and_ends_them_in_order(tmp_path):

@@ -20,6 +20,7 @@ import pytest
 from cluster import Cluster, need_cluster
 from conftest import check_sanitizers
 from histories import faults
+from nats import Network
 from wanderers import Crowd
 
 LONG = "CHATHUB_LONG" in os.environ
@@ -63,7 +64,6 @@ def held():
 
 
 def networks_work():
-    from nats import Network
     try:
         Network(["one"]).close()
         return True
