@@ -152,7 +152,7 @@ static const struct option options[] = {
         "process."),
     ROW("log-pace", log_pace, TIME, "2ms", 0, SECOND, LIVE, RARE,
         "Between the beginnings of two commits of an SQLite log: posts that come within it share "
-        "one."),
+        "one. In JetStream: between two deliveries of what it has stored."),
     ROW("log-free", log_free, SIZE, "64m", 0, 1024 * GIB, LIVE, RARE,
         "Posts are refused while the disk of an SQLite log has less than this left."),
     ROW("log-hold", log_hold, TIME, "10s", 0, HOUR, LIVE, RARE,

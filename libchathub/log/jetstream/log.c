@@ -430,6 +430,7 @@ static struct chi_js_orders orders_now(struct chi_js_log *s)
     return (struct chi_js_orders){
         .bounds = bounds_of(s),
         .hold = s->settings->log_hold,
+        .pace = (uint64_t)s->settings->log_pace * 1000,
         .wall = s->env.ops->wall(s->env.self),
     };
 }

@@ -18,6 +18,8 @@ struct chi_js_thread {
     struct chi_js *js;        /* set before `started` says so */
     struct chi_works left;    /* what the thread had in hand as it ended */
     uint64_t due; /* ms: when the hub's thread is to hear of `shown`; UINT64_MAX: never */
+    uint64_t given;   /* µs: when finished tasks were given last … */
+    uint64_t give_at; /* … and are to be again; UINT64_MAX: there are none */
 
     pthread_mutex_t lock;   /* of all below */
     pthread_cond_t changed; /* `decided` */
@@ -102,6 +104,18 @@ static void tell_if_new(struct chi_js_thread *t)
 
 /* ------------------------------------------------------------------------------------ its rounds */
 
+/* Gives what is finished, at the pace that it has. */
+static void give(struct chi_js_thread *t)
+{
+    uint64_t now = chi_handover_now();
+    t->give_at = t->given + t->js->orders.pace;
+    if (now < t->give_at)
+        return;
+    t->given = now;
+    t->give_at = UINT64_MAX;
+    chi_handover_give(&t->handover, &t->js->out);
+}
+
 static void heard(void *arg, const struct chi_js_in *in)
 {
     chi_js_heard(arg, in);
@@ -140,7 +154,7 @@ static void do_round(struct chi_js_thread *t, struct chi_works *in)
     take_messages(t);
     chi_js_end(t->js);
     if (t->js->out.first)
-        chi_handover_give(&t->handover, &t->js->out);
+        give(t);
     else
         tell_if_new(t);
     /* Whoever starts it finds the news of this round. */
@@ -156,7 +170,8 @@ static uint64_t next_round(struct chi_js_thread *t)
         return 0;
     if (t->due < next)
         next = t->due;
-    return next > UINT64_MAX / 1000 ? UINT64_MAX : next * 1000;
+    next = next > UINT64_MAX / 1000 ? UINT64_MAX : next * 1000;
+    return t->give_at < next ? t->give_at : next;
 }
 
 static int make_all(struct chi_js_thread *t, char *problem, size_t size)
@@ -268,7 +283,7 @@ int chi_js_thread_start(const struct chi_js_thread_parts *parts, struct chi_js_t
     t->parts = *parts;
     t->js_parts = *parts->js;
     t->orders = *parts->orders;
-    t->due = UINT64_MAX;
+    t->due = t->give_at = UINT64_MAX;
     t->parts.link.wake = nudge;
     t->parts.link.arg = t;
     int error = chi_handover_start(&t->handover, "chathub-log-n", run, t, tell, t);
