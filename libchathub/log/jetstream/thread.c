@@ -17,7 +17,7 @@ struct chi_js_thread {
     struct chi_js_link *link; /* made and freed by the thread, as `js` */
     struct chi_js *js;        /* set before `started` says so */
     struct chi_works left;    /* what the thread had in hand as it ended */
-    uint64_t due; /* ms: when the hub's thread is to hear of `shown`; UINT64_MAX: never */
+    uint64_t due;     /* ms: when the hub's thread is to hear of `shown`; UINT64_MAX: never */
     uint64_t given;   /* µs: when finished tasks were given last … */
     uint64_t give_at; /* … and are to be again; UINT64_MAX: there are none */
 
