@@ -39,7 +39,6 @@ START_TEST(servers_and_stream_are_read)
          "tls://token@a:4222,tls://other@b:4222,tls://"
          "other@c:4222",
          "tls://a:4222,tls://b:4222,tls://c:4222", "chathub", 1},
-        {"a,u:p@b", "nats://a:4222,nats://u:p@b:4222", "nats://a:4222,nats://b:4222", "chathub", 0},
         {"nats://[::1]:4333,[fe80::1%eth0]/s", "nats://[::1]:4333,nats://[fe80::1%eth0]:4222",
          "nats://[::1]:4333,nats://[fe80::1%eth0]:4222", "s", 0},
         {"nats://u:p@ss/w:rd#%20]@a_b-c.example:65535/s",
@@ -126,6 +125,14 @@ START_TEST(a_user_that_libnats_would_not_write_well_is_refused)
 }
 END_TEST
 
+/* It would be taken for two servers, the first of which is a piece of it. */
+START_TEST(a_token_with_a_comma_is_refused)
+{
+    refuse("nats://tok,secret@127.0.0.1:4222", "has a user and the first has none");
+    refuse("nats://user:1234,rest@h", "has a user and the first has none");
+}
+END_TEST
+
 START_TEST(so_many_servers_are_too_many)
 {
     struct chi_buf text = {0};
@@ -171,6 +178,7 @@ int main(void)
     tcase_add_test(tests, what_is_no_server_is_refused);
     tcase_add_test(tests, what_is_no_stream_is_refused);
     tcase_add_test(tests, a_user_that_libnats_would_not_write_well_is_refused);
+    tcase_add_test(tests, a_token_with_a_comma_is_refused);
     tcase_add_test(tests, so_many_servers_are_too_many);
     tcase_add_test(tests, secrets_are_never_shown);
     return unit_run(suite);

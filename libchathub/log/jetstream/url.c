@@ -173,6 +173,10 @@ static int read_server(struct url *url)
                                      : refuse(url, "is one too many; name at most %u", SERVERS);
     if (!error)
         error = read_user(url, &text, &server);
+    /* A password with a comma would be cut there, and its first piece shown as a host. */
+    if (!error && server.user.len && url->count && !url->user.len)
+        error = refuse(url, "has a user and the first has none; name the user at the first server "
+                            "(a password or token with a comma: by nats-credentials)");
     const char *slash = !error && text.len ? memchr(text.at, '/', text.len) : NULL;
     struct chi_span host = cut(&text, '/');
     if (!error)
