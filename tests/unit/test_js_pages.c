@@ -342,6 +342,76 @@ START_TEST(tombstones_stand_at_their_places)
 }
 END_TEST
 
+START_TEST(what_was_erased_is_given_without_its_texts_by_a_server_that_is_behind)
+{
+    store(10);
+    open_room();
+    server->follower_until = server->now + 60000;
+    server->follower_seq = server->last_seq;
+    server->follower_time = server->now;
+    js_world_run(w, server->now + 10);
+    erase(at[4], 0);
+    erase(at[9], 0);
+    for (int i = 0; i < 16; i++) {
+        expect(read_page((struct chi_log_read){.backward = i % 2}), 0, 10, false);
+        for (uint32_t k = 0; k < 10; k++)
+            ck_assert_uint_eq(last->page.entries[k]->content_len, k == 4 || k == 9 ? 0 : 5);
+    }
+}
+END_TEST
+
+/* Its acks say that another try of the same is on its way. */
+static void heard_of_a_repeat(struct js_node *of, const struct chi_js_in *in)
+{
+    struct chi_js_in other = *in;
+    if (in->kind == CHI_JS_REPLY && in->data.len > 10 && !memcmp(in->data.at, "{\"stream\":", 10))
+        other.data = CHI_SPAN("{\"stream\":\"chat\",\"seq\":0,\"duplicate\":true}");
+    chi_js_heard(of->js, &other);
+}
+
+START_TEST(nothing_is_deleted_whose_record_may_not_be_stored)
+{
+    store(3);
+    open_room();
+    node->heard = heard_of_a_repeat;
+    erase(at[1], CHATHUB_ELOG);
+    ck_assert_ptr_nonnull(js_at(server, at[1]));
+    node->heard = js_js_heard;
+    erase(at[1], 0);
+    ck_assert_ptr_null(js_at(server, at[1]));
+}
+END_TEST
+
+START_TEST(who_opened_before_the_log_went_back_erases_nothing)
+{
+    store(6);
+    open_room();
+    js_world_run(w, server->now + 2000);
+    uint64_t meant = server->last_seq;
+    js_put_back(server, at[2]);
+    js_world_break(w, 0, 10);
+    js_world_run(w, server->now + 5000);
+    ck_assert_int_eq(js->state, CHI_JS_UP);
+    ck_assert(room->top->gone);
+    struct chi_js_room *former = room;
+    room = calloc(1, sizeof(*room));
+    room->name = name;
+    stored = 3;
+    while (server->last_seq < meant)
+        store(1);
+    open_room();
+    struct chi_js_room *now = room;
+    uint64_t newest = at[stored - 1];
+    room = former;
+    erase(newest, CHATHUB_ELOG);
+    ck_assert_ptr_nonnull(js_at(server, newest));
+    free(former);
+    room = now;
+    erase(newest, 0);
+    ck_assert_ptr_null(js_at(server, newest));
+}
+END_TEST
+
 START_TEST(while_there_is_no_connection_pages_are_refused_at_once)
 {
     store(10);
@@ -373,6 +443,9 @@ int main(void)
     tcase_add_test(tc, many_at_once_are_answered_and_leave_nothing_behind);
     tcase_add_test(tc, an_entry_larger_than_a_pull_is_asked_for_alone);
     tcase_add_test(tc, tombstones_stand_at_their_places);
+    tcase_add_test(tc, what_was_erased_is_given_without_its_texts_by_a_server_that_is_behind);
+    tcase_add_test(tc, nothing_is_deleted_whose_record_may_not_be_stored);
+    tcase_add_test(tc, who_opened_before_the_log_went_back_erases_nothing);
     tcase_add_test(tc, while_there_is_no_connection_pages_are_refused_at_once);
     suite_add_tcase(suite, tc);
     return unit_run(suite);

@@ -287,6 +287,8 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
     bool good = in && !in->status && !chi_js_read_answer(in->data, job->js->parts.stream, &answer);
     bool missing = good && job->stage != RECORD && chi_js_answer_misses(&answer);
     good = good && (!answer.code || missing);
+    /* {"seq":0,"duplicate":true}: another try is on its way into the stream, and may not arrive. */
+    good = good && (job->stage != RECORD || answer.seq);
     chi_js_ask_end(ask);
     if (answer.err_code == CHI_JS_NO_STREAM)
         chi_js_stream_doubt(job->js);
@@ -384,11 +386,13 @@ static void start_jobs(struct chi_js_erasing *e)
     e->starting = false;
 }
 
-/* No stream holds anything at 0, and the server would take it for another question. */
+/* No stream holds anything at 0, and the server would take it for another question. Who had the room
+ * open before the log went back means an entry that was there then. */
 void chi_js_erase_take(struct chi_js *js, struct chi_js_task *task)
 {
     bool never = !task->position || task->position > CHI_POSITION_MAX;
-    if (never || js->state != CHI_JS_UP) {
+    bool former = !task->room->top || task->room->top->gone;
+    if (never || former || js->state != CHI_JS_UP) {
         task->status = never ? CHATHUB_ENOENT : CHATHUB_ELOG;
         chi_js_give(js, task);
         return;

@@ -264,10 +264,35 @@ static int add_message(struct job *job, const struct chi_js_in *in)
 
 /* ------------------------------------------------------------------------- the end of a page */
 
+/* What was erased since it was read, or was read of a server that is behind, is given without its
+ * texts: whoever was told of the redaction has forgotten them. 0 or CHATHUB_ENOMEM. */
+static int bury_erased(struct job *job)
+{
+    struct chi_js_page *page = &job->task->page;
+    struct chi_js_erased erased;
+    uint64_t from = page->count ? page->entries[0]->position : 0;
+    uint64_t to = page->count ? page->entries[page->count - 1]->position : 0;
+    uint32_t i = 0;
+    while (from <= to && chi_js_erase_find(job->js, key_of(job->task), from, to, &erased)) {
+        from = erased.position + 1;
+        while (i < page->count && page->entries[i]->position < erased.position)
+            i++;
+        if (i == page->count || page->entries[i]->position != erased.position)
+            continue;
+        struct chi_entry *stone = chi_js_tombstone(&erased);
+        if (!stone)
+            return CHATHUB_ENOMEM;
+        stone->prev = page->entries[i]->prev;
+        chi_entry_unref(page->entries[i]);
+        page->entries[i] = stone;
+    }
+    return 0;
+}
+
 static void give_page(struct job *job)
 {
     job->task->page.more = job->full || job->dropped;
-    job_end(job, 0);
+    job_end(job, bury_erased(job) ? CHATHUB_ELOG : 0);
 }
 
 /* The first entry's prev, where nothing before it was read. Of the oldest that is kept: right
