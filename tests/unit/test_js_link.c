@@ -230,6 +230,47 @@ START_TEST(a_connection_is_numbered_and_says_how_long_messages_may_be)
 }
 END_TEST
 
+/* A server closes the connection where a subject is too long. */
+START_TEST(a_subject_that_is_too_long_is_refused_and_harms_nothing)
+{
+    char subject[4200] = "S.in.room.";
+    connected(1);
+    memset(subject + 10, 'a', sizeof subject - 11);
+    ck_assert_int_eq(send_to(&nodes[0], subject, "x", 0), CHATHUB_EVALUE);
+    subject[2000] = '\0';
+    ck_assert_int_eq(send_to(&nodes[0], subject, "x", 0), 0);
+    ask(&nodes[0], "$JS.API.INFO", "");
+    ck_assert_uint_eq(nodes[0].port.number(nodes[0].port.self), 1);
+    finish();
+}
+END_TEST
+
+/* Also where the server takes more: what is stored can be had again, in an answer and live. */
+START_TEST(the_longest_message_that_is_taken_comes_back)
+{
+    char subject[] = "S.in.room.a";
+    begin(true, "max_payload: 33554432");
+    make(&nodes[0], 1);
+    until_up(&nodes[0], true);
+    make_stream();
+    uint32_t most = nodes[0].port.most(nodes[0].port.self);
+    char *data = malloc((size_t)most + 2);
+    memset(data, 'x', (size_t)most + 1);
+    data[most + 1] = '\0';
+    ck_assert_int_eq(send_to(&nodes[0], subject, data, 0), CHATHUB_EVALUE);
+    data[most] = '\0';
+    ck_assert_int_eq(send_to(&nodes[0], subject, data, 5), 0);
+    ck_assert_ptr_nonnull(strstr(until_reply(&nodes[0], 5)->data, "\"seq\":1"));
+    ck_assert_uint_eq(live(&nodes[0], 0)->in.data.len, most);
+    clear(&nodes[0]);
+    const char *answer = ask(&nodes[0], "$JS.API.STREAM.MSG.GET.S", "{\"seq\":1}");
+    ck_assert_uint_gt(strlen(answer), (size_t)most / 3 * 4);
+    ck_assert(!nodes[0].missed);
+    free(data);
+    finish();
+}
+END_TEST
+
 START_TEST(answers_come_under_the_token_of_their_question)
 {
     connected(1);
@@ -564,6 +605,46 @@ START_TEST(the_second_server_is_taken_where_the_first_is_dead)
 }
 END_TEST
 
+#define SILENT 8
+
+/* Listens, and says nothing to whoever connects. */
+static int silent_server(int *port)
+{
+    struct sockaddr_in at = nats_server_address(0);
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
+START_TEST(it_ends_without_trying_the_other_servers)
+{
+    struct pollfd fds[SILENT];
+    char text[512] = "nats://";
+    int port;
+    for (int i = 0; i < SILENT; i++) {
+        fds[i] = (struct pollfd){.fd = silent_server(&port), .events = POLLIN};
+        snprintf(text + strlen(text), sizeof text - strlen(text), "127.0.0.1:%d%s", port,
+                 i + 1 < SILENT ? "," : "/S");
+    }
+    chi_js_url_free(&url);
+    ck_assert_msg(!chi_js_url_read(text, &url, problem, sizeof problem), "%s", problem);
+    settings = (struct chi_settings){.name = (char *)"test"};
+    make(&nodes[0], 1);
+    ck_assert_int_gt(poll(fds, SILENT, NATS_SERVER_DEADLINE_MS), 0);
+    unmake(&nodes[0]);
+    int tried = poll(fds, SILENT, 0);
+    ck_assert_int_ge(tried, 1);
+    ck_assert_int_le(tried, 2);
+    for (int i = 0; i < SILENT; i++)
+        close(fds[i].fd);
+    chi_js_url_free(&url);
+}
+END_TEST
+
 START_TEST(files_that_cannot_be_read_are_told_at_once)
 {
     begin(true, NULL);
@@ -618,6 +699,8 @@ static Suite *suite(void)
     TCase *all = tcase_create("all");
     tcase_set_timeout(all, 60);
     tcase_add_test(all, a_connection_is_numbered_and_says_how_long_messages_may_be);
+    tcase_add_test(all, a_subject_that_is_too_long_is_refused_and_harms_nothing);
+    tcase_add_test(all, the_longest_message_that_is_taken_comes_back);
     tcase_add_test(all, answers_come_under_the_token_of_their_question);
     tcase_add_test(all, a_stored_message_comes_live_with_its_sequence_and_the_one_before_it);
     tcase_add_test(all, what_is_expected_of_the_subject_goes_along);
@@ -634,6 +717,7 @@ static Suite *suite(void)
     tcase_add_test(all, tls_that_the_server_does_not_have_is_told);
     tcase_add_test(all, a_server_that_is_not_there_is_told_and_connected_to_once_it_is);
     tcase_add_test(all, the_second_server_is_taken_where_the_first_is_dead);
+    tcase_add_test(all, it_ends_without_trying_the_other_servers);
     tcase_add_test(all, files_that_cannot_be_read_are_told_at_once);
     tcase_add_test(all, it_ends_in_the_middle_of_anything);
     suite_add_tcase(suite, all);

@@ -28,6 +28,14 @@
 #define DELAY_MOST 2000u
 
 #define MOST (1u << 20) /* bytes of a message, while no server said it */
+/* Of a message that can come back: the server answers with it in base64, and libnats throws away what
+ * is more than PENDING_BYTES by itself. */
+#define MOST_BACK ((PENDING_BYTES - 65536u) / 4 * 3)
+/* A server closes the connection at a line of more than 4,096 bytes, which has an answer's subject and
+ * numbers too. */
+#define SUBJECT_MOST 2000u
+
+#define SERVERS 64u /* that are tried */
 
 /* One of the subscriptions. */
 struct way {
@@ -56,6 +64,10 @@ struct puller {
 struct chi_js_link {
     struct chi_js_link_parts parts;
     natsOptions *options;
+    const char *servers[SERVERS]; /* into server_text: tried in turn */
+    uint32_t server_count;
+    uint32_t server;   /* the next to try */
+    char *server_text; /* owned */
     struct way ways[WAYS];
     char inbox[32];   /* subject of answers, up to the token */
     char in[48];      /* "S.in." */
@@ -263,7 +275,7 @@ static natsStatus begin(struct chi_js_link *link, natsConnection *nc)
         status = natsConnection_FlushTimeout(nc, CONNECT_MS);
     if (status != NATS_OK)
         return status;
-    link->most = most > 0 && most < UINT32_MAX ? (uint32_t)most : MOST;
+    link->most = most <= 0 ? MOST : most < MOST_BACK ? (uint32_t)most : MOST_BACK;
     pthread_mutex_lock(&link->sending);
     link->nc = nc;
     pthread_mutex_unlock(&link->sending);
@@ -302,17 +314,40 @@ static void end(struct chi_js_link *link, natsConnection *nc)
     natsConnection_Destroy(nc);
 }
 
+static bool stops(struct chi_js_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool stopping = link->stopping;
+    pthread_mutex_unlock(&link->lock);
+    return stopping;
+}
+
+/* To the first that takes it, beginning with the one behind the last that was tried. One at a time:
+ * libnats tries a whole list in one call, seconds for each that is silent, in which the link could not
+ * end. NULL: none. */
+static natsConnection *connect_to_one(struct chi_js_link *link)
+{
+    natsConnection *nc = NULL;
+    natsStatus status = NATS_NO_SERVER;
+    for (uint32_t i = 0; i < link->server_count && !nc && !stops(link); i++) {
+        const char **server = &link->servers[link->server++ % link->server_count];
+        link->closed = false;
+        status = natsOptions_SetServers(link->options, server, 1);
+        if (status == NATS_OK)
+            status = natsConnection_Connect(&nc, link->options);
+    }
+    if (!nc)
+        explain_status(link, status);
+    return nc;
+}
+
 /* One connection's life. False: there was none. */
 static bool live(struct chi_js_link *link)
 {
-    natsConnection *nc = NULL;
-    link->closed = false;
-    natsStatus status = natsConnection_Connect(&nc, link->options);
-    if (status != NATS_OK) {
-        explain_status(link, status);
+    natsConnection *nc = connect_to_one(link);
+    if (!nc)
         return false;
-    }
-    status = begin(link, nc);
+    natsStatus status = begin(link, nc);
     pthread_mutex_lock(&link->lock);
     while (status == NATS_OK && !link->closed && !link->stopping)
         pthread_cond_wait(&link->changed, &link->lock);
@@ -354,18 +389,19 @@ static void *keep_connected(void *arg)
 
 /* ------------------------------------------------------------------------------------- options */
 
-static natsStatus add_servers(natsOptions *options, const char *servers)
+/* All nodes have the same list: each begins somewhere else in it. */
+static natsStatus add_servers(struct chi_js_link *link)
 {
-    const char *list[64];
-    int count = 0;
-    char *copy = strdup(servers), *rest = NULL;
-    if (!copy)
+    char *rest = NULL;
+    unsigned seed = (unsigned)(link->parts.node ^ link->parts.node >> 32);
+    link->server_text = strdup(link->parts.url->servers);
+    if (!link->server_text)
         return NATS_NO_MEMORY;
-    for (char *at = strtok_r(copy, ",", &rest); at && count < 64; at = strtok_r(NULL, ",", &rest))
-        list[count++] = at;
-    natsStatus status = natsOptions_SetServers(options, list, count);
-    free(copy);
-    return status;
+    for (char *at = strtok_r(link->server_text, ",", &rest); at && link->server_count < SERVERS;
+         at = strtok_r(NULL, ",", &rest))
+        link->servers[link->server_count++] = at;
+    link->server = (uint32_t)rand_r(&seed) % (link->server_count ? link->server_count : 1);
+    return natsOptions_SetServers(link->options, link->servers, (int)link->server_count);
 }
 
 static natsStatus set_manners(struct chi_js_link *link, natsOptions *o)
@@ -373,7 +409,7 @@ static natsStatus set_manners(struct chi_js_link *link, natsOptions *o)
     char name[80];
     snprintf(name, sizeof name, "chathub %.60s",
              link->parts.settings->name ? link->parts.settings->name : "");
-    natsStatus s = add_servers(o, link->parts.url->servers);
+    natsStatus s = add_servers(link); /* as a check of all */
 #define SET(call) s = s == NATS_OK ? (call) : s
     SET(natsOptions_SetName(o, name));
     SET(natsOptions_SetTimeout(o, CONNECT_MS));
@@ -541,6 +577,7 @@ void chi_js_link_free(struct chi_js_link *link)
     pthread_mutex_destroy(&link->sending);
     pthread_mutex_destroy(&link->lock);
     chi_buf_fini(&link->subject);
+    free(link->server_text);
     free(link->ring);
     free(link);
 }
@@ -617,7 +654,7 @@ static int port_send(void *self, const struct chi_js_out *out)
     natsStatus status = NATS_CONNECTION_DISCONNECTED;
     if (!link->up || link->told != link->number)
         return CHATHUB_EAGAIN;
-    if (out->data.len > link->most)
+    if (out->data.len > link->most || out->subject.len > SUBJECT_MOST)
         return CHATHUB_EVALUE;
     chi_buf_reset(&link->subject, 256);
     chi_buf_add(&link->subject, out->subject.at, out->subject.len);

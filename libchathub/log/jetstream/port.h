@@ -50,14 +50,15 @@ struct chi_js_port {
      * live messages between them are. */
     uint64_t (*number)(void *self);
     /* 0: it may arrive; negative: it does not (CHATHUB_EAGAIN: there is no connection, or another
-     * one than `number` said last; CHATHUB_EVALUE: it is longer than `most`; CHATHUB_ENOMEM).
+     * one than `number` said last; CHATHUB_EVALUE: it is longer than `most`, or its subject than
+     * 2,000 bytes; CHATHUB_ENOMEM).
      * Subjects of requests are whole, such as "$JS.API.STREAM.INFO.S". Of a pull (subject
      * "$JS.API.CONSUMER.MSG.NEXT.S.C") it is remembered that consumer C answers under this token,
      * for the newest CHI_JS_CONSUMERS of them: nothing else has to be told. */
     int (*send)(void *self, const struct chi_js_out *out);
     /* Written through as soon as can be: after the last `send` of a round. */
     void (*flush)(void *self);
-    /* Bytes that one message may have. */
+    /* Bytes that one message may have, and be read again whole. */
     uint32_t (*most)(void *self);
     void *self;
 };
