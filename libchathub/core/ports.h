@@ -259,8 +259,8 @@ struct chi_bus {
     uint64_t node; /* this node: random, another one at each opening; never 0 */
     uint32_t most; /* bytes of one message */
     void (*bind)(struct chi_bus *bus, const struct chi_bus_up *up);
-    /* To all other nodes (0) or to one. Copies. 0; CHATHUB_EAGAIN: too much waits to be sent, or the
-     * connection is down: it is lost; CHATHUB_ENOMEM. */
+    /* To all other nodes (0) or to one. Copies. 0, which says nothing of whether it arrives: while the
+     * connection is down it is lost; CHATHUB_EAGAIN: too much waits to be sent; CHATHUB_ENOMEM. */
     int (*send)(struct chi_bus *bus, uint64_t node, struct chi_span bytes);
 };
 
