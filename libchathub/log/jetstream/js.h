@@ -64,13 +64,14 @@ struct chi_js_room {
     uint64_t told;                /* newest position that was reported */
     struct chi_js_cached *cached; /* owned; NULL: nothing */
     uint32_t number;              /* the hub's */
-    uint32_t under_way : 26;      /* tasks that are not reported */
+    uint32_t under_way : 25;      /* tasks that are not reported */
     uint32_t open : 1;            /* the hub has the handle */
     uint32_t opening : 1;         /* it will, unless that fails */
     uint32_t lost : 1;            /* the log went back since it was opened */
     uint32_t closing : 1;         /* the thread is to be told that it is closed */
     uint32_t mending : 1;         /* what was left out is being read; its entries wait */
     uint32_t mended : 1;          /* … and was: what is still left out is nowhere */
+    uint32_t unmended : 1;        /* it is being read, and nothing waits for it any more */
 };
 
 struct chi_js_page {

@@ -24,7 +24,7 @@ struct chi_js_log {
     uint32_t spare_count;
     struct chi_works to_thread; /* tasks that it gets at the next poll, all at once */
     struct chi_works answered;  /* pages that were in memory */
-    struct chi_works held;      /* entries behind a hole that is being read */
+    struct chi_works held;      /* entries behind a hole that is being read, and redactions there */
     struct chi_link owed;       /* tasks whose answer the hub waits for, in order */
     uint32_t closing;           /* rooms of which the thread was not told yet, for want of memory */
     uint32_t bus_waiting;       /* messages to other nodes, on their way to the thread … */
@@ -36,6 +36,8 @@ struct chi_js_log {
     uint64_t shown;          /* as chi_log.shown */
     uint64_t passed_at;      /* when it was last told what could not be read; 0: never */
     uint64_t passed;         /* … and how many that were */
+    uint64_t hole_at;        /* when a hole was last told of, env.now; 0: never */
+    uint64_t holes;          /* … and how many were found since */
     bool was_down;           /* as last told in a log line */
     bool trouble_told;
     bool made_told;

@@ -12,6 +12,8 @@
 #define RESULTS 256u
 /* Entries that wait until a hole before them was read. */
 #define HELD 4096u
+/* Holes are told of once in this time, in ms. */
+#define HOLES_MS 1000u
 
 /* -------------------------------------------------------------------------------------- reports */
 
@@ -89,10 +91,33 @@ static void report_opened(struct chi_js_log *s, struct chi_js_task *task, bool o
     }
 }
 
+/* In a page from memory that is yet to be told; without memory it is an error. */
+static void forget_in_page(struct chi_js_task *task, uint64_t position)
+{
+    for (uint32_t i = 0; i < task->page.count; i++) {
+        struct chi_entry **at = &task->page.entries[i];
+        if ((*at)->position != position)
+            continue;
+        struct chi_entry *stone = chi_js_tombstone(&(struct chi_js_erased){
+            .position = position, .prev = (*at)->prev, .time = (*at)->time, .type = (*at)->type});
+        if (!stone) {
+            task->status = CHATHUB_ELOG;
+            return;
+        }
+        chi_entry_unref(*at);
+        *at = stone;
+    }
+}
+
 static void forget_texts(struct chi_js_log *s, struct chi_js_room *room, uint64_t position)
 {
     if (room && room->cached)
         chi_js_cached_erase(&s->cache, room->cached, position);
+    for (struct chi_work *work = s->answered.first; room && work; work = work->next) {
+        struct chi_js_task *task = (struct chi_js_task *)(void *)work;
+        if (task->room == room)
+            forget_in_page(task, position);
+    }
 }
 
 static void report_redacted(struct chi_js_log *s, struct chi_js_task *task, bool owed)
@@ -119,7 +144,14 @@ static void report_page(struct chi_log_reader *reader, const struct chi_js_page 
 
 static void tell_hole(struct chi_js_log *s, const struct chi_js_room *room, uint64_t position)
 {
-    char from[24], to[24];
+    char from[24], to[24], count[24];
+    uint64_t now = s->env.ops->now(s->env.self);
+    s->holes++;
+    if (s->hole_at && now - s->hole_at < HOLES_MS)
+        return;
+    snprintf(count, sizeof(count), "%" PRIu64, s->holes);
+    s->hole_at = now;
+    s->holes = 0;
     snprintf(from, sizeof(from), "%" PRIu64, room->told);
     snprintf(to, sizeof(to), "%" PRIu64, position);
     struct chi_field fields[] = {
@@ -127,9 +159,10 @@ static void tell_hole(struct chi_js_log *s, const struct chi_js_room *room, uint
         {"room", chi_name_shown(room->name)},
         {"after", chi_span_of(from)},
         {"before", chi_span_of(to)},
+        {"count", chi_span_of(count)}, /* with those that were not told of */
         {"message", CHI_SPAN("entries between were not heard of; they are read first")},
     };
-    s->env.ops->log(s->env.self, CHATHUB_WARNING, "log_hole", fields, 5);
+    s->env.ops->log(s->env.self, CHATHUB_WARNING, "log_hole", fields, 6);
 }
 
 /* Reads what lies between; its entries wait meanwhile. False: no memory, it cannot be helped. */
@@ -146,19 +179,44 @@ static bool mend(struct chi_js_log *s, struct chi_js_room *room, uint64_t positi
     return true;
 }
 
+/* Whether it tells something of a room, which is told in order. */
+static bool is_ordered(const struct chi_js_task *task)
+{
+    return task->kind == CHI_JS_ENTRY || task->kind == CHI_JS_GONE ||
+           ((task->kind == CHI_JS_POST || task->kind == CHI_JS_ERASE) && !task->status);
+}
+
 /* Whether the task is to wait, for what is before it in its room. */
 static bool must_wait(struct chi_js_log *s, const struct chi_js_task *task)
 {
-    struct chi_js_room *room = room_of(s, task);
-    if (!room || (task->kind == CHI_JS_POST && task->status))
-        return false;
-    if (room->mending)
-        return s->held.count < HELD;
+    struct chi_js_room *room = is_ordered(task) ? room_of(s, task) : NULL;
+    if (!room || room->mending || !task->entry)
+        return room && room->mending;
     bool hole = task->entry->position > room->told && task->entry->prev > room->told;
-    return hole && !room->mended && mend(s, room, task->entry->position);
+    return hole && !room->mended && !room->unmended && mend(s, room, task->entry->position);
 }
 
-static void report_entries(struct chi_js_log *s, struct chi_works *works);
+/* The room for whose mending the task would have to wait, though too many do; NULL: none. */
+static struct chi_js_room *crowded(struct chi_js_log *s, const struct chi_js_task *task)
+{
+    struct chi_js_room *room = s->held.count >= HELD && is_ordered(task) ? room_of(s, task) : NULL;
+    return room && room->mending ? room : NULL;
+}
+
+/* What waits for the room's mending is told, with the hole before it, which members see and read. */
+static void give_up(struct chi_js_log *s, struct chi_js_room *room)
+{
+    struct chi_works all = s->held, its = {0};
+    struct chi_work *work;
+    s->held = (struct chi_works){0};
+    while ((work = chi_works_take(&all)) != NULL) {
+        bool is = room_of(s, (struct chi_js_task *)(void *)work) == room;
+        chi_works_add(is ? &its : &s->held, work);
+    }
+    room->mending = false;
+    room->unmended = true;
+    chi_js_log_report(s, &its);
+}
 
 /* What was left out of a room came: it is told, and then what waited for it, which may wait
  * again. */
@@ -166,6 +224,10 @@ static void report_mended(struct chi_js_log *s, struct chi_js_task *task)
 {
     struct chi_js_room *room = task->room;
     struct chi_works held = s->held;
+    bool given_up = room->unmended;
+    room->unmended = false;
+    if (given_up)
+        return;
     room->mending = false;
     room->mended = task->status || !task->page.more;
     for (uint32_t i = 0; room->open && !room->lost && i < task->page.count; i++) {
@@ -179,8 +241,7 @@ static void report_mended(struct chi_js_log *s, struct chi_js_task *task)
         s->up.committed(s->up.hub, &result, 1);
     }
     s->held = (struct chi_works){0};
-    while (held.first)
-        report_entries(s, &held);
+    chi_js_log_report(s, &held);
 }
 
 /* Entries and posts from the front of `works`, up to anything else; as many as can be at once. */
@@ -191,7 +252,7 @@ static void report_entries(struct chi_js_log *s, struct chi_works *works)
     uint32_t n = 0;
     while (works->first && n < RESULTS) {
         struct chi_js_task *task = (struct chi_js_task *)(void *)works->first;
-        if (task->kind != CHI_JS_ENTRY && task->kind != CHI_JS_POST)
+        if ((task->kind != CHI_JS_ENTRY && task->kind != CHI_JS_POST) || crowded(s, task))
             break;
         chi_works_take(works);
         bool waits = must_wait(s, task);
@@ -313,12 +374,18 @@ static void report_one(struct chi_js_log *s, struct chi_js_task *task)
     chi_js_log_task_free(s, task);
 }
 
+/* A redaction waits, too: what it erases may be told only then. */
 void chi_js_log_report(struct chi_js_log *s, struct chi_works *works)
 {
     while (works->first) {
         struct chi_js_task *task = (struct chi_js_task *)(void *)works->first;
+        struct chi_js_room *full = crowded(s, task);
+        if (full)
+            give_up(s, full);
         if (task->kind == CHI_JS_ENTRY || task->kind == CHI_JS_POST)
             report_entries(s, works);
+        else if (must_wait(s, task))
+            chi_works_add(&s->held, chi_works_take(works));
         else
             report_one(s, (struct chi_js_task *)(void *)chi_works_take(works));
     }
