@@ -215,7 +215,8 @@ struct chi_log {
     /* ms for which (room, user, cid) is remembered at least. */
     uint64_t (*horizon)(struct chi_log *log);
     /* Opens a room under the hub's number `room`: `opened` follows. Its name's key identifies it; the
-     * log adds a reference to the name if it keeps it, so that there is one copy for all. */
+     * log adds a reference to the name if it keeps it, so that there is one copy for all. An error:
+     * `opened` does not follow (CHATHUB_ENOMEM; CHATHUB_EROOMNAME: it takes no such name). */
     int (*open)(struct chi_log *log, uint32_t room, struct chi_name *name);
     /* The hub needs the handle no more: no append and no read with it from now on. Reads under
      * way still answer. */

@@ -64,7 +64,11 @@ static int begin_opening(struct chi_hub *hub, struct chi_room *room)
     int r = hub->parts.log->open(hub->parts.log, room->slot.number, room->name);
     if (r < 0) {
         free(waiters);
-        return r;
+        return r == CHATHUB_EROOMNAME
+                   ? chi_core_problem(hub, r,
+                                      "the log takes no room's name that is so long; "
+                                      "choose a shorter one")
+                   : r;
     }
     chi_list_init(waiters);
     room->waiters = waiters;

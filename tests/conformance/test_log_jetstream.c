@@ -441,6 +441,33 @@ START_TEST(what_cannot_be_read_is_looked_for_and_passed_over)
 }
 END_TEST
 
+/* The server would close the connection at its subject, again and again. */
+START_TEST(a_room_whose_subject_is_too_long_is_refused_and_stops_no_other)
+{
+    static const size_t lengths[] = {1, 330, 340, 1386}; /* thrice that as a token */
+    char key[1386];
+    memset(key, '=', sizeof(key));
+    for (size_t i = 0; i < 4; i++) {
+        struct chi_span its_key = {key, lengths[i]};
+        struct chi_name *name = chi_name_new(CHI_SPAN("long"), its_key);
+        uint32_t opened = nodes[0].opened;
+        int error = nodes[0].log->open(nodes[0].log, 1, name);
+        chi_name_unref(name);
+        ck_assert_int_eq(error, i < 2 ? 0 : CHATHUB_EROOMNAME);
+        if (error)
+            continue;
+        void *tea = nodes[0].handle;
+        poll_until(&nodes[0].opened, opened + 1);
+        ck_assert_int_eq(nodes[0].opened_status, 0);
+        nodes[0].log->close(nodes[0].log, nodes[0].handle);
+        nodes[0].handle = tea;
+    }
+    node_post(&nodes[0], "u", NULL, "x");
+    poll_until(&nodes[0].count, 1);
+    ck_assert_int_eq(nodes[0].told[0].status, 0);
+}
+END_TEST
+
 START_TEST(old_pages_are_found_from_the_end)
 {
     char content[16];
@@ -475,6 +502,7 @@ static Suite *node_suite(void)
     tcase_add_test(tc, a_repeat_at_another_node_is_the_first_post);
     tcase_add_test(tc, a_redaction_reaches_the_other_node);
     tcase_add_test(tc, the_bus_carries_messages_to_the_others);
+    tcase_add_test(tc, a_room_whose_subject_is_too_long_is_refused_and_stops_no_other);
     tcase_add_test(tc, old_pages_are_found_from_the_end);
     tcase_add_test(tc, what_cannot_be_read_is_looked_for_and_passed_over);
     tcase_add_test(tc, without_nats_pages_are_read_from_memory_and_posts_wait);

@@ -31,6 +31,9 @@
 #define BUS_BYTES   (8u << 20)
 /* Every server takes so much by default. */
 #define BUS_MOST (256u << 10)
+/* Of a room's subject. What speaks of it is longer, and a server closes the connection at a line of
+ * more than 4,096 bytes: that would stop all rooms. */
+#define SUBJECT_MOST 1024u
 /* What could not be read of the stream is told once in this time, in ms. */
 #define PASSED_MS 60000u
 
@@ -228,9 +231,24 @@ static uint64_t horizon(struct chi_log *log)
     return bounds_of(of(log)).cid_horizon;
 }
 
+/* Whether S.in.room.R and S.out.room.R are no longer than they may be. */
+static int check_subject(const struct chi_js_log *s, struct chi_span key)
+{
+    struct chi_buf token;
+    chi_buf_init(&token);
+    chi_js_room_token(&token, key);
+    size_t len = strlen(s->url.stream) + strlen(".out.room.") + token.len;
+    int error = token.failed ? CHATHUB_ENOMEM : len > SUBJECT_MOST ? CHATHUB_EROOMNAME : 0;
+    chi_buf_fini(&token);
+    return error;
+}
+
 static int open_room(struct chi_log *log, uint32_t number, struct chi_name *name)
 {
     struct chi_js_log *s = of(log);
+    int error = check_subject(s, chi_name_key(name));
+    if (error)
+        return error;
     struct chi_js_room *room = chi_index_reserve(&s->by_key) ? NULL : chi_slots_take(&s->rooms);
     if (!room)
         return CHATHUB_ENOMEM;
