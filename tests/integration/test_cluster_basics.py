@@ -99,6 +99,16 @@ async def test_a_post_on_one_node_is_seen_on_all_in_the_same_order(shared, room)
         assert mine == [f"{client.name} {number}" for number in range(40)]
 
 
+async def test_a_room_s_name_that_is_too_long_for_nats_stops_nobody_else(shared, room):
+    """42 letters that NFKC makes 18 of each: as a subject more than the server takes in one line."""
+    alice, bob = (await everywhere(shared, room, *PEOPLE))[:2]
+    for _ in range(2):
+        error = await bob.ask({"type": "join", "room": "\ufdfa" * 42}, "error")
+        assert error["code"] == "bad_room" and "shorter" in error["message"], error
+    await bob.post("from bob", room=room)
+    await alice.chat("from bob", room=room)
+
+
 async def test_history_is_the_same_on_all_nodes(shared, room):
     alice = await shared[0].client(f"alice {room}"[:60], room)
     for number in range(130):
