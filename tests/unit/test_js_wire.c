@@ -2,6 +2,7 @@
  * of nats-server 2.9.10, word by word. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "chathub.h"
@@ -735,6 +736,38 @@ END_TEST
 
 #define MESSAGE(rest) "{\"type\":\"io.nats.jetstream.api.v1.stream_msg_get_response\"," rest "}"
 
+START_TEST(when_a_message_was_stored_is_read)
+{
+    static const struct {
+        const char *stamp;
+        uint64_t ms;
+    } cases[] = {
+        {"1970-01-01T00:00:00.001Z", 1},
+        {"2026-11-21T22:14:48.958347826Z", 1795299288958},
+        {"2024-02-29T23:59:59Z", 1709251199000},
+        {"2024-03-01T00:00:00.5Z", 1709251200500},
+        {"2100-03-01T00:00:00Z", 4107542400000},
+        {"2026-11-21T22:14:48+01:00", 0},
+        {"2026-13-21T22:14:48Z", 0},
+        {"1969-12-31T23:59:59Z", 0},
+        {"2026-11-2xT22:14:48Z", 0},
+        {"yesterday", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (int flat = 0; flat < 2; flat++) {
+            char json[200];
+            snprintf(json, sizeof(json),
+                     "{\"message\":{\"subject\":\"%s\",\"seq\":2,\"time\":\"%s\"}}",
+                     flat ? "a" : "\\u0061", cases[i].stamp);
+            struct chi_js_answer answer = read_it(json);
+            ck_assert_msg(answer.time == cases[i].ms, "%s: %llu", json,
+                          (unsigned long long)answer.time);
+            chi_js_answer_fini(&answer);
+        }
+}
+END_TEST
+
 START_TEST(a_stored_message_is_read)
 {
     struct chi_js_answer answer = read_it(
@@ -1034,6 +1067,7 @@ int main(void)
     tcase_add_test(json, a_description_is_cut_between_characters_and_has_no_controls);
     tcase_add_test(json, a_stream_is_read);
     tcase_add_test(json, streams_that_cannot_serve_are_seen);
+    tcase_add_test(json, when_a_message_was_stored_is_read);
     tcase_add_test(json, a_stored_message_is_read);
     tcase_add_test(json, base64_is_read);
     tcase_add_test(json, what_is_no_base64_is_refused);

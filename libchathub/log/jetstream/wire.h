@@ -85,6 +85,7 @@ struct chi_js_answer {
     /* STREAM.MSG.GET */
     struct chi_buf subject; /* of the message; owned by the answer (chi_js_answer_fini) */
     struct chi_buf data;    /* of the message, decoded */
+    uint64_t time;          /* when the server stored it, Unix ms; 0: it does not say */
     /* STREAM.INFO, STREAM.CREATE */
     uint64_t first_seq, last_seq, messages;
     char created[40]; /* when the stream was made, as the server writes it */

@@ -75,7 +75,7 @@ static bool flat_word(struct flat *flat, const char *word)
 
 /* What a stored message says of itself, as it stands in the answer. */
 struct flat_message {
-    struct chi_span subject, data;
+    struct chi_span subject, data, time;
     uint64_t seq;
 };
 
@@ -91,6 +91,7 @@ static bool flat_message(struct flat *flat, struct flat_message *out)
         bool good = chi_span_is(key, "seq")       ? flat_number(flat, &out->seq)
                     : chi_span_is(key, "subject") ? flat_text(flat, &out->subject)
                     : chi_span_is(key, "data")    ? flat_text(flat, &out->data)
+                    : chi_span_is(key, "time")    ? flat_text(flat, &out->time)
                                                   : flat_text(flat, &other);
         if (!good)
             return false;
@@ -285,10 +286,45 @@ static void read_data(struct reading *in, struct chi_span from)
         in->wrong = true;
 }
 
+/* Of so many digits at `at`; `most` + 1: there are others. */
+static uint64_t digits_at(const char *at, size_t count, uint64_t most)
+{
+    uint64_t number;
+    return chi_parse_u64((struct chi_span){at, count}, 0, most, &number) ? number : most + 1;
+}
+
+/* Days from 1970-01-01, of a year from 1970 on; `month` and `day` from 1. */
+static uint64_t days_to(uint64_t year, uint64_t month, uint64_t day)
+{
+    static const uint16_t before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    uint64_t leap = year - (month <= 2);
+    return (year - 1970) * 365 + leap / 4 - leap / 100 + leap / 400 - 477 + before[month - 1] +
+           day - 1;
+}
+
+/* RFC 3339 as the server writes it, in UTC with a fraction of any length; 0: something else. */
+static uint64_t unix_ms(struct chi_span stamp)
+{
+    const char *at = stamp.at;
+    if (stamp.len < 20 || at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' ||
+        at[16] != ':' || at[stamp.len - 1] != 'Z')
+        return 0;
+    uint64_t year = digits_at(at, 4, 9999), month = digits_at(at + 5, 2, 12),
+             day = digits_at(at + 8, 2, 31), hour = digits_at(at + 11, 2, 23),
+             minute = digits_at(at + 14, 2, 59), second = digits_at(at + 17, 2, 60), ms = 0;
+    if (year < 1970 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
+        minute > 59 || second > 60)
+        return 0;
+    for (size_t i = 20, unit = 100; at[19] == '.' && i + 1 < stamp.len; i++, unit /= 10)
+        ms += unit * digits_at(at + i, 1, 9);
+    return (((days_to(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms;
+}
+
 static void keep_message(struct reading *in, const struct flat_message *message)
 {
     in->something = true;
     in->out->seq = message->seq;
+    in->out->time = unix_ms(message->time);
     in->wrong |= !message->seq || !message->subject.len;
     chi_buf_add(&in->out->subject, message->subject.at, message->subject.len);
     read_data(in, message->data);
@@ -302,6 +338,7 @@ static void read_message(struct reading *in, const json_t *root)
         return;
     struct flat_message message = {.subject = text(in, object, "subject"),
                                    .data = text(in, object, "data"),
+                                   .time = text(in, object, "time"),
                                    .seq = number(in, object, "seq", CHI_POSITION_MAX)};
     keep_message(in, &message);
 }
