@@ -43,6 +43,7 @@ struct sim {
     uint32_t shown_count[NODES];
     uint32_t answered[NODES][2 * USERS]; /* newest draft of a user, + 1 */
     uint32_t refuse;                     /* what 503 becomes: an error of this err_code */
+    bool mute;                           /* node 1 hears nothing of consumers */
     uint64_t random;
     uint32_t cids[NODES][USERS]; /* of the storms: cids used */
 };
@@ -128,7 +129,7 @@ static struct draft *post_long(struct sim *sim, uint32_t node, uint32_t user, ui
     task->room = &sim->rooms[node][room];
     task->token = draft;
     task->nonce = draft->nonce;
-    task->time = JS_WALL + sim->w->server.now;
+    task->time = JS_WALL + sim->w->server.now + sim->w->nodes[node].ahead;
     make_id(task, draft);
     js_world_put(sim->w, node, task);
     return draft;
@@ -145,6 +146,8 @@ static void heard(struct js_node *node, const struct chi_js_in *in)
     struct sim *sim = node->user;
     char text[160];
     struct chi_js_in other = *in;
+    if (sim->mute && node->index == 1 && in->kind == CHI_JS_REPLY && in->seq)
+        return;
     if (sim->refuse && in->kind == CHI_JS_REPLY && in->status == 503) {
         snprintf(text, sizeof text,
                  "{\"error\":{\"code\":500,\"err_code\":%u,\"description\":\"no\"},"
@@ -459,6 +462,45 @@ START_TEST(repeats_beyond_the_duplicate_window_are_known)
 }
 END_TEST
 
+static void start_again(struct sim *sim, uint32_t node)
+{
+    stop_node(sim, node);
+    start_node(sim, node);
+    open_rooms(sim, node);
+}
+
+/* Its newest message says that it is younger than the horizon, the server that it is older. */
+START_TEST(a_clock_that_ran_ahead_keeps_no_later_node_from_reading_cids)
+{
+    struct sim *sim = sim_new(30);
+    sim->w->nodes[0].ahead = 600000;
+    struct draft *first = post(sim, 0, 0, 0, "c", "one");
+    wait_ms(sim, 3600000 + 125000);
+    ck_assert_int_eq(first->status, 0);
+    start_again(sim, 1);
+    struct draft *next = post(sim, 1, 5, 0, "d", "two");
+    wait_ms(sim, 1000);
+    ck_assert_int_eq(next->status, 0);
+    sim_free(sim);
+}
+END_TEST
+
+START_TEST(a_node_whose_clock_runs_ahead_knows_the_cids_of_the_others)
+{
+    struct sim *sim = sim_new(31);
+    struct draft *first = post(sim, 0, 0, 0, "c", "one");
+    wait_ms(sim, 2 * WINDOW);
+    sim->w->nodes[1].ahead = 2 * 3600000;
+    start_again(sim, 1);
+    struct draft *again = post(sim, 1, 0, 0, "c", "one");
+    wait_ms(sim, 1000);
+    ck_assert_int_eq(again->status, CHATHUB_EDUP);
+    ck_assert_uint_eq(again->position, first->position);
+    sim->shown[1][0] = sim->shown[0][0]; /* it was there before */
+    sim_free(sim);
+}
+END_TEST
+
 START_TEST(a_cid_is_free_again_behind_the_horizon)
 {
     struct sim *sim = sim_new(9);
@@ -665,25 +707,112 @@ START_TEST(who_repeats_an_unknown_post_goes_on)
 }
 END_TEST
 
-START_TEST(more_cids_than_may_be_remembered_are_refused_for_a_while)
+/* They are other nodes' in the first place: to refuse a post would free no place. */
+START_TEST(beyond_the_bound_the_oldest_cids_are_forgotten_and_it_is_told)
 {
     struct sim *sim = sim_new(21);
-    struct chi_js_orders *orders = &sim->w->nodes[0].orders;
-    orders->bounds.cids = 2;
-    orders->bounds.cid_horizon = 10000;
-    struct draft *one = post(sim, 0, 0, 0, "c", "one"), *two = post(sim, 1, 5, 0, "d", "two");
-    wait_ms(sim, 1000);
-    struct draft *three = post(sim, 0, 0, 0, "e", "three"), *none = post(sim, 0, 0, 0, NULL, "no");
-    struct draft *repeat = post(sim, 0, 0, 0, "c", "one");
-    wait_ms(sim, 50);
-    ck_assert_int_eq(one->status + two->status + none->status, 0);
-    ck_assert_int_eq(three->status, CHATHUB_ELOG);
-    ck_assert_int_eq(repeat->status, CHATHUB_EDUP);
-    ck_assert_uint_gt(three->retry_after, 5000);
-    wait_ms(sim, three->retry_after);
-    three = post(sim, 0, 0, 0, "e", "three");
-    wait_ms(sim, 50);
+    sim->w->nodes[0].orders.bounds.cids = 2;
+    post(sim, 0, 0, 0, "c", "one");
+    wait_ms(sim, 100);
+    post(sim, 1, 5, 0, "d", "two");
+    wait_ms(sim, 3000);
+    ck_assert_str_eq(sim->js[0]->news.trouble, "");
+    struct draft *three = post(sim, 0, 0, 0, "e", "three");
+    wait_ms(sim, 2 * WINDOW);
     ck_assert_int_eq(three->status, 0);
+    ck_assert(strstr(sim->js[0]->news.trouble, "max-cids") != NULL);
+    ck_assert_str_eq(sim->js[1]->news.trouble, "");
+    struct draft *again = post(sim, 0, 0, 0, "e", "three"), *old = post(sim, 0, 0, 0, "c", "one");
+    wait_ms(sim, 100);
+    ck_assert_int_eq(again->status, CHATHUB_EDUP);
+    ck_assert_int_eq(old->status, 0);
+    sim->drafts[0].cid[0] = '\0'; /* two with one cid are stored, as they should be */
+    sim_free(sim);
+}
+END_TEST
+
+/* The walk that reads cids gets nothing. */
+static struct sim *start_unread(uint64_t seed)
+{
+    struct sim *sim = sim_new(seed);
+    post(sim, 0, 0, 0, "a", "one");
+    wait_ms(sim, 100);
+    post(sim, 0, 0, 0, "b", "two");
+    wait_ms(sim, 2 * WINDOW);
+    sim->mute = true;
+    start_again(sim, 1);
+    return sim;
+}
+
+START_TEST(a_node_is_up_before_it_has_read_the_cids)
+{
+    struct sim *sim = start_unread(32);
+    sim->w->nodes[1].orders.bounds.cids = 3;
+    ck_assert_int_eq(sim->js[1]->state, CHI_JS_UP);
+    struct draft *none = post(sim, 1, 5, 0, NULL, "three");
+    struct draft *here = post(sim, 0, 0, 0, "c", "four");
+    wait_ms(sim, 100);
+    post(sim, 0, 0, 0, "d", "five");
+    wait_ms(sim, 8000);
+    ck_assert_int_eq(none->status, 0);
+    struct draft *b = post(sim, 1, 0, 0, "b", "two"), *c = post(sim, 1, 0, 0, "c", "four");
+    wait_ms(sim, 500);
+    ck_assert_int_eq(b->status, PENDING);
+    sim->mute = false;
+    wait_ms(sim, 8000);
+    ck_assert_int_eq(b->status, CHATHUB_EDUP);
+    ck_assert_int_eq(c->status, CHATHUB_EDUP);
+    ck_assert_uint_eq(c->position, here->position);
+    /* They stand in order of age: of four the first is what was forgotten. */
+    wait_ms(sim, 2 * WINDOW);
+    struct draft *again[] = {post(sim, 1, 0, 0, "b", "two"), post(sim, 1, 0, 0, "c", "four"),
+                             post(sim, 1, 0, 0, "d", "five"), post(sim, 1, 0, 0, "a", "one")};
+    wait_ms(sim, 1000);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(again[i]->status, CHATHUB_EDUP);
+    ck_assert_int_eq(again[3]->status, 0);
+    sim->drafts[0].cid[0] = '\0'; /* two with one cid are stored, as they should be */
+    sim_free(sim);
+}
+END_TEST
+
+START_TEST(a_post_that_waits_too_long_for_the_cids_is_told_why)
+{
+    struct sim *sim = start_unread(33);
+    struct draft *draft = post(sim, 1, 5, 0, "c", "three");
+    wait_ms(sim, 9000);
+    ck_assert_int_eq(draft->status, PENDING);
+    js_world_break(sim->w, 1, 100);
+    wait_ms(sim, 3000);
+    ck_assert_int_eq(draft->status, CHATHUB_ELOG);
+    ck_assert_msg(strstr(draft->why, "cids") != NULL, "%s", draft->why);
+    sim->mute = false;
+    wait_ms(sim, 10000);
+    struct draft *again = post(sim, 1, 5, 0, "c", "three");
+    wait_ms(sim, 100);
+    ck_assert_int_eq(again->status, 0);
+    sim_free(sim);
+}
+END_TEST
+
+/* Nobody may take it for the first of its room. */
+START_TEST(a_post_to_a_room_that_is_not_open_says_that_it_is_not_the_first)
+{
+    struct sim *sim = sim_new(34);
+    struct chi_js_record record;
+    uint64_t seq = 0;
+    struct chi_js_task *task = chi_js_task_new(CHI_JS_SHUT);
+    task->room = &sim->rooms[0][0];
+    js_world_put(sim->w, 0, task);
+    wait_ms(sim, 100);
+    ck_assert_uint_eq(stored(sim, post(sim, 0, 0, 0, NULL, "one"), &seq), 0);
+    wait_ms(sim, 100);
+    ck_assert_uint_eq(stored(sim, &sim->drafts[0], &seq), 1);
+    const struct js_stored *m = js_at(&sim->w->server, seq);
+    ck_assert_int_eq(chi_js_read_entry((struct chi_span){m->data, m->len}, &record), 0);
+    ck_assert_uint_eq(record.hint.ordinal, 1);
+    ck_assert_uint_eq(record.hint.before, 1);
+    chi_entry_unref(record.entry);
     sim_free(sim);
 }
 END_TEST
@@ -830,6 +959,8 @@ static Suite *suite(void)
     tcase_add_test(t, a_repeat_is_answered_with_the_first_wherever_it_is_posted);
     tcase_add_test(t, of_two_posts_with_a_cid_at_once_one_is_the_repeat);
     tcase_add_test(t, repeats_beyond_the_duplicate_window_are_known);
+    tcase_add_test(t, a_clock_that_ran_ahead_keeps_no_later_node_from_reading_cids);
+    tcase_add_test(t, a_node_whose_clock_runs_ahead_knows_the_cids_of_the_others);
     tcase_add_test(t, a_cid_is_free_again_behind_the_horizon);
     tcase_add_test(t, a_repeat_that_the_index_does_not_know_is_looked_up);
     tcase_add_test(t, a_post_that_was_erased_before_it_was_shown_is_answered);
@@ -841,7 +972,10 @@ static Suite *suite(void)
     tcase_add_test(t, what_nothing_came_of_is_unknown_and_shown_once_if_it_was_stored);
     tcase_add_test(t, an_unknown_post_silences_nobody_and_is_shown_once);
     tcase_add_test(t, who_repeats_an_unknown_post_goes_on);
-    tcase_add_test(t, more_cids_than_may_be_remembered_are_refused_for_a_while);
+    tcase_add_test(t, beyond_the_bound_the_oldest_cids_are_forgotten_and_it_is_told);
+    tcase_add_test(t, a_node_is_up_before_it_has_read_the_cids);
+    tcase_add_test(t, a_post_that_waits_too_long_for_the_cids_is_told_why);
+    tcase_add_test(t, a_post_to_a_room_that_is_not_open_says_that_it_is_not_the_first);
     tcase_add_test(t, what_is_larger_than_a_message_is_refused);
     tcase_add_test(t, a_log_that_went_back_answers_all_that_is_under_way);
     tcase_add_test(t, no_storm_stores_twice_or_changes_the_order);

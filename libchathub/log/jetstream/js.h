@@ -254,8 +254,8 @@ int chi_js_show(struct chi_js *js, uint64_t seq, uint64_t prev, struct chi_span 
 
 /* --- stream.c: the stream itself, epochs */
 
-/* Makes or checks the stream, reads epochs and redactions, writes the first epoch, has posts.c read
- * what it needs, then starts the feed: js->state is CHI_JS_UP. Whenever the connection is another one
+/* Makes or checks the stream, reads epochs and redactions, writes the first epoch, then
+ * starts the feed: js->state is CHI_JS_UP, and posts.c begins to read the cids. Whenever the connection is another one
  * (port.number), or the stream is missing: CHI_JS_CHECKING, and the feed pauses, until it is known
  * that the stream is the one that it was: made at the same time, its last sequence not lower than what
  * was shown, and the newest shown messages in it unchanged. Then it goes on; else an epoch is
@@ -287,13 +287,14 @@ void chi_js_stream_again(struct chi_js *js, uint64_t seq, struct chi_span data);
  * an answer or at a new connection, until it is seen in the feed or `hold` is over; then it is ELOG if
  * it was never sent or each try was refused, else EUNKNOWN. `hold` ends well before the stream's
  * duplicate window. What was answered as unknown may yet be stored, behind later posts of its user.
- * Repeats: an index of cids, filled from the feed and, at the start, from the stream back to the
- * horizon, answers what it knows; the stream's own check (PubAck with duplicate) the rest. */
+ * Repeats: an index of cids, filled from the feed and, once it is up, from the stream back to the
+ * horizon, answers what it knows; the stream's own check (PubAck with duplicate) the rest. Posts with
+ * cids are sent when all were read, others at once. */
 int chi_js_posts_new(struct chi_js *js);
 void chi_js_posts_free(struct chi_js *js, struct chi_works *left);
-/* Reads the stream back to the horizon; `done` is called once. From then on posts with cids are sent. */
-int chi_js_posts_load(struct chi_js *js, uint64_t last,
-                      void (*done)(struct chi_js *js, int status));
+/* More cids lie within the horizon than may be remembered: what to do, a line for a person; NULL: not
+ * so. */
+const char *chi_js_posts_trouble(const struct chi_js *js);
 void chi_js_posts_take(struct chi_js *js, struct chi_js_task *task);
 void chi_js_posts_round(struct chi_js *js); /* at each round's end: sends what may be sent */
 /* By the feed: an entry, with position and prev. True: it was one of ours, and is answered (given with

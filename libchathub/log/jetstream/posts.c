@@ -5,7 +5,10 @@
  * goes. Whether the PubAck or the feed comes first, and whether the PubAck comes at all, is one.
  * Failure modes: no answer (sent again under the same id), a refusal that may pass (sent again, later
  * and later) or that will not (ELOG, if no earlier try may have been stored), a sequence that the feed
- * has passed under another nonce (a repeat), no end of it (ELOG or EUNKNOWN). */
+ * has passed under another nonce (a repeat), no end of it (ELOG or EUNKNOWN). Left as it is: a server
+ * that stands still for longer than the stream's duplicate window, with a try in its hands, may store
+ * that after a later try of the same post, which then is shown twice (its nonce is not remembered once
+ * it is answered). */
 #include "log/jetstream/posts.h"
 
 #include <stdio.h>
@@ -237,6 +240,8 @@ static const char *reason(const struct post *post)
     const struct chi_js *js = post->posts->js;
     if (js->state != CHI_JS_UP && js->news.why)
         return js->news.why;
+    if (post->state <= READY && post->task->entry->cid_len && !post->posts->known.loaded)
+        return "the cids in the stream are still being read, so that nothing is stored twice";
     return post->why ? post->why : "NATS did not answer in time";
 }
 
@@ -314,19 +319,6 @@ static void turned_down(struct post *post, const char *why, bool for_good)
     fail(post, why, RETRY_MS);
 }
 
-/* Whether the first try may be made; if not, it was answered. */
-static bool may_begin(struct post *post)
-{
-    if (known_repeat(post))
-        return false;
-    if (!post->task->entry->cid_len || post->unsure)
-        return true;
-    uint64_t full = chi_js_known_full(&post->posts->known);
-    if (full)
-        fail(post, "as many cids are remembered as max-cids allows", full);
-    return !full;
-}
-
 static void write_try(struct post *post)
 {
     struct chi_js_posts *posts = post->posts;
@@ -337,7 +329,8 @@ static void write_try(struct post *post)
         if (top && top->known)
             post->hint = chi_js_hint_after(top->position, &top->hint);
         else
-            post->hint.ordinal = 1; /* the room is not open, or not yet: it is hardly its first */
+            /* The room is not open, or not yet: it is hardly its first. */
+            post->hint = (struct chi_js_hint){.before = 1, .ordinal = 1};
         if (!task->time)
             task->time = posts->js->orders.wall;
     }
@@ -347,7 +340,7 @@ static void write_try(struct post *post)
     chi_js_write_entry(&posts->payload, task->entry, task->time, post->nonce, &post->hint);
 }
 
-/* False: nothing can be sent now; it stays the first. */
+/* False: nothing can be sent now, and what is ready stays so until the next round. */
 static bool send_try(struct post *post)
 {
     struct chi_js_posts *posts = post->posts;
@@ -357,8 +350,9 @@ static bool send_try(struct post *post)
         return false;
     uint64_t size = posts->payload.len + posts->subject.len + HEADER_MAX;
     if (size > port->most(port->self)) {
+        bool stays = post->unsure;
         turned_down(post, "it is larger than NATS takes (its setting max_payload)", true);
-        return true;
+        return !stays || post->state == PAUSING;
     }
     struct chi_js_out out = {
         .subject = {posts->subject.at, posts->subject.len},
@@ -390,7 +384,7 @@ static void send_ready(struct chi_js_posts *posts)
         if (post->task->entry->cid_len && !posts->known.loaded) {
             chi_list_remove(&post->list);
             chi_list_append(&posts->unread, &post->list);
-        } else if (may_begin(post) && !send_try(post)) {
+        } else if (!known_repeat(post) && !send_try(post)) {
             return;
         }
     }
@@ -632,9 +626,13 @@ void chi_js_posts_round(struct chi_js *js)
     set_alarm(posts);
 }
 
-int chi_js_posts_load(struct chi_js *js, uint64_t last, void (*done)(struct chi_js *js, int status))
+const char *chi_js_posts_trouble(const struct chi_js *js)
 {
-    return chi_js_known_load(&js->posts->known, last, done);
+    const struct chi_js_known *known = &js->posts->known;
+    if (!known->short_of || known->short_of != js->orders.bounds.cids)
+        return NULL;
+    return "more cids lie within cid-horizon than max-cids: the oldest are forgotten before; raise "
+           "max-cids, or lower cid-horizon";
 }
 
 void chi_js_posts_end(struct chi_js *js)

@@ -8,8 +8,8 @@
 /* For the leader's answer; between looks at a server that is behind; here and below ms. */
 #define ASK_MS  3000u
 #define STEP_MS 50u
-/* What the feed showed could not be remembered: so long until all is read anew. */
-#define ANEW_MS 1000u
+/* From one load that fails to the next, and where there was no memory. */
+#define AGAIN_MS 1000u
 /* The stream is read from so much further back: its server's clock is not ours. */
 #define SLACK_MS 120000u
 
@@ -26,6 +26,7 @@ void chi_js_known_init(struct chi_js_known *known, struct chi_js *js)
 {
     known->js = js;
     chi_cids_init(&known->cids, js->parts.secrets);
+    chi_cids_init(&known->fresh, js->parts.secrets);
     known->timer.fire = step;
     known->walk.each = walked;
     known->walk.done = walk_done;
@@ -44,43 +45,64 @@ void chi_js_known_fini(struct chi_js_known *known)
 {
     stop_loading(known);
     chi_cids_fini(&known->cids);
+    chi_cids_fini(&known->fresh);
 }
 
 void chi_js_known_clear(struct chi_js_known *known)
 {
     chi_js_known_fini(known);
-    known->loaded = false;
-    known->lacking = true;
+    known->loaded = known->begun = false;
     known->at = known->js->now;
+}
+
+static void read_anew(struct chi_js_known *known)
+{
+    chi_js_known_clear(known);
+    known->at = known->js->now + AGAIN_MS;
 }
 
 /* ---------------------------------------------------------------------------------- the index */
 
-/* They are kept by age: what a walk brings late, or another node's clock dates back, is as old as the
- * one before it. */
-static uint32_t seconds(const struct chi_cids *cids, uint64_t since)
+/* Beyond the bound the oldest go. */
+static void keep_bound(struct chi_js_known *known)
 {
-    uint32_t s = (uint32_t)(since / 1000);
-    uint32_t least = cids->count ? chi_cids_at(cids, cids->count - 1)->since : 0;
-    return s > least ? s : least;
+    uint64_t most = known->js->orders.bounds.cids;
+    while ((uint64_t)known->cids.count + known->fresh.count > most) {
+        chi_cids_drop(known->cids.count ? &known->cids : &known->fresh, 1);
+        known->short_of = most;
+    }
+}
+
+/* They are kept by age: what another node's clock dates back is as old as the one before it. */
+static int put(struct chi_cids *to, struct chi_cid cid)
+{
+    if (chi_cids_find(to, &cid))
+        return 0;
+    uint32_t least = to->count ? chi_cids_at(to, to->count - 1)->since : 0;
+    cid.since = cid.since > least ? cid.since : least;
+    return chi_cids_add(to, &cid);
+}
+
+/* What the feed shows before a load began is read by it. */
+static void add(struct chi_js_known *known, struct chi_cids *to, struct chi_span key,
+                const struct chi_entry *entry, uint64_t since)
+{
+    if (!entry->cid_len || (!known->loaded && !known->begun))
+        return;
+    struct chi_cid cid = chi_cids_of(to, key, entry);
+    cid.position = entry->position;
+    cid.time = entry->time;
+    cid.since = (uint32_t)(since / 1000);
+    if (put(to, cid))
+        read_anew(known);
+    else
+        keep_bound(known);
 }
 
 void chi_js_known_add(struct chi_js_known *known, struct chi_span key,
                       const struct chi_entry *entry, uint64_t since)
 {
-    if (!entry->cid_len)
-        return;
-    struct chi_cid cid = chi_cids_of(&known->cids, key, entry);
-    if (chi_cids_find(&known->cids, &cid))
-        return;
-    cid.position = entry->position;
-    cid.time = entry->time;
-    cid.since = seconds(&known->cids, since);
-    if (chi_cids_add(&known->cids, &cid)) {
-        known->loaded = false;
-        known->lacking = true;
-        known->at = known->js->now + ANEW_MS;
-    }
+    add(known, known->loaded ? &known->cids : &known->fresh, key, entry, since);
 }
 
 const struct chi_cid *chi_js_known_find(const struct chi_js_known *known, struct chi_span key,
@@ -92,49 +114,52 @@ const struct chi_cid *chi_js_known_find(const struct chi_js_known *known, struct
     return first;
 }
 
-uint64_t chi_js_known_full(const struct chi_js_known *known)
-{
-    if (!known->cids.count || known->cids.count < known->js->orders.bounds.cids)
-        return 0;
-    uint64_t ends = (chi_cids_at(&known->cids, 0)->since + 1ull) * 1000 + horizon(known);
-    return ends > known->js->now ? ends - known->js->now : 1;
-}
+static void load(struct chi_js_known *known);
 
 void chi_js_known_round(struct chi_js_known *known)
 {
     uint64_t now = known->js->now;
     if (now > horizon(known))
         chi_cids_expire(&known->cids, (uint32_t)((now - horizon(known)) / 1000));
-    bool again = known->lacking && !known->loading && known->js->state == CHI_JS_UP;
-    if (!again || now < known->at)
-        return;
-    known->at = now + ANEW_MS;
-    chi_js_known_load(known, chi_js_feed_shown(known->js), NULL);
+    bool wanted = !known->loaded && !known->loading && known->js->state == CHI_JS_UP;
+    if (wanted && now >= known->at)
+        load(known);
 }
 
 /* -------------------------------------------------------------------------------- reading them */
 
+/* What the feed showed meanwhile goes behind what was read. */
+static int join(struct chi_js_known *known)
+{
+    for (uint32_t i = 0; i < known->fresh.count; i++)
+        if (put(&known->cids, *chi_cids_at(&known->fresh, i)))
+            return CHATHUB_ENOMEM;
+    chi_cids_fini(&known->fresh);
+    return 0;
+}
+
 static void finish(struct chi_js_known *known, int status)
 {
-    if (known->lacking)
-        status = CHATHUB_ELOG;
     stop_loading(known);
-    known->loaded = !status;
-    known->lacking = status && !known->done; /* then nobody else begins it again */
-    if (known->done)
-        known->done(known->js, status);
+    if (status)
+        return;
+    known->loaded = true;
+    if (join(known))
+        read_anew(known);
 }
 
 static void step_in(struct chi_js_known *known, uint64_t ms)
 {
     if (chi_timers_set(&known->js->timers, &known->timer, known->js->now + ms))
-        finish(known, CHATHUB_ELOG);
+        finish(known, CHATHUB_ENOMEM);
 }
 
-/* What is older than the horizon is left out; a clock that runs ahead makes nothing older. */
-static bool is_old(const struct chi_js_known *known, uint64_t time)
+/* What time it is, for the ages of what is read. Where this node's clock is beyond what the server
+ * stored last, either nothing came since or it runs ahead, and nothing is left out for that. */
+static uint64_t wall(const struct chi_js_known *known)
 {
-    return time < chi_log_since(known->js->orders.wall, horizon(known));
+    uint64_t own = known->js->orders.wall;
+    return known->newest && known->newest < own ? known->newest : own;
 }
 
 static void remember(struct chi_js_known *known, struct chi_span key, struct chi_js_record *record,
@@ -142,10 +167,9 @@ static void remember(struct chi_js_known *known, struct chi_span key, struct chi
 {
     const struct chi_js *js = known->js;
     uint64_t time = record->entry->time;
-    uint64_t age = js->orders.wall > time ? js->orders.wall - time : 0;
+    uint64_t age = wall(known) > time ? wall(known) - time : 0;
     record->entry->position = seq;
-    if (!is_old(known, time))
-        chi_js_known_add(known, key, record->entry, js->now > age ? js->now - age : 0);
+    add(known, &known->cids, key, record->entry, js->now > age ? js->now - age : 0);
 }
 
 /* A message of a room. Others than entries that can be read are passed over: nobody is shown them. */
@@ -165,9 +189,9 @@ static void take_in(struct chi_js_known *known, const struct chi_js_in *in)
         remember(known, (struct chi_span){key.at, key.len}, &record, in->seq);
         chi_entry_unref(record.entry);
     }
-    if (error == CHATHUB_ENOMEM)
-        known->lacking = true;
     chi_buf_fini(&key);
+    if (error == CHATHUB_ENOMEM)
+        read_anew(known);
 }
 
 static void walked(struct chi_js_walk *walk, const struct chi_js_in *in)
@@ -175,10 +199,10 @@ static void walked(struct chi_js_walk *walk, const struct chi_js_in *in)
     struct chi_js_known *known = CHI_CONTAINER(walk, struct chi_js_known, walk);
     if (in->seq <= known->last)
         take_in(known, in);
+    if (!known->begun)
+        return; /* it is read anew, for want of memory */
     known->reached = in->seq;
-    if (known->lacking)
-        finish(known, CHATHUB_ELOG);
-    else if (in->seq >= known->last || in->seq >= known->target)
+    if (in->seq >= known->last || in->seq >= known->target)
         finish(known, 0);
 }
 
@@ -193,8 +217,7 @@ static void walk_done(struct chi_js_walk *walk, int status, bool whole)
 
 static void walk_on(struct chi_js_known *known)
 {
-    uint64_t wall = known->js->orders.wall;
-    uint64_t time = chi_log_since(chi_log_since(wall, horizon(known)), SLACK_MS);
+    uint64_t time = chi_log_since(chi_log_since(wall(known), horizon(known)), SLACK_MS);
     struct chi_buf subject;
     chi_buf_init(&subject);
     chi_buf_add_text(&subject, known->js->parts.stream);
@@ -207,17 +230,6 @@ static void walk_on(struct chi_js_known *known)
     chi_buf_fini(&subject);
     if (error)
         finish(known, CHATHUB_ELOG);
-}
-
-/* Whether the newest message of all rooms is one that has to be read. */
-static bool is_wanted(const struct chi_js_known *known, const struct chi_js_answer *newest)
-{
-    struct chi_js_record record;
-    if (chi_js_read_entry((struct chi_span){newest->data.at, newest->data.len}, &record))
-        return true;
-    bool old = is_old(known, record.entry->time);
-    chi_entry_unref(record.entry);
-    return !old;
 }
 
 static void newest_came(struct chi_js_ask *ask, const struct chi_js_in *in)
@@ -233,9 +245,9 @@ static void newest_came(struct chi_js_ask *ask, const struct chi_js_in *in)
     bool none = !error && answer.err_code == CHI_JS_NO_MESSAGE;
     bool some = !error && !answer.code && answer.seq;
     known->target = some ? answer.seq : 0;
-    bool wanted = some && answer.seq > known->reached && is_wanted(known, &answer);
+    known->newest = some ? answer.time : 0;
     chi_js_answer_fini(&answer);
-    if (wanted)
+    if (known->target > known->reached)
         walk_on(known);
     else
         finish(known, none || some ? 0 : CHATHUB_ELOG);
@@ -263,16 +275,15 @@ static void step(struct chi_timer *timer)
         finish(known, CHATHUB_ELOG);
 }
 
-int chi_js_known_load(struct chi_js_known *known, uint64_t last,
-                      void (*done)(struct chi_js *js, int status))
+/* Where an earlier one failed it goes on. */
+static void load(struct chi_js_known *known)
 {
-    stop_loading(known);
-    known->loaded = known->lacking = false;
-    known->last = last;
-    known->reached = known->target = 0;
-    known->done = done;
-    if (chi_timers_set(&known->js->timers, &known->timer, known->js->now))
-        return CHATHUB_ENOMEM;
+    if (!known->begun) {
+        known->begun = true;
+        known->last = chi_js_feed_shown(known->js);
+        known->reached = known->target = 0;
+    }
+    known->at = known->js->now + AGAIN_MS;
     known->loading = true;
-    return 0;
+    step(&known->timer);
 }

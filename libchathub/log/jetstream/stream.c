@@ -2,7 +2,7 @@
  * one that it was.
  *
  * Happy path: STREAM.INFO; the epochs, by asking the leader for the next one until there is none; then
- * redactions and cids are loaded, and the feed starts. From then on STREAM.INFO each second tells the
+ * redactions are loaded, and the feed starts. From then on STREAM.INFO each second tells the
  * feed how long the stream is. On another connection: STREAM.INFO, epochs, the newest message that was
  * shown; all as it was, and the feed goes on.
  * Failure modes: any answer that is missing or an error begins the check anew, a little later. A
@@ -378,6 +378,9 @@ static void compare_config(struct chi_js_stream *s)
     if (!has->file)
         add(says, sizeof(says), says[0] ? ", storage is memory" : " storage is memory");
     trouble[0] = '\0';
+    const char *cids = chi_js_posts_trouble(s->js);
+    if (!says[0] && cids)
+        add(trouble, sizeof(s->js->news.trouble), cids);
     if (says[0])
         snprintf(trouble, sizeof(s->js->news.trouble), "%s:%s; nats stream edit %s%s",
                  s->js->parts.stream, says, s->js->parts.stream, todo);
@@ -683,18 +686,14 @@ static void judge(struct chi_js_stream *s)
 /* --------------------------------------------------------------------------------- the opening */
 
 /* All that was under way ends; the hub reads epochs anew and opens its rooms again. */
-static int tell_back(struct chi_js_stream *s)
+static void tell_back(struct chi_js_stream *s, struct chi_js_task *task)
 {
     struct chi_js *js = s->js;
-    struct chi_js_task *task = chi_js_task_new(CHI_JS_BACK);
-    if (!task)
-        return CHATHUB_ENOMEM;
     chi_js_posts_end(js);
     chi_js_pages_end(js);
     chi_js_erase_end(js);
     s->loaded = false;
     chi_js_give(js, task);
-    return 0;
 }
 
 /* What a later epoch does not let hold, no former one does. */
@@ -728,19 +727,21 @@ static void last_came(struct chi_js_stream *s, const struct chi_js_answer *answe
     load(s);
 }
 
-/* The epochs that were found are in force. */
+/* The epochs that were found are in force. Whatever needs memory comes first: once they are known,
+ * nobody would be told that they are new. */
 static void adopt(struct chi_js_stream *s)
 {
     struct chi_js *js = s->js;
     const struct chi_js_epoch *last = &s->found[s->found_count - 1].epoch;
     bool back = s->ever && !is_known(js, last);
-    int error = set_epochs(s);
-    if (!error && back)
-        error = tell_back(s);
-    if (error) {
+    struct chi_js_task *task = back ? chi_js_task_new(CHI_JS_BACK) : NULL;
+    if ((back && !task) || set_epochs(s)) {
+        chi_js_task_free(task);
         retry(s, "there is too little memory", RETRY_MS);
         return;
     }
+    if (back)
+        tell_back(s, task);
     s->opened = false;
     s->proof = 0;
     s->epoch_seq = s->found_seq;
@@ -761,7 +762,7 @@ static void not_loaded(struct chi_js_stream *s)
     retry(s, "the stream could not be read", again ? 0 : RETRY_MS);
 }
 
-static void posts_loaded(struct chi_js *js, int status)
+static void erased_loaded(struct chi_js *js, int status)
 {
     struct chi_js_stream *s = js->stream;
     if (status || s->again) {
@@ -775,20 +776,11 @@ static void posts_loaded(struct chi_js *js, int status)
     chi_js_feed_start(js, s->load_last);
 }
 
-static void erased_loaded(struct chi_js *js, int status)
-{
-    struct chi_js_stream *s = js->stream;
-    if (status || s->again || chi_js_posts_load(js, s->load_last, posts_loaded))
-        not_loaded(s);
-}
-
 /* What a load that failed left behind goes first. */
 static void load(struct chi_js_stream *s)
 {
-    if (s->loaded) {
-        chi_js_posts_end(s->js);
+    if (s->loaded)
         chi_js_erase_end(s->js);
-    }
     s->loaded = s->loading = true;
     s->again = false;
     s->due = UINT64_MAX;
