@@ -189,7 +189,7 @@ static const struct option options[] = {
         "memory 1m, in SQLite 7d, in JetStream 1h."),
     ROW("max-cids", max_cids, NUMBER, "0", 0, 1000000000, LIVE, RARE,
         "Cids remembered at once; beyond, posts with a cid are refused for a moment. 0: in memory "
-        "1000000, in SQLite 50000000, in JetStream 4000000."),
+        "1000000, in SQLite 50000000; in JetStream 4000000, beyond, the oldest are forgotten."),
 #undef GROUP
 #define GROUP "Presence"
     ROW("presence-all", presence_all, NUMBER, "50", 0, 10000000, LIVE, RARE,

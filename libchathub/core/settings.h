@@ -75,7 +75,8 @@ struct chi_settings {
     uint64_t log_age;         /* of an entry */
     uint32_t log_pace;        /* SQLite: between the beginnings of two commits */
     uint32_t cid_horizon;     /* how long a cid is remembered; … */
-    uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused */
+    uint32_t max_cids; /* … where that would be more of them, posts with a cid are refused; in
+                          JetStream the oldest are forgotten */
     uint32_t log_hold; /* JetStream: how long a post waits until it is stored */
     uint32_t log_duplicates; /* JetStream: the duplicate window of a stream that is made */
     uint32_t log_replicas;   /* JetStream: of a stream that is made; 0: 3 where there are so many */

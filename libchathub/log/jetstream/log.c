@@ -43,7 +43,7 @@ const struct chi_log_bounds chi_log_jetstream_bounds = {
     .total_bytes = UINT64_MAX,
     .age = UINT64_MAX,
     .cid_horizon = UINT64_C(3600000),
-    .cids = 2000000,
+    .cids = 4000000,
 };
 
 static struct chi_js_log *of(struct chi_log *log)
