@@ -103,14 +103,15 @@ static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
                  (struct chi_field){NULL, {NULL, 0}}, (struct chi_field){NULL, {NULL, 0}});
 }
 
-/* Whether the hello says itself where to go on, in all rooms of the session. */
+/* Whether the hello says itself where to go on, in all rooms of the session. One that names none
+ * does not, even if none is known here: it may have joined one since. */
 static bool is_placed(struct chi_hub *hub, const struct chi_job *job,
                       const struct chi_session *session)
 {
     const struct chi_request *hello = job->request;
     uint32_t placed = 0;
 
-    if (!session->remote || hello->type != CHI_REQUEST_HELLO)
+    if (!session->remote || hello->type != CHI_REQUEST_HELLO || !hello->resume_count)
         return false;
     for (const struct chi_member *member = chi_core_member_at(hub, session->members); member;
          member = chi_core_member_at(hub, member->next)) {
