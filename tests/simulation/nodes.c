@@ -197,7 +197,7 @@ bool ns_node_open(struct ns_world *w, int index)
     *node = (struct ns_node){.used = true, .world = w, .index = index, .serial = ++w->serial};
     node->env = (struct chi_env){&env_ops, node};
     node->skew = ns_below(w, 3) * 500;
-    node->last_tick = ns_now(w);
+    node->last_tick = node->opened = ns_now(w);
     for (int r = 0; r < NS_ROOMS; r++)
         for (uint32_t u = 0; u < w->user_count; u++)
             w->users[u].went[index][r] = 0;
@@ -453,7 +453,7 @@ static void settle(struct ns_world *w)
     if (chi_options_defaults(s))
         abort();
     s->node_lease = pick(w, 2000, 4000, 8000);
-    s->return_time = pick(w, 1000, 4000, 12000);
+    s->return_time = pick(w, 1500, 4000, 12000);
     s->join_history = pick(w, 0, 3, 20);
     s->presence_all_ms = pick(w, 0, 10, 100);
     s->presence_names_ms = pick(w, 20, 100, 250);
@@ -492,6 +492,8 @@ static struct ns_world *world_new(const struct ns_config *config)
     memset(w->epochs[0], 'A', CHI_EPOCH_LEN);
     for (int i = 0; i < NS_ACTORS; i++)
         w->actors[i].conn = -1;
+    for (int i = 0; i < NS_NODES; i++)
+        w->nodes[i].index = i;
     settle(w);
     ns_world = w;
     return w;
@@ -579,7 +581,7 @@ static void config_default(struct ns_config *config, uint64_t seed)
     uint32_t often, rarely;
 
     *config = (struct ns_config){.seed = seed};
-    config->steps = 500 + sim_below(&rng, 2500);
+    config->steps = 500 + sim_below(&rng, 6000);
     config->nodes = 2 + sim_below(&rng, NS_NODES - 1);
     config->actors = 2 + sim_below(&rng, NS_ACTORS - 1);
     often = (uint32_t)sim_next(&rng);

@@ -159,8 +159,6 @@ static void on_joined(struct ns_world *w, struct ns_conn *c, int room, const str
 {
     struct ns_actor *a = &w->actors[c->actor];
 
-    if (c->in[room].in)
-        return; /* it was there already */
     c->in[room] = (struct ns_in){.in = true, .cursor = f->start};
     a->wants[room] = true;
     a->position[room] = f->start;

@@ -215,6 +215,7 @@ static void show(struct ns_node *node)
         if (e->at + node->lag > ns_now(w))
             return;
         node->shown++;
+        node->newest = e->entry->position;
         void *token = e->node == node->serial ? e->token : NULL;
         e->token = e->node == node->serial ? NULL : e->token;
         report(node, e->room, &(struct chi_log_result){.token = token, .entry = e->entry});
@@ -278,6 +279,11 @@ static void pages_due(struct ns_node *node, bool fail)
 
 /* ------------------------------------------------------------------------------------- going back */
 
+static uint64_t newest_of(const struct ns_node *node)
+{
+    return node->shown ? node->world->entries[node->shown - 1].entry->position : 0;
+}
+
 /* All that is under way is answered before it is said. */
 static void learn_back(struct ns_node *node)
 {
@@ -309,6 +315,7 @@ static void learn_back(struct ns_node *node)
         if (node->shown > w->back_to[node->backs])
             node->shown = w->back_to[node->backs];
     }
+    node->newest = newest_of(node);
     NS_TRACE(w, "node %d learns that the log is back", node->index);
     node->up.went_back(node->up.hub);
 }
@@ -421,8 +428,7 @@ static void ns_stats(struct chi_log *log, struct chi_log_stats *out)
 
 static uint64_t ns_shown(struct chi_log *log)
 {
-    const struct ns_node *node = node_of(log);
-    return node->shown ? node->world->entries[node->shown - 1].entry->position : 0;
+    return node_of(log)->newest;
 }
 
 void ns_log_init(struct ns_node *node)
@@ -444,6 +450,7 @@ void ns_log_init(struct ns_node *node)
     node->answers_end = &node->answers;
     node->backs = node->world->backs;
     node->shown = node->world->entry_count;
+    node->newest = newest_of(node);
 }
 
 /* What it had sent is with the server, or never got there. */

@@ -105,7 +105,7 @@ void ns_conn_free(struct ns_world *w, struct ns_conn *c)
     user_away(w, c);
     if (a->conn == (int)(c - w->conns)) {
         a->conn = -1;
-        a->away_until = ns_now(w) + ns_below(w, ns_one_in(w, 4) ? 8000 : 500);
+        a->away_until = ns_now(w) + ns_below(w, ns_one_in(w, 6) ? 8000 : 300);
     }
     inbox_drop(c);
     sim_bytes_fini(&c->rx);
@@ -139,7 +139,7 @@ void ns_conn_cut(struct ns_world *w, struct ns_conn *c, bool clean)
     posts_again(a);
     if (a->conn == (int)(c - w->conns))
         a->conn = -1;
-    a->away_until = ns_now(w) + ns_below(w, ns_one_in(w, 4) ? 8000 : 500);
+    a->away_until = ns_now(w) + ns_below(w, ns_one_in(w, 6) ? 8000 : 300);
     if (clean) {
         a->key[0] = '\0';
         a->user = 0;
@@ -191,6 +191,13 @@ bool ns_conn_serve(struct ns_world *w, struct ns_conn *c)
         c->inbox_end = &c->inbox;
     if (r->request.type == CHI_REQUEST_LEAVE && c->user)
         ns_departs(w, ns_user_of(w, c->user), ns_room_of(r->request.room));
+    /* Who names rooms, but not all, may not be known to be in the others yet. */
+    for (int i = 0; i < NS_ROOMS && r->request.resume_count && w->actors[c->actor].user; i++)
+        if (r->omits & 1u << i)
+            ns_departs(w, ns_user_of(w, w->actors[c->actor].user), i);
+    /* A node that has just begun does not know all sessions yet. */
+    if (r->request.session.len && node->opened + 2500 > ns_now(w) && w->actors[c->actor].user)
+        ns_departs(w, ns_user_of(w, w->actors[c->actor].user), -1);
     NS_TRACE(w, "node %d reads of actor %d: type %d ref %s room %.*s %s%s %s", c->node, c->actor,
              (int)r->request.type, r->ref, (int)r->request.room.len,
              r->request.room.at ? r->request.room.at : "", r->name, r->cid, r->session);
@@ -310,8 +317,10 @@ static void say_hello(struct ns_world *w, struct ns_actor *a, struct ns_conn *c,
     if (a->key[0])
         r->request.session = chi_span_of(r->session);
     for (int i = 0; resumes && i < NS_ROOMS; i++) {
-        if (!a->wants[i] || !a->epoch[i][0] || ns_one_in(w, 6))
+        if (!a->wants[i] || !a->epoch[i][0] || ns_one_in(w, 6)) {
+            r->omits |= 1u << i;
             continue;
+        }
         memcpy(r->epochs[i], a->epoch[i], sizeof r->epochs[i]);
         r->request.resume[r->request.resume_count++] = (struct chi_resume){
             .room = chi_span_of(w->base->rooms[i].name),

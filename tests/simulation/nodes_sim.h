@@ -109,7 +109,7 @@ struct ns_node {
     int index;
     uint32_t serial; /* another one for each opening */
     uint64_t still;  /* until then it does nothing, ms */
-    uint64_t last_tick;
+    uint64_t last_tick, opened;
     uint64_t skew; /* of its wall clock */
     struct chi_env env;
     struct chi_transport transport;
@@ -121,7 +121,8 @@ struct ns_node {
     struct ns_draft *drafts, **drafts_end;
     struct ns_answer *answers, **answers_end;
     struct ns_page *pages;
-    uint32_t shown;  /* entries of the log that it has shown */
+    uint32_t shown;  /* entries of the log that it has shown … */
+    uint64_t newest; /* … and the position of the last of them */
     uint32_t backs;  /* of world->backs, as it knows */
     uint64_t lag;    /* of what it shows, ms */
 };
@@ -155,6 +156,7 @@ struct ns_request {
     struct chi_request request;
     char ref[12], cid[32], content[64], name[32], session[72];
     char epochs[NS_ROOMS][CHI_EPOCH_LEN + 1];
+    uint32_t omits; /* hello: rooms that are not named */
 };
 
 struct ns_in {
