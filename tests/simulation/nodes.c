@@ -197,7 +197,7 @@ bool ns_node_open(struct ns_world *w, int index)
     *node = (struct ns_node){.used = true, .world = w, .index = index, .serial = ++w->serial};
     node->env = (struct chi_env){&env_ops, node};
     node->skew = ns_below(w, 3) * 500;
-    node->last_tick = node->opened = ns_now(w);
+    node->last_tick = ns_now(w);
     for (int r = 0; r < NS_ROOMS; r++)
         for (uint32_t u = 0; u < w->user_count; u++)
             w->users[u].went[index][r] = 0;
@@ -263,6 +263,7 @@ void ns_node_turn(struct ns_world *w, struct ns_node *node)
 {
     if (!node->stopping && node->still > ns_now(w))
         return;
+    node->last_turn = ns_now(w);
     if (node->woken || chi_hub_next(node->hub) <= ns_now(w)) {
         node->woken = false;
         chi_hub_turn(node->hub);
@@ -273,6 +274,7 @@ void ns_node_turn(struct ns_world *w, struct ns_node *node)
     }
     if (chi_delivery_flush(node->delivery, NULL, NULL))
         node->woken = true;
+    ns_check_suspicion(w);
     if (node->stopping)
         stop_on(w, node);
 }
@@ -361,6 +363,15 @@ static void notice(struct ns_world *w, bool all)
     }
 }
 
+/* None stands still for long that is not to. */
+static void pass_time(struct ns_world *w)
+{
+    w->base->now += ns_below(w, ns_one_in(w, 10) ? 600 : 40);
+    for (int i = 0; i < NS_NODES; i++)
+        if (w->nodes[i].used && w->nodes[i].last_turn + 300 < ns_now(w))
+            ns_node_turn(w, &w->nodes[i]);
+}
+
 static void step(struct ns_world *w)
 {
     uint32_t dice = ns_below(w, 100);
@@ -376,10 +387,11 @@ static void step(struct ns_world *w)
     else if (dice < 85 && node->used)
         ns_node_turn(w, node);
     else if (dice < 97)
-        w->base->now += ns_below(w, ns_one_in(w, 10) ? 600 : 40);
+        pass_time(w);
     else
         trouble(w);
     notice(w, false);
+    ns_check_suspicion(w);
 }
 
 /* -------------------------------------------------------------------------------------------- rest */

@@ -1,4 +1,5 @@
 /* What must hold: while it goes on, and when nothing is left to do. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static void ended(struct ns_node *node, uint32_t name)
     bool due = user->parted || user->seen + w->settings.return_time <= ns_now(w);
 
     ns_departs(w, user, -1);
-    if (w->strict && (user->client || !due) && !user->close_call && !node->stopping)
+    if (w->strict && (user->client || !due) && !user->close_call && !user->race &&
+        !node->stopping)
         NS_FAIL(w, "node %d ends the session of %s, who is there or may return", node->index,
                 w->base->words[name]);
 }
@@ -67,6 +69,27 @@ static void node_down(struct ns_node *node, struct chi_span id)
         if (w->nodes[i].used && !w->nodes[i].stopping && chi_span_equal(id, chi_span_of(text)))
             w->strict = false;
     }
+}
+
+/* It holds unless the node took another one for dead, which is told after. */
+static void suspect(struct ns_world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void suspect(struct ns_world *w, const char *format, ...)
+{
+    va_list args;
+
+    if (w->suspicion[0])
+        return;
+    va_start(args, format);
+    (void)vsnprintf(w->suspicion, sizeof w->suspicion, format, args);
+    va_end(args);
+}
+
+void ns_check_suspicion(struct ns_world *w)
+{
+    if (w->suspicion[0] && w->strict)
+        NS_FAIL(w, "%s", w->suspicion);
+    w->suspicion[0] = '\0';
 }
 
 void ns_check_log_line(struct ns_node *node, const char *event, const struct chi_field *fields,
@@ -91,14 +114,14 @@ static void check_posts(struct ns_node *node, int room, const struct ns_user *us
         if (e->entry->position <= shown)
             break;
         if (e->room == room && e->user == user->user && (int64_t)e->departs < went)
-            NS_FAIL(w, "node %d tells that %s left %s before it showed entry %llu", node->index,
+            suspect(w, "node %d tells that %s left %s before it showed entry %llu", node->index,
                     w->base->words[user->user], w->base->rooms[room].name,
                     (unsigned long long)e->entry->position);
     }
     for (int i = 0; i < NS_NODES; i++)
         for (const struct ns_draft *d = w->nodes[i].drafts; d; d = d->next)
             if (d->room == room && d->user == user->user && (int64_t)d->departs < went)
-                NS_FAIL(w, "node %d tells that %s left %s before its post was committed",
+                suspect(w, "node %d tells that %s left %s before its post was committed",
                         node->index, w->base->words[user->user], w->base->rooms[room].name);
 }
 
@@ -112,7 +135,7 @@ void ns_check_signal(struct ns_node *node, int room, const struct chi_signal *si
         if (!w->strict)
             continue;
         if (went > (int64_t)user->departs[room])
-            NS_FAIL(w, "node %d tells that %s left %s, which is not so", node->index,
+            suspect(w, "node %d tells that %s left %s, which is not so", node->index,
                     w->base->words[user->user], w->base->rooms[room].name);
         check_posts(node, room, user, went);
     }
@@ -255,7 +278,7 @@ void ns_check_frame(struct ns_world *w, struct ns_conn *c, struct sim_frame *f)
         on_entry(w, c, room, f);
         return;
     case 'G':
-        if (!w->backs)
+        if (!w->backs && !(w->config.faults & NS_LONG_LAG))
             NS_FAIL(w, "actor %d gets a gap", c->actor);
         c->in[room].cursor = f->to;
         return;

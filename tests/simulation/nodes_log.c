@@ -81,6 +81,8 @@ static int ns_append(struct chi_log *log, void *handle, struct chi_entry *draft,
     if (ns_faulty(w, NS_SLOW) && ns_one_in(w, 3))
         d->due += ns_below(w, 1500);
     d->unknown = ns_faulty(w, NS_UNKNOWN) && ns_one_in(w, 10);
+    if (d->unknown) /* nobody waits for it */
+        d->departs = UINT32_MAX;
     *node->drafts_end = d;
     node->drafts_end = &d->next;
     return 0;

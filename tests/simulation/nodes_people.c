@@ -179,6 +179,19 @@ struct ns_request *ns_ask(struct ns_world *w, struct ns_conn *c, enum chi_reques
     return r;
 }
 
+/* A key that its node has not heard of yet: two have the session until they hear of each other, and
+ * whose it is in the end is open. */
+static void note_race(struct ns_world *w, const struct ns_node *node, const struct ns_conn *c,
+                      const struct ns_request *r)
+{
+    uint32_t name = w->actors[c->actor].user;
+
+    if (!r->request.session.len || !name || chi_session_by_user(node->hub, w->base->words[name]))
+        return;
+    ns_departs(w, ns_user_of(w, name), -1);
+    ns_user_of(w, name)->race = true;
+}
+
 bool ns_conn_serve(struct ns_world *w, struct ns_conn *c)
 {
     struct ns_request *r = c->inbox;
@@ -195,9 +208,7 @@ bool ns_conn_serve(struct ns_world *w, struct ns_conn *c)
     for (int i = 0; i < NS_ROOMS && r->request.resume_count && w->actors[c->actor].user; i++)
         if (r->omits & 1u << i)
             ns_departs(w, ns_user_of(w, w->actors[c->actor].user), i);
-    /* A node that has just begun does not know all sessions yet. */
-    if (r->request.session.len && node->opened + 2500 > ns_now(w) && w->actors[c->actor].user)
-        ns_departs(w, ns_user_of(w, w->actors[c->actor].user), -1);
+    note_race(w, node, c, r);
     NS_TRACE(w, "node %d reads of actor %d: type %d ref %s room %.*s %s%s %s", c->node, c->actor,
              (int)r->request.type, r->ref, (int)r->request.room.len,
              r->request.room.at ? r->request.room.at : "", r->name, r->cid, r->session);

@@ -109,7 +109,7 @@ struct ns_node {
     int index;
     uint32_t serial; /* another one for each opening */
     uint64_t still;  /* until then it does nothing, ms */
-    uint64_t last_tick, opened;
+    uint64_t last_tick, last_turn;
     uint64_t skew; /* of its wall clock */
     struct chi_env env;
     struct chi_transport transport;
@@ -135,6 +135,7 @@ struct ns_user {
     uint64_t seen;                     /* until when its client was there, ms */
     uint32_t client;                   /* connection that has it, + 1; 0: none */
     bool parted;     /* it said goodbye, or cannot come back */
+    bool race;       /* a node took it for a new one */
     bool close_call; /* it returned when its time was nearly over */
 };
 
@@ -224,6 +225,7 @@ struct ns_world {
     struct ns_parcel *parcels;
     bool cut[NS_NODES][NS_NODES];
     uint64_t due[NS_NODES][NS_NODES]; /* of the last parcel of a pair */
+    char suspicion[300]; /* what is wrong unless more is told in this step */
     struct sim_frame frame;
     struct sim_bytes scratch;
 };
@@ -284,6 +286,7 @@ void ns_check_log_line(struct ns_node *node, const char *event, const struct chi
                        size_t n);
 void ns_check_signal(struct ns_node *node, int room, const struct chi_signal *signal);
 void ns_check_frame(struct ns_world *w, struct ns_conn *c, struct sim_frame *f);
+void ns_check_suspicion(struct ns_world *w);
 void ns_check_step(struct ns_world *w);
 void ns_check_rest(struct ns_world *w);
 
