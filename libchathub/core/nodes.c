@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* How long a message waits for the log, and who shows a key for the places of its session, ms. */
 #define HELD_MS  5000u
@@ -124,17 +125,22 @@ static bool has_drafts(const struct chi_hub *hub, const struct chi_session *sess
     return false;
 }
 
-static void add_ended(struct chi_hub *hub, const struct chi_session *session,
-                      struct chi_origin *origin)
+static void add_end(struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version)
 {
     struct chi_buf *out = &hub->nodes->out;
     size_t at = out->len, begin = chi_wire_begin(out, CHI_WIRE_ENDED);
 
-    chi_buf_add(out, session->user, CHI_USER_LEN);
-    chi_wire_add_number(out, origin->version, 8);
+    chi_buf_add(out, user, CHI_USER_LEN);
+    chi_wire_add_number(out, version, 8);
     chi_wire_end(out, begin);
-    origin->told = false;
     cut(hub, out, at);
+}
+
+static void add_ended(struct chi_hub *hub, const struct chi_session *session,
+                      struct chi_origin *origin)
+{
+    add_end(hub, session->user, origin->version);
+    origin->told = false;
 }
 
 static void add_state(struct chi_hub *hub, struct chi_origin *origin)
@@ -437,6 +443,41 @@ static void forgive(struct chi_nodes *nodes, uint64_t now, uint64_t half)
     }
 }
 
+void chi_nodes_gave(struct chi_hub *hub, const struct chi_session *session)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    const struct chi_origin *origin = chi_origin_of(nodes, session);
+    struct chi_given *given = nodes->given_count < CHI_NODES_GIVEN ? malloc(sizeof *given) : NULL;
+
+    if (!given) {
+        add_end(hub, session->user, origin->version);
+        chi_core_wake(hub);
+        return;
+    }
+    memcpy(given->user, session->user, CHI_USER_LEN);
+    given->version = origin->version;
+    given->at = chi_core_now(hub);
+    nodes->given_count++;
+    chi_list_append(&nodes->given, &given->link);
+}
+
+/* By now all have heard whose they are, unless it was lost. */
+static void end_given(struct chi_hub *hub, uint64_t now)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    while (!chi_list_empty(&nodes->given)) {
+        struct chi_given *given = CHI_CONTAINER(nodes->given.next, struct chi_given, link);
+        if (now - given->at < HELD_MS)
+            return;
+        add_end(hub, given->user, given->version);
+        chi_core_wake(hub);
+        chi_list_remove(&given->link);
+        nodes->given_count--;
+        free(given);
+    }
+}
+
 static void beat(struct chi_timer *timer)
 {
     struct chi_nodes *nodes = CHI_CONTAINER(timer, struct chi_nodes, beat);
@@ -454,6 +495,7 @@ static void beat(struct chi_timer *timer)
             look_at_node(hub, node, now);
     }
     end_awaiting(hub, now);
+    end_given(hub, now);
     nodes->beat_at = now + quarter;
     chi_timers_set(&hub->timers, timer, nodes->beat_at); /* has its place from before */
 }
@@ -655,6 +697,7 @@ int chi_nodes_init(struct chi_hub *hub)
     chi_slots_init(&nodes->origins, sizeof(struct chi_origin));
     chi_paged_init(&nodes->own, sizeof(uint64_t));
     chi_list_init(&nodes->taking);
+    chi_list_init(&nodes->given);
     nodes->beat.fire = beat;
     bus->bind(bus, &(struct chi_bus_up){heard, hub});
     return chi_timers_set(&hub->timers, &nodes->beat, chi_core_now(hub));
@@ -671,6 +714,8 @@ void chi_nodes_free(struct chi_hub *hub)
         if (node)
             drop_heard(nodes, node);
     }
+    for (struct chi_link *link; (link = chi_list_take(&nodes->given)) != NULL;)
+        free(CHI_CONTAINER(link, struct chi_given, link));
     chi_slots_fini(&nodes->nodes);
     chi_slots_fini(&nodes->origins);
     chi_paged_fini(&nodes->own);

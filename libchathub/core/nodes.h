@@ -44,6 +44,8 @@
 #define CHI_NODES_MAX 256u
 /* Bytes of messages of all nodes that wait for the log. */
 #define CHI_NODES_QUEUE (16u << 20)
+/* Sessions that other nodes took over lately. */
+#define CHI_NODES_GIVEN 4096u
 /* Bytes that are said, and that are worked off, in one turn. */
 #define CHI_NODES_TURN (256u << 10)
 
@@ -70,6 +72,15 @@ struct chi_heard {
     uint64_t at;    /* when it came, ms */
     size_t len;
     char bytes[];
+};
+
+/* A session that another node took over. What was told of it before may reach a third one after
+ * its end there, which would then have it for ever: so its end here is told too, after a while. */
+struct chi_given {
+    struct chi_link link;
+    char user[CHI_USER_LEN];
+    uint64_t version; /* of the claim that was given up */
+    uint64_t at;      /* when, ms */
 };
 
 /* Another node. */
@@ -101,6 +112,8 @@ struct chi_nodes {
     struct chi_paged
         own; /* uint64_t by the rooms' numbers: members there of this node's sessions */
     struct chi_link taking; /* jobs that wait for the places of a session that was taken over */
+    struct chi_link given;  /* chi_given, oldest first */
+    uint32_t given_count;
     struct chi_timer beat;
     struct chi_buf out;     /* what is to be told to all: items */
     struct chi_buf signs;   /* the same, behind it: who types, where names stood */
@@ -198,6 +211,8 @@ void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why)
 void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node);
 /* A session is the node's from now on, whosever it was; it has no client here any more. */
 void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi_node *node);
+/* An own session is about to be another node's. */
+void chi_nodes_gave(struct chi_hub *hub, const struct chi_session *session);
 /* It ends, or becomes this node's: the node of another has it no more. */
 void chi_nodes_unlink(struct chi_hub *hub, struct chi_session *session);
 /* A version that is above all that are known. */

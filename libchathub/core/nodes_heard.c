@@ -173,6 +173,7 @@ static void give_up(const struct hearing *h, struct chi_session *session,
     struct chi_hub *hub = h->hub;
     struct chi_buf places = {0};
 
+    chi_nodes_gave(hub, session);
     chi_session_yield(hub, session);
     chi_origin_of(hub->nodes, session)->version = said->version;
     if (said->flags & CHI_WIRE_WANTS) {
