@@ -135,8 +135,8 @@ static int door_reply(struct chi_delivery *d, uint32_t client, const struct chi_
     if (c && reply->type == CHI_REPLY_WELCOME && reply->user.len) {
         c->user = sim_intern(w->base, reply->user);
         struct ns_user *user = ns_user_of(w, c->user);
-        user->close_call = !user->client && user->seen && user->seen + w->settings.return_time <
-                                                              ns_now(w) + 3000;
+        user->close_call =
+            !user->client && user->seen && user->seen + w->settings.return_time < ns_now(w) + 3000;
         user->client = c->cut ? 0 : (uint32_t)(c - w->conns) + 1;
         user->seen = ns_now(w);
         user->parted = c->share;
@@ -499,8 +499,7 @@ static struct ns_world *world_new(const struct ns_config *config)
     w->config = *config;
     w->base = sim_world = base_new(config);
     w->faults = config->faults;
-    w->strict =
-        !(config->faults & (NS_PARTITION | NS_LATE | NS_LONG_LAG | NS_BACK | NS_SAME_KEY));
+    w->strict = !(config->faults & (NS_PARTITION | NS_LATE | NS_LONG_LAG | NS_BACK | NS_SAME_KEY));
     memset(w->epochs[0], 'A', CHI_EPOCH_LEN);
     for (int i = 0; i < NS_ACTORS; i++)
         w->actors[i].conn = -1;
@@ -714,14 +713,19 @@ static int run_all(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"seeds", required_argument, NULL, 'n'},  {"from", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},   {"steps", required_argument, NULL, 't'},
-        {"actors", required_argument, NULL, 'a'}, {"nodes", required_argument, NULL, 'h'},
-        {"faults", required_argument, NULL, 'x'}, {"without", required_argument, NULL, 'w'},
-        {"verbose", no_argument, NULL, 'v'},      {"keep-going", no_argument, NULL, 'g'},
-        {"no-shrink", no_argument, NULL, 'z'},    {"twice", no_argument, NULL, '2'},
-        {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"seeds", required_argument, NULL, 'n'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"steps", required_argument, NULL, 't'},
+                                          {"actors", required_argument, NULL, 'a'},
+                                          {"nodes", required_argument, NULL, 'h'},
+                                          {"faults", required_argument, NULL, 'x'},
+                                          {"without", required_argument, NULL, 'w'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"keep-going", no_argument, NULL, 'g'},
+                                          {"no-shrink", no_argument, NULL, 'z'},
+                                          {"twice", no_argument, NULL, '2'},
+                                          {NULL, 0, NULL, 0}};
     /* set by tests/run --long */
     struct options o = {.from = 1, .seeds = getenv("CHATHUB_LONG") ? 10000 : 300};
     int option;

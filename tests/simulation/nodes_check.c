@@ -52,8 +52,7 @@ static void ended(struct ns_node *node, uint32_t name)
     bool due = user->parted || user->seen + w->settings.return_time <= ns_now(w);
 
     ns_departs(w, user, -1);
-    if (w->strict && (user->client || !due) && !user->close_call && !user->race &&
-        !node->stopping)
+    if (w->strict && (user->client || !due) && !user->close_call && !user->race && !node->stopping)
         NS_FAIL(w, "node %d ends the session of %s, who is there or may return", node->index,
                 w->base->words[name]);
 }
@@ -348,6 +347,9 @@ static void view_of(const struct ns_node *node, struct view *out)
         uint32_t rooms = 0, told = 0;
         if (!session)
             continue;
+        NS_TRACE(node->world, "node %d knows %.16s: version %llu, %s%s", node->index, session->user,
+                 (unsigned long long)chi_origin_of(hub->nodes, session)->version,
+                 session->remote ? "another's" : "its own", session->ended ? ", ended" : "");
         for (const struct chi_member *m = chi_core_member_at(hub, session->members); m;
              m = chi_core_member_at(hub, m->next)) {
             int room = ns_room_of(chi_name_shown(m->room->name));
@@ -426,6 +428,9 @@ void ns_check_rest(struct ns_world *w)
     truth_of(w, &truth);
     for (int i = 0; i < NS_NODES; i++)
         live += w->nodes[i].used;
+    for (int i = 0; i < NS_NODES && w->config.verbose; i++)
+        if (w->nodes[i].used)
+            view_of(&w->nodes[i], &is);
     for (int i = 0; i < NS_NODES && !w->base->failed; i++) {
         struct ns_node *node = &w->nodes[i];
         struct chi_hub_counts counts;

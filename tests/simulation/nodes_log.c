@@ -294,8 +294,8 @@ static void learn_back(struct ns_node *node)
     for (struct ns_draft *d; (d = node->drafts) != NULL; sim_free(d)) {
         node->drafts = d->next;
         chi_entry_unref(d->entry);
-        answer(node, &(struct ns_answer){
-                         .room = d->room, .token = d->token, .status = CHATHUB_EUNKNOWN});
+        answer(node,
+               &(struct ns_answer){.room = d->room, .token = d->token, .status = CHATHUB_EUNKNOWN});
     }
     node->drafts_end = &node->drafts;
     for (uint32_t i = 0; i < w->entry_count; i++) {
@@ -494,8 +494,8 @@ static void carry(struct ns_world *w, const struct ns_node *from, const struct n
 
     uint64_t then = now + ns_below(w, ns_one_in(w, 10) ? 300 : 10);
     *due = then > *due ? then : *due;
-    *parcel = (struct ns_parcel){
-        .from = from->serial, .to = to->serial, .due = *due, .len = bytes.len};
+    *parcel =
+        (struct ns_parcel){.from = from->serial, .to = to->serial, .due = *due, .len = bytes.len};
     memcpy(parcel->bytes, bytes.at, bytes.len);
     while (*at)
         at = &(*at)->next;
@@ -528,9 +528,8 @@ void ns_bus_init(struct ns_node *node)
 {
     struct ns_world *w = node->world;
 
-    node->bus = (struct chi_bus){.most = ns_faulty(w, NS_SMALL) ? 700 : 8192,
-                                 .bind = bus_bind,
-                                 .send = bus_send};
+    node->bus = (struct chi_bus){
+        .most = ns_faulty(w, NS_SMALL) ? 700 : 8192, .bind = bus_bind, .send = bus_send};
     node->bus.node = sim_next(&w->base->rng) | 1;
 }
 

@@ -125,8 +125,7 @@ void ns_conn_cut(struct ns_world *w, struct ns_conn *c, bool clean)
     struct ns_actor *a = &w->actors[c->actor];
     struct ns_user *user = c->user ? ns_user_of(w, c->user) : NULL;
 
-    NS_TRACE(w, "conn %d of actor %d is %s", (int)(c - w->conns), c->actor,
-             clean ? "left" : "cut");
+    NS_TRACE(w, "conn %d of actor %d is %s", (int)(c - w->conns), c->actor, clean ? "left" : "cut");
     c->cut = true;
     c->clean = clean;
     inbox_drop(c);
@@ -448,8 +447,7 @@ static void rename_to(struct ns_world *w, struct ns_actor *a, struct ns_conn *c)
     if (ns_faulty(w, NS_RACE) && ns_one_in(w, 2))
         snprintf(r->name, sizeof r->name, "%s", pool[ns_below(w, 3)]);
     else
-        snprintf(r->name, sizeof r->name, "m%d-%u-%u", (int)(a - w->actors), a->life,
-                 c->next_ref);
+        snprintf(r->name, sizeof r->name, "m%d-%u-%u", (int)(a - w->actors), a->life, c->next_ref);
     r->request.name = chi_span_of(r->name);
 }
 

@@ -23,24 +23,24 @@
 
 /* Kinds of trouble; each seed has its own mix. */
 #define NS_FAULTS(X)                                                                               \
-    X(LOSS, 0, "loss")             /* messages of the bus are lost */                              \
-    X(REFUSE, 1, "refuse")         /* the bus takes no more for a moment */                        \
-    X(PARTITION, 2, "partition")   /* nodes do not hear each other, both ways or one */            \
-    X(DIE, 3, "die")               /* nodes end without a word, and new ones come */               \
-    X(STOP, 4, "stop")             /* nodes end with a bye, and new ones come */                   \
-    X(LAG, 5, "lag")               /* nodes show the log late */                                   \
-    X(SLOW, 6, "slow")             /* posts stay uncommitted for a while */                        \
-    X(UNKNOWN, 7, "unknown")       /* it is not known whether a post was committed */              \
-    X(CUT, 8, "cut")               /* connections are lost */                                      \
-    X(HALF_OPEN, 9, "half-open")   /* the hub learns of that late, or never */                     \
-    X(MOVE, 10, "move")            /* who returns goes to another node */                          \
-    X(RACE, 11, "race")            /* many wish for few names */                                   \
-    X(SAME_KEY, 12, "same-key")    /* two connections show one key at the same time */             \
-    X(SMALL, 13, "small")          /* small messages: states come in parts */                      \
-    X(BACK, 14, "back")            /* the log goes back to an earlier state */                     \
-    X(LATE, 15, "late")            /* a node stands still for a while */                           \
-    X(FOREIGN, 16, "foreign")      /* some share names, or cannot come back */                     \
-    X(LONG_LAG, 17, "long-lag")    /* the log is behind for longer than core waits for it */
+    X(LOSS, 0, "loss")           /* messages of the bus are lost */                                \
+    X(REFUSE, 1, "refuse")       /* the bus takes no more for a moment */                          \
+    X(PARTITION, 2, "partition") /* nodes do not hear each other, both ways or one */              \
+    X(DIE, 3, "die")             /* nodes end without a word, and new ones come */                 \
+    X(STOP, 4, "stop")           /* nodes end with a bye, and new ones come */                     \
+    X(LAG, 5, "lag")             /* nodes show the log late */                                     \
+    X(SLOW, 6, "slow")           /* posts stay uncommitted for a while */                          \
+    X(UNKNOWN, 7, "unknown")     /* it is not known whether a post was committed */                \
+    X(CUT, 8, "cut")             /* connections are lost */                                        \
+    X(HALF_OPEN, 9, "half-open") /* the hub learns of that late, or never */                       \
+    X(MOVE, 10, "move")          /* who returns goes to another node */                            \
+    X(RACE, 11, "race")          /* many wish for few names */                                     \
+    X(SAME_KEY, 12, "same-key")  /* two connections show one key at the same time */               \
+    X(SMALL, 13, "small")        /* small messages: states come in parts */                        \
+    X(BACK, 14, "back")          /* the log goes back to an earlier state */                       \
+    X(LATE, 15, "late")          /* a node stands still for a while */                             \
+    X(FOREIGN, 16, "foreign")    /* some share names, or cannot come back */                       \
+    X(LONG_LAG, 17, "long-lag")  /* the log is behind for longer than core waits for it */
 #define NS_X(name, bit, word) NS_##name = 1u << (bit),
 enum ns_fault { NS_FAULTS(NS_X) };
 #undef NS_X
@@ -129,14 +129,14 @@ struct ns_node {
 
 /* An identity, as it is in truth. */
 struct ns_user {
-    uint32_t user;                     /* interned public id */
-    uint32_t departs[NS_ROOMS];        /* times that it may have left */
-    int32_t went[NS_NODES][NS_ROOMS];  /* times that a node told so */
-    uint64_t seen;                     /* until when its client was there, ms */
-    uint32_t client;                   /* connection that has it, + 1; 0: none */
-    bool parted;     /* it said goodbye, or cannot come back */
-    bool race;       /* a node took it for a new one */
-    bool close_call; /* it returned when its time was nearly over */
+    uint32_t user;                    /* interned public id */
+    uint32_t departs[NS_ROOMS];       /* times that it may have left */
+    int32_t went[NS_NODES][NS_ROOMS]; /* times that a node told so */
+    uint64_t seen;                    /* until when its client was there, ms */
+    uint32_t client;                  /* connection that has it, + 1; 0: none */
+    bool parted;                      /* it said goodbye, or cannot come back */
+    bool race;                        /* a node took it for a new one */
+    bool close_call;                  /* it returned when its time was nearly over */
 };
 
 enum ns_post_state { NS_POST_OPEN, NS_POST_SENT, NS_POST_ACKED, NS_POST_GONE };
@@ -225,7 +225,7 @@ struct ns_world {
     struct ns_parcel *parcels;
     bool cut[NS_NODES][NS_NODES];
     uint64_t due[NS_NODES][NS_NODES]; /* of the last parcel of a pair */
-    char suspicion[300]; /* what is wrong unless more is told in this step */
+    char suspicion[300];              /* what is wrong unless more is told in this step */
     struct sim_frame frame;
     struct sim_bytes scratch;
 };
