@@ -866,14 +866,14 @@ void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi
     origin->await = 0;
 }
 
-void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session)
+void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session, bool client)
 {
     struct chi_origin *origin = chi_origin_of(hub->nodes, session);
 
     chi_nodes_unlink(hub, session);
     turn_over(hub, session, false);
     session->known = origin->returns;
-    origin->version = chi_nodes_version(hub, origin->version);
+    origin->version = client ? chi_nodes_version(hub, origin->version + 1) : origin->version + 1;
     origin->told = true; /* if only by another node */
     chi_session_lost(hub, session);
 }
@@ -894,7 +894,7 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
         const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);
         if (asks && !origin->lost && !node->bye_at)
             hub->nodes->await_until = origin->await = now + AWAIT_MS;
-        chi_nodes_adopt(hub, session);
+        chi_nodes_adopt(hub, session, true);
     }
     if (origin->await <= now || session->client) {
         origin->await = 0;

@@ -217,8 +217,9 @@ void chi_nodes_gave(struct chi_hub *hub, const struct chi_session *session);
 void chi_nodes_unlink(struct chi_hub *hub, struct chi_session *session);
 /* A version that is above all that are known. */
 uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above);
-/* It is this node's from now on, without client. */
-void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session);
+/* It is this node's from now on, without client. `client`: one shows its key here, which is a higher
+ * claim than that of who merely keeps the session of a node that stops. */
+void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session, bool client);
 /* To one node, or to all (0; it is counted). */
 int chi_nodes_send(struct chi_hub *hub, uint64_t node, uint8_t kind, struct chi_span items);
 void chi_nodes_log(struct chi_hub *hub, int level, const char *event, uint64_t id,

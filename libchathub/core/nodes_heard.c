@@ -451,7 +451,7 @@ static void hear_bye(const struct hearing *h)
         if (!origin->returns || !settings->return_time || !settings->max_sessions)
             chi_session_end(hub, session);
         else if (mine)
-            chi_nodes_adopt(hub, session);
+            chi_nodes_adopt(hub, session, false);
     }
 }
 
