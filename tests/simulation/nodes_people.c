@@ -178,6 +178,17 @@ struct ns_request *ns_ask(struct ns_world *w, struct ns_conn *c, enum chi_reques
     return r;
 }
 
+/* What was posted on the node that had the session may be shown after it left again. */
+static void forgive_posts(struct ns_world *w, uint32_t user)
+{
+    for (int i = 0; i < NS_NODES; i++)
+        for (struct ns_draft *d = w->nodes[i].drafts; d; d = d->next)
+            d->departs = d->user == user ? UINT32_MAX : d->departs;
+    for (uint32_t i = w->entry_count; i-- > 0 && w->entries[i].at + 3000 > ns_now(w);)
+        if (w->entries[i].user == user)
+            w->entries[i].departs = UINT32_MAX;
+}
+
 /* A key that its node has not heard of yet: two have the session until they hear of each other, and
  * whose it is in the end is open. */
 static void note_race(struct ns_world *w, const struct ns_node *node, const struct ns_conn *c,
@@ -185,6 +196,8 @@ static void note_race(struct ns_world *w, const struct ns_node *node, const stru
 {
     uint32_t name = w->actors[c->actor].user;
 
+    if (r->request.session.len && name)
+        forgive_posts(w, name);
     if (!r->request.session.len || !name || chi_session_by_user(node->hub, w->base->words[name]))
         return;
     ns_departs(w, ns_user_of(w, name), -1);
