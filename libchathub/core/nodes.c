@@ -154,6 +154,8 @@ static void add_state(struct chi_hub *hub, struct chi_origin *origin)
             add_ended(hub, session, origin);
         return;
     }
+    /* Two of one name may have come here from other nodes that had not settled it. */
+    chi_nodes_settle_name(hub, session);
     chi_wire_add_session(hub, out, CHI_WIRE_SESSION, session);
     origin->told = true;
     cut(hub, out, at);

@@ -207,6 +207,8 @@ const char *chi_nodes_check(const struct chi_hub *hub);
 void chi_nodes_apply(struct chi_hub *hub, struct chi_node *node, struct chi_span bytes);
 /* Its sessions end, and it is forgotten. */
 void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why);
+/* Of two of one name, who was named later is called otherwise, by its own node. */
+void chi_nodes_settle_name(struct chi_hub *hub, struct chi_session *session);
 /* Its whole state is wanted. */
 void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node);
 /* A session is the node's from now on, whosever it was; it has no client here any more. */

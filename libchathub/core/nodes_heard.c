@@ -120,23 +120,28 @@ static void take_places(const struct hearing *h, struct chi_session *session,
 
 /* ------------------------------------------------------------------------------------- sessions */
 
-/* Two of one name: who was named later is called otherwise, by its own node. */
-static void settle_name(const struct hearing *h, struct chi_session *session)
+/* Of two with one name. */
+static bool is_later(const struct chi_nodes *nodes, const struct chi_session *a,
+                     const struct chi_session *b)
 {
-    struct chi_hub *hub = h->hub;
+    uint64_t at = chi_origin_of(nodes, a)->named_at, other = chi_origin_of(nodes, b)->named_at;
+
+    return at != other ? at > other : memcmp(a->user, b->user, CHI_USER_LEN) > 0;
+}
+
+void chi_nodes_settle_name(struct chi_hub *hub, struct chi_session *session)
+{
     const struct chi_chained same = CHI_SESSIONS(hub, same);
-    const struct chi_origin *theirs = chi_origin_of(hub->nodes, session);
     struct chi_session *first = chi_session_by_name(hub, chi_name_key(session->name));
     struct chi_session *one = first, *loser = NULL;
 
-    for (; one && !theirs->shares; one = chi_chain_next(same, first->slot.number + 1, one)) {
-        const struct chi_origin *ours = chi_origin_of(hub->nodes, one);
-        if (one->remote || ours->shares)
+    if (chi_origin_of(hub->nodes, session)->shares)
+        return;
+    for (; one && loser != session; one = chi_chain_next(same, first->slot.number + 1, one)) {
+        if (one == session || chi_origin_of(hub->nodes, one)->shares)
             continue;
-        bool later = ours->named_at != theirs->named_at
-                         ? ours->named_at > theirs->named_at
-                         : memcmp(one->user, session->user, CHI_USER_LEN) > 0;
-        loser = later ? one : loser;
+        struct chi_session *later = is_later(hub->nodes, one, session) ? one : session;
+        loser = later->remote ? loser : later;
     }
     if (loser)
         chi_session_lose_name(hub, loser);
@@ -262,7 +267,7 @@ static void hear_session(const struct hearing *h, struct chi_wire *item)
     take_name(h, session, said.name);
     take_status(h, session, said.status);
     take_places(h, session, &said, !(said.flags & CHI_WIRE_WANTS));
-    settle_name(h, session);
+    chi_nodes_settle_name(h->hub, session);
 }
 
 static void hear_ended(const struct hearing *h, struct chi_wire *item)
