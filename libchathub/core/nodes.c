@@ -322,7 +322,8 @@ void chi_nodes_tell(struct chi_hub *hub)
         return;
     if (say_dirty(hub, CHI_NODES_TURN))
         say_all(hub);
-    if (nodes->dirty || nodes->all_part || asked(nodes))
+    bool more = (nodes->all_part || asked(nodes)) && nodes->all_after <= chi_core_now(hub);
+    if (nodes->dirty || more)
         chi_core_wake(hub);
 }
 
