@@ -9,6 +9,8 @@
 /* How long a message waits for the log, and who shows a key for the places of its session, ms. */
 #define HELD_MS  5000u
 #define AWAIT_MS 1000u
+/* For what another node's clients have seen: a log that stands still is known to be down by then. */
+#define CATCH_UP_MS 5000u
 /* Who was asked for all and said nothing is asked again. */
 #define ASK_MS 2000u
 /* The bus took no more. */
@@ -910,6 +912,18 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
     return CHI_STEP_WAIT;
 }
 
+/* While the log is down nothing tells whether what somebody has seen is there: to go on anywhere could
+ * double it, and to tell a gap could lie. */
+static int given_up(struct chi_hub *hub)
+{
+    struct chi_log_stats stats;
+    hub->parts.log->stats(hub->parts.log, &stats);
+    return stats.down ? chi_core_problem(hub, CHATHUB_ELOG,
+                                         "this node cannot reach the log, and is behind what you "
+                                         "have seen; come back later, or at another node")
+                      : 0;
+}
+
 int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
                        uint64_t position)
 {
@@ -918,9 +932,9 @@ int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room
     if (!hub->nodes || position <= shown(hub))
         return 0;
     if (!job->behind)
-        job->behind = now + AWAIT_MS; /* for all its rooms */
+        job->behind = now + CATCH_UP_MS; /* for all its rooms */
     if (job->behind <= now)
-        return 0;
+        return given_up(hub);
     job->until = job->behind;
     job->shown = position;
     job->taken = 0;

@@ -182,7 +182,7 @@ bool chi_nodes_own(const struct chi_hub *hub, const struct chi_room *room);
 int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
                    bool placed);
 /* What was sent on another node up to `position` may not be shown here yet: it would come twice. 0: it
- * is, or was awaited for long enough; CHI_STEP_WAIT: job->room is held for it. */
+ * is, or was awaited for long enough; CHATHUB_ELOG: the log is down; CHI_STEP_WAIT: job->room is held for it. */
 int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
                        uint64_t position);
 /* Whether the log that all nodes share has not shown it even so: nobody can have read it there, unless

@@ -208,6 +208,45 @@ BREAKAGES = [
       "    if (order || true)\n        return order;")),
 ]
 
+# The same for several nodes, which tests/simulation/nodes*.c must catch.
+NODES = [
+    ("node-unasked", "after a message was lost, the whole state is not asked for", 300,
+     ("core/nodes.c", "    if (!known || missed)\n", "    if (!known)\n")),
+    ("node-bye-ignored", "that a node stops is passed over", 300,
+     ("core/nodes_heard.c", "    if (head.kind == CHI_WIRE_BYE)\n        hear_bye(&h);\n", "    (void)hear_bye;\n")),
+    ("node-version-kept", "who takes a session over makes no higher claim to it", 300,
+     ("core/nodes.c", "client ? chi_nodes_version(hub, origin->version + 1) : origin->version + 1;",
+      "origin->version;")),
+    ("node-shown-unwaited", "what is heard is told before this node's log has shown what the sender's had", 300,
+     ("core/nodes.c", "    return sent <= shown(hub) ||", "    return sent <= shown(hub) || true ||")),
+    ("node-posts-unwaited", "that a session ended is told before its posts are committed", 300,
+     ("core/nodes.c", "        if (origin->told && !has_drafts(hub, session))\n",
+      "        (void)has_drafts;\n        if (origin->told)\n")),
+    ("node-lease-endless", "a node that is not heard of any more is never gone", 300,
+     ("core/nodes.c", "    if (!node->bye_at && now - node->heard_at >= lease(hub)) {", "    if (false) {")),
+    ("node-names-unsettled", "two who have one name both keep it", 300,
+     ("core/nodes_heard.c", "    if (loser)\n        chi_session_lose_name(hub, loser);\n", "    (void)loser;\n")),
+    ("node-names-met", "names are not settled where two sessions come to one node", 1000,
+     ("core/nodes.c", "    chi_nodes_settle_name(hub, session);\n", "")),
+    ("node-given-untold", "a node whose session was taken over never tells that it has it no more", 2000,
+     ("core/nodes_heard.c", "    chi_nodes_gave(hub, session);\n", "")),
+    ("node-move-leaves", "a session that moves leaves the rooms that its new node has not heard of", 1000,
+     ("core/hello.c", " || !hello->resume_count)", ")")),
+    ("node-keeper-wins", "the node that keeps a session outranks the one to which its client came", 2000,
+     ("core/nodes.c", "client ? chi_nodes_version(hub, origin->version + 1) : origin->version + 1;",
+      "chi_nodes_version(hub, origin->version);")),
+    ("node-unnamed-kept", "sessions that a node's whole state does not name any more are kept", 300,
+     ("core/nodes_heard.c", "    end_unnamed(h);\n", "    (void)end_unnamed;\n")),
+    ("node-places-unheard", "where the cursors of a session stood that was taken over is passed over", 300,
+     ("core/nodes_heard.c", "    take_places(h, session, &said, false);\n", "")),
+]
+
+# Sources of each program beside the library's.
+_NODES = glob.glob(HERE + "/nodes*.c")
+_SHARED = [os.path.join(HERE, name) for name in ("alloc.c", "basics.c", "dialect.c", "native.c")]
+PROGRAMS = {"simulation": [path for path in glob.glob(HERE + "/*.c") if path not in _NODES],
+            "nodes": _NODES + _SHARED}
+
 
 def run(command, **more):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
@@ -221,7 +260,9 @@ def sources():
 class Bench:
     def __init__(self, folder, compiler):
         self.folder, self.compiler = folder, compiler
-        self.objects = {}
+        self.objects = {}  # by names of sources: the library's and …
+        self.programs = {program: ["sim/" + os.path.basename(path) for path in sorted(files)]
+                         for program, files in PROGRAMS.items()}  # … those that a program has beside them
         jobs = [(os.path.relpath(path, LIBRARY), path) for path in sources()]
         jobs += [("sim/" + os.path.basename(path), path) for path in sorted(glob.glob(HERE + "/*.c"))]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -238,8 +279,10 @@ class Bench:
         return run([*self.compiler, *FLAGS, "-I" + LIBRARY, "-I" + LIBRARY + "/include", "-I" + HERE,
                     "-c", source, "-o", target])
 
-    def link(self, objects, target):
-        return run([*self.compiler, *objects, "-o", target, *WRAPS, "-ljansson"])
+    def link(self, program, objects, target):
+        chosen = [path for name, path in objects.items()
+                  if not name.startswith("sim/") or name in self.programs[program]]
+        return run([*self.compiler, *chosen, "-o", target, *WRAPS, "-ljansson"])
 
 
 def mutate(folder, edits):
@@ -275,6 +318,7 @@ def first_failure(binary, seeds):
 
 def attempt(bench, breakage):
     name, what, seeds, *edits = breakage
+    program = "nodes" if breakage in NODES else "simulation"
     folder = os.path.join(bench.folder, name)
     files, missing = mutate(folder, edits)
     if missing:
@@ -285,8 +329,8 @@ def attempt(bench, breakage):
         result = bench.compile(os.path.join(folder, path.replace("/", "_")), objects[path])
         if result.returncode:
             return name, what, seeds, None, "does not compile: " + result.stdout
-    binary = os.path.join(folder, "simulation")
-    result = bench.link(objects.values(), binary)
+    binary = os.path.join(folder, program)
+    result = bench.link(program, objects, binary)
     if result.returncode:
         return name, what, seeds, None, "does not link: " + result.stdout
     seed, how = first_failure(binary, seeds)
@@ -300,20 +344,21 @@ def main():
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     compiler = os.environ.get("CC", "cc").split()
-    chosen = [b for b in BREAKAGES if not options.names or b[0] in options.names]
+    chosen = [b for b in BREAKAGES + NODES if not options.names or b[0] in options.names]
     began, failures = time.monotonic(), 0
     folder = tempfile.mkdtemp(prefix="breakages-")
     try:
         bench = Bench(folder, compiler)
-        binary = os.path.join(folder, "whole")
-        result = bench.link(bench.objects.values(), binary)
-        if result.returncode:
-            raise SystemExit(result.stdout)
-        seed, how = first_failure(binary, 100)
-        if seed is not None:
-            print(f"the unbroken library fails at seed {seed}, so nothing can be proven: {how}")
-            print("0 passed, 1 failed")
-            return 1
+        for program in PROGRAMS:
+            binary = os.path.join(folder, "whole-" + program)
+            result = bench.link(program, bench.objects, binary)
+            if result.returncode:
+                raise SystemExit(result.stdout)
+            seed, how = first_failure(binary, 100)
+            if seed is not None:
+                print(f"the unbroken library fails at seed {seed} of {program}, so nothing can be proven: {how}")
+                print("0 passed, 1 failed")
+                return 1
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for name, what, seeds, seed, how in pool.map(lambda b: attempt(bench, b), chosen):
                 failures += seed is None

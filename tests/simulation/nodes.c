@@ -254,6 +254,8 @@ static void stop_on(struct ns_world *w, struct ns_node *node)
     if (!chi_hub_idle(node->hub) && ns_now(w) < node->still)
         return;
     chi_hub_close_all(node->hub, 1001, CHI_SPAN("shutting down"));
+    if (w->bye_count < sizeof w->byes / sizeof *w->byes)
+        w->byes[w->bye_count++] = node->bus.node;
     chi_hub_turn(node->hub);
     (void)chi_delivery_flush(node->delivery, NULL, NULL);
     ns_node_close(w, node);

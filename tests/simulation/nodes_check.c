@@ -57,11 +57,19 @@ static void ended(struct ns_node *node, uint32_t name)
                 w->base->words[name]);
 }
 
-/* A node that lives was taken for dead: what is told then is nobody's fault. */
-static void node_down(struct ns_node *node, struct chi_span id)
+/* A node that lives was taken for dead: what is told then is nobody's fault. One that said bye is
+ * not waited for. */
+static void node_down(struct ns_node *node, struct chi_span id, struct chi_span reason)
 {
+    const uint32_t late = NS_LAG | NS_LONG_LAG | NS_LOSS | NS_REFUSE;
     struct ns_world *w = node->world;
     char text[20];
+
+    for (uint32_t i = 0; i < w->bye_count && w->strict && !(w->config.faults & late); i++) {
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)w->byes[i]);
+        if (chi_span_equal(id, chi_span_of(text)) && !chi_span_equal(reason, CHI_SPAN("bye")))
+            NS_FAIL(w, "node %d did not hear that %s stopped", node->index, text);
+    }
 
     for (int i = 0; i < NS_NODES; i++) {
         snprintf(text, sizeof text, "%016llx", (unsigned long long)w->nodes[i].bus.node);
@@ -95,11 +103,12 @@ void ns_check_log_line(struct ns_node *node, const char *event, const struct chi
                        size_t n)
 {
     const struct chi_field *user = field(fields, n, "user"), *id = field(fields, n, "node");
+    const struct chi_field *reason = field(fields, n, "reason");
 
     if (strcmp(event, "ended") == 0 && user)
         ended(node, sim_intern(node->world->base, user->value));
-    if (strcmp(event, "node_down") == 0 && id)
-        node_down(node, id->value);
+    if (strcmp(event, "node_down") == 0 && id && reason)
+        node_down(node, id->value, reason->value);
 }
 
 /* All that somebody posted before the n-th time that it left. */

@@ -225,7 +225,9 @@ struct ns_world {
     struct ns_parcel *parcels;
     bool cut[NS_NODES][NS_NODES];
     uint64_t due[NS_NODES][NS_NODES]; /* of the last parcel of a pair */
-    char suspicion[300];              /* what is wrong unless more is told in this step */
+    uint64_t byes[64];                /* ids of nodes that stopped and said so */
+    uint32_t bye_count;
+    char suspicion[300]; /* what is wrong unless more is told in this step */
     struct sim_frame frame;
     struct sim_bytes scratch;
 };

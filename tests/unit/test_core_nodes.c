@@ -920,7 +920,7 @@ START_TEST(who_read_what_no_node_has_seen_is_shown_a_gap)
     at(1);
     uint64_t bob = opened(false);
     join_at(bob, "tea", (struct chi_start){CHI_START_AFTER, 0, 100, {NULL, 0}});
-    all_pass(500);
+    all_pass(4500);
     at(1);
     ck_assert_str_eq(heard(bob), "");
     all_pass(1000);
