@@ -242,9 +242,15 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
     } else if (!session->remote) {
         give_up(h, session, said);
     }
-    if (session)
-        chi_nodes_link(hub, session, h->node);
-    return session;
+    if (!session)
+        return NULL;
+    chi_nodes_link(hub, session, h->node);
+    if (hub->nodes->remote <= hub->parts.settings->max_remote)
+        return session;
+    h->node->refused = true; /* it was this node's, and is one too many now */
+    chi_nodes_complain(hub, "sessions");
+    chi_session_end(hub, session);
+    return NULL;
 }
 
 static void hear_session(const struct hearing *h, struct chi_wire *item)
