@@ -226,7 +226,7 @@ NODES = [
      ("core/nodes.c", "    if (!node->bye_at && now - node->heard_at >= lease(hub)) {", "    if (false) {")),
     ("node-names-unsettled", "two who have one name both keep it", 300,
      ("core/nodes_heard.c", "    if (loser)\n        chi_session_lose_name(hub, loser);\n", "    (void)loser;\n")),
-    ("node-names-met", "names are not settled where two sessions come to one node", 1000,
+    ("node-names-met", "names are not settled where two sessions come to one node", 2000,
      ("core/nodes.c", "    chi_nodes_settle_name(hub, session);\n", "")),
     ("node-given-untold", "a node whose session was taken over never tells that it has it no more", 2000,
      ("core/nodes_heard.c", "    chi_nodes_gave(hub, session);\n", "")),

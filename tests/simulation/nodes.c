@@ -475,6 +475,8 @@ static void settle(struct ns_world *w)
     s->presence_names = 1000;
     s->typing_time = 2000;
     s->replay_names = 64;
+    if (w->config.faults & NS_TIGHT)
+        s->max_remote = pick(w, 0, 2, 4);
 }
 
 static struct sim_world *base_new(const struct ns_config *config)
@@ -501,7 +503,8 @@ static struct ns_world *world_new(const struct ns_config *config)
     w->config = *config;
     w->base = sim_world = base_new(config);
     w->faults = config->faults;
-    w->strict = !(config->faults & (NS_PARTITION | NS_LATE | NS_LONG_LAG | NS_BACK | NS_SAME_KEY));
+    w->strict = !(config->faults &
+                  (NS_PARTITION | NS_LATE | NS_LONG_LAG | NS_BACK | NS_SAME_KEY | NS_TIGHT));
     memset(w->epochs[0], 'A', CHI_EPOCH_LEN);
     for (int i = 0; i < NS_ACTORS; i++)
         w->actors[i].conn = -1;
@@ -606,6 +609,8 @@ static void config_default(struct ns_config *config, uint64_t seed)
     config->faults = all & (sim_one_in(&rng, 2) ? often : rarely);
     if (sim_one_in(&rng, 2))
         config->faults &= ~(uint32_t)(NS_PARTITION | NS_LATE | NS_LONG_LAG | NS_BACK | NS_SAME_KEY);
+    if (!sim_one_in(&rng, 4))
+        config->faults &= ~(uint32_t)NS_TIGHT;
     if (!sim_one_in(&rng, 3))
         config->faults &= ~(uint32_t)(NS_BACK | NS_LONG_LAG);
     if (!sim_one_in(&rng, 3))
@@ -729,7 +734,7 @@ int main(int argc, char **argv)
                                           {"twice", no_argument, NULL, '2'},
                                           {NULL, 0, NULL, 0}};
     /* set by tests/run --long */
-    struct options o = {.from = 1, .seeds = getenv("CHATHUB_LONG") ? 10000 : 300};
+    struct options o = {.from = 1, .seeds = getenv("CHATHUB_LONG") ? 20000 : 1000};
     int option;
 
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {

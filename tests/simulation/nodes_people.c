@@ -486,7 +486,7 @@ static void move(struct ns_world *w, int actor, struct ns_conn *c)
     if (!w->actors[actor].key[0])
         return;
     ns_conn_cut(w, c, false);
-    w->actors[actor].away_until = 0;
+    w->actors[actor].away_until = 0; /* at once */
     if (ns_one_in(w, 2))
         c->notice_at = ns_now(w) + 1500 + ns_below(w, 20000);
     come(w, actor);
@@ -507,7 +507,11 @@ void ns_actor_step(struct ns_world *w, int actor)
             ns_conn_cut(w, c, false);
         return;
     }
-    if (dice < 30)
+    bool fresh = c->fresh;
+    c->fresh = false;
+    if (fresh && ns_faulty(w, NS_MOVE) && ns_one_in(w, 4))
+        move(w, actor, c);
+    else if (dice < 30)
         post(w, actor, c);
     else if (dice < 46)
         join(w, a, c);

@@ -40,7 +40,8 @@
     X(BACK, 14, "back")          /* the log goes back to an earlier state */                       \
     X(LATE, 15, "late")          /* a node stands still for a while */                             \
     X(FOREIGN, 16, "foreign")    /* some share names, or cannot come back */                       \
-    X(LONG_LAG, 17, "long-lag")  /* the log is behind for longer than core waits for it */
+    X(LONG_LAG, 17, "long-lag")  /* the log is behind for longer than core waits for it */         \
+    X(TIGHT, 18, "tight")        /* nodes have room for few sessions of others */
 #define NS_X(name, bit, word) NS_##name = 1u << (bit),
 enum ns_fault { NS_FAULTS(NS_X) };
 #undef NS_X
@@ -167,7 +168,8 @@ struct ns_in {
 };
 
 struct ns_conn {
-    bool used, open, reading, cut, clean, welcomed, bye, share;
+    bool used, open, reading, cut, clean, welcomed, share;
+    bool fresh; /* it joined a room just now */
     int node;
     uint32_t node_serial;
     uint64_t id;
