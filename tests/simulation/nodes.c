@@ -368,9 +368,9 @@ static void notice(struct ns_world *w, bool all)
 /* None stands still for long that is not to. */
 static void pass_time(struct ns_world *w)
 {
-    w->base->now += ns_below(w, ns_one_in(w, 10) ? 600 : 40);
+    w->base->now += ns_below(w, ns_one_in(w, 10) ? 200 : 40);
     for (int i = 0; i < NS_NODES; i++)
-        if (w->nodes[i].used && w->nodes[i].last_turn + 300 < ns_now(w))
+        if (w->nodes[i].used && w->nodes[i].last_turn + 100 < ns_now(w))
             ns_node_turn(w, &w->nodes[i]);
 }
 

@@ -44,7 +44,7 @@ static const struct chi_field *field(const struct chi_field *fields, size_t n, c
     return NULL;
 }
 
-/* A session ends on the node that has it. */
+/* A session ends on the node that has it, as far as it has heard. */
 static void ended(struct ns_node *node, uint32_t name)
 {
     struct ns_world *w = node->world;
@@ -52,7 +52,8 @@ static void ended(struct ns_node *node, uint32_t name)
     bool due = user->parted || user->seen + w->settings.return_time <= ns_now(w);
 
     ns_departs(w, user, -1);
-    if (w->strict && (user->client || !due) && !user->close_call && !user->race && !node->stopping)
+    if (w->strict && !(w->config.faults & (NS_LOSS | NS_REFUSE)) && (user->client || !due) &&
+        !user->close_call && !user->race && !node->stopping)
         NS_FAIL(w, "node %d ends the session of %s, who is there or may return", node->index,
                 w->base->words[name]);
 }

@@ -492,7 +492,7 @@ static void carry(struct ns_world *w, const struct ns_node *from, const struct n
     uint64_t *due = &w->due[from->index][to->index], now = ns_now(w);
     struct ns_parcel *parcel = sim_alloc(sizeof *parcel + bytes.len), **at = &w->parcels;
 
-    uint64_t then = now + ns_below(w, ns_one_in(w, 10) ? 300 : 10);
+    uint64_t then = now + ns_below(w, ns_one_in(w, 10) ? 150 : 10);
     *due = then > *due ? then : *due;
     *parcel =
         (struct ns_parcel){.from = from->serial, .to = to->serial, .due = *due, .len = bytes.len};
