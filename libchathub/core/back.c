@@ -60,7 +60,7 @@ void chi_core_went_back(void *self)
     const struct chi_field fields[] = {{"epoch", epoch}};
 
     hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_WARNING, "log_went_back", fields, 1);
+    forget_places(hub); /* first: who is closed has its place remembered, if it means anything */
     close_clients(hub);
-    forget_places(hub);
     close_rooms(hub);
 }

@@ -910,6 +910,39 @@ START_TEST(who_has_a_place_of_its_own_goes_on_by_it)
 }
 END_TEST
 
+START_TEST(a_name_that_stood_in_what_is_no_more_comes_anew)
+{
+    uint64_t bob = person_at(2, "bob", "tea");
+    at(0);
+    uint64_t ann = replayer("ann");
+    join(ann, "tea");
+    all_pass(200);
+    for (int i = 0; i < 5; i++) {
+        at(2);
+        post(bob, "tea", "old");
+        all_turns();
+    }
+    at(0);
+    place_of(0, chi_hub_client_slot(ann))->position = 5;
+    for (uint32_t i = 0; i < 3; i++)
+        go_back(i, "epoch-abcdefghij");
+    all_pass(200);
+    uint64_t zed = person_at(2, "zed", "tea");
+    for (int i = 0; i < 7; i++) {
+        at(2);
+        post(zed, "tea", "new");
+        all_turns();
+    }
+    for (uint32_t i = 0; i < 2; i++) { /* where it was, and on another node */
+        at(i);
+        const struct chi_session *named = chi_session_by_name(world->hub, CHI_SPAN("ann"));
+        const struct chi_room *room = chi_core_room_find(world->hub, CHI_SPAN("tea"));
+        struct chi_start start;
+        ck_assert(named && !chi_core_stood_find(world->hub, named->name, room, &start));
+    }
+}
+END_TEST
+
 /* As after the log was put back to an earlier state while no node ran. */
 START_TEST(who_read_what_no_node_has_seen_is_shown_a_gap)
 {
@@ -1071,6 +1104,7 @@ int main(void)
     tcase_add_test(t, a_name_goes_on_elsewhere_where_it_stood);
     tcase_add_test(t, a_node_that_joins_is_told_where_names_stood);
     tcase_add_test(t, a_log_that_went_back_closes_all_and_shows_a_gap);
+    tcase_add_test(t, a_name_that_stood_in_what_is_no_more_comes_anew);
     tcase_add_test(t, who_has_a_place_of_its_own_goes_on_by_it);
     tcase_add_test(t, it_goes_back_while_much_is_under_way);
     tcase_add_test(t, who_read_what_no_node_has_seen_is_shown_a_gap);
