@@ -762,6 +762,15 @@ uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above)
     return nodes->version;
 }
 
+void chi_nodes_moved(struct chi_hub *hub, struct chi_session *session)
+{
+    if (!hub->nodes)
+        return;
+    struct chi_origin *origin = chi_origin_of(hub->nodes, session);
+    origin->version = chi_nodes_version(hub, origin->version);
+    chi_nodes_touched(hub, session);
+}
+
 void chi_nodes_named(struct chi_hub *hub, struct chi_session *session, bool is_new)
 {
     if (!hub->nodes)

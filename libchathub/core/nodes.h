@@ -15,7 +15,8 @@
  *   they may come back anywhere within settings->return_time.
  * - Two nodes have one user's session (a hello elsewhere took it over, or a partition healed): the
  *   claim with the higher version wins, then the higher node id; the loser closes its client (4001)
- *   and says where its cursors stood (GIVEN), for which the winner waits up to a second.
+ *   and says where its cursors stood (GIVEN), for which the winner waits up to a second. Who has a
+ *   client does not lose to a claim without one, but makes a higher one.
  * - Two have one name: who was named first keeps it, then the lower user id; the other's node gives
  *   it a guest's name and tells it.
  * - The bus takes no more: what was to be said is lost, as above.
@@ -167,6 +168,8 @@ int chi_nodes_place(struct chi_hub *hub, const struct chi_session *session);
 int chi_nodes_room_place(struct chi_hub *hub, const struct chi_room *room);
 /* A session of this node began, or was named; its client's dialect is known. */
 void chi_nodes_named(struct chi_hub *hub, struct chi_session *session, bool is_new);
+/* A session of this node has another client, or one again: who came last has the highest claim. */
+void chi_nodes_moved(struct chi_hub *hub, struct chi_session *session);
 /* Something of a session changed that others are to know, if it is this node's. */
 void chi_nodes_touched(struct chi_hub *hub, struct chi_session *session);
 /* Its record is about to be freed. */

@@ -225,6 +225,17 @@ static struct chi_session *new_session(const struct hearing *h, const struct chi
     return session;
 }
 
+/* Nobody is closed for a claim of a node where nobody shows the key, however high: that clock is
+ * ahead, or the session came home while its keeper was not heard. */
+static void claim_again(const struct hearing *h, struct chi_session *session, uint64_t above)
+{
+    struct chi_hub *hub = h->hub;
+
+    h->node->refused = true;
+    chi_origin_of(hub->nodes, session)->version = chi_nodes_version(hub, above);
+    chi_nodes_touched(hub, session);
+}
+
 /* The session as this node's, or NULL: it is passed over. */
 static struct chi_session *claimed(const struct hearing *h, const struct chi_wire_session *said)
 {
@@ -238,6 +249,9 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
     else if (!is_higher(h, session, said->version)) {
         h->node->refused = true;
         chi_nodes_touched(hub, session);
+        return NULL;
+    } else if (session->client && !(said->flags & (CHI_WIRE_CONNECTED | CHI_WIRE_WANTS))) {
+        claim_again(h, session, said->version);
         return NULL;
     } else if (!session->remote) {
         give_up(h, session, said);

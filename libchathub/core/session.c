@@ -308,7 +308,7 @@ void chi_session_move(struct chi_hub *hub, struct chi_session *session, struct c
     client->nameless = false;
     if (old)
         replace(hub, old);
-    chi_nodes_touched(hub, session);
+    chi_nodes_moved(hub, session);
 }
 
 void chi_session_yield(struct chi_hub *hub, struct chi_session *session)

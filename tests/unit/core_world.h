@@ -71,6 +71,7 @@ struct world {
     uint64_t now;
     uint64_t random;
     bool woken;
+    uint64_t skew; /* the wall clock is so much ahead, ms */
     uint32_t logged;
     /* delivery */
     struct fake_client *clients;
@@ -148,7 +149,8 @@ static uint64_t env_now(void *self)
 }
 static uint64_t env_wall(void *self)
 {
-    return 1700000000000u + ((struct world *)self)->now;
+    const struct world *w = self;
+    return 1700000000000u + w->now + w->skew;
 }
 static uint64_t next_random(struct world *w)
 {

@@ -448,6 +448,54 @@ START_TEST(two_claims_after_a_partition_become_one)
 }
 END_TEST
 
+START_TEST(who_is_there_is_not_closed_for_a_claim_without_client)
+{
+    peers[0].world->skew = 3600000;
+    uint64_t ann = person_at(0, "ann", "tea");
+    peers[0].world->settings.return_time = 60000;
+    at(0);
+    chi_hub_client_closed(world->hub, ann, "eof");
+    all_turns();
+    peers[0].cut = true;
+    all_pass(8000); /* longer than the lease */
+    uint64_t back = comes_back(1, "ann");
+    join(back, "tea");
+    all_pass(1500);
+    peers[0].cut = false;
+    all_pass(9000);
+    at(1);
+    ck_assert(fake(back)->open);
+    ck_same_view();
+    ck_assert_uint_eq(counts_at(0).sessions, 0);
+    ck_assert_uint_eq(counts_at(1).sessions, 1);
+}
+END_TEST
+
+/* Of two who both have a client: not who first took it from the other. */
+START_TEST(who_came_last_keeps_the_session)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        peers[i].world->settings.return_time = 60000;
+    uint64_t ann = person_at(0, "ann", "tea");
+    at(0);
+    chi_hub_client_closed(world->hub, ann, "eof");
+    all_turns();
+    peers[0].cut = true;
+    all_pass(8000);
+    uint64_t away = comes_back(1, "ann"); /* its connection will be dead */
+    all_pass(500);
+    uint64_t home = comes_back(0, "ann");
+    all_pass(500);
+    peers[0].cut = false;
+    all_pass(9000);
+    ck_same_view();
+    at(0);
+    ck_assert(fake(home)->open);
+    at(1);
+    ck_assert_int_eq(fake(away)->close_code, 4001);
+}
+END_TEST
+
 /* --------------------------------------------------------------------------------------- names */
 
 START_TEST(of_two_with_one_name_the_later_is_renamed)
@@ -1087,6 +1135,8 @@ int main(void)
     tcase_add_test(t, who_goes_while_its_place_is_awaited_may_come_back);
     tcase_add_test(t, a_lost_session_comes_back_elsewhere);
     tcase_add_test(t, two_claims_after_a_partition_become_one);
+    tcase_add_test(t, who_is_there_is_not_closed_for_a_claim_without_client);
+    tcase_add_test(t, who_came_last_keeps_the_session);
     tcase_add_test(t, of_two_with_one_name_the_later_is_renamed);
     tcase_add_test(t, shared_names_do_not_conflict);
     tcase_add_test(t, a_dead_nodes_members_are_gone_after_the_lease);
