@@ -8,9 +8,11 @@ alternate (A B C A B C ...) and take medians. CPU is that of all threads of the 
 too; what NATS itself needs is told beside it. Quick (--quick) is for tests: small counts, correctness only.
 """
 import contextlib
+import json
 import pathlib
 import shutil
 import signal
+import socket
 import statistics
 import sys
 import tempfile
@@ -182,6 +184,26 @@ def bar_crowd(bench):
                   f"p99 {median(runs, 'p99_ms'):.1f} ms; {median_cost(runs):.2f} us CPU", "all, once, in order", whole, runs[0])
 
 
+def count_at(url):
+    """How many are in room bench-0, as this node says, who asks included."""
+    host, port = url.removeprefix("tcp://").rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 10) as one, one.makefile("rb") as answers:
+        one.sendall(b'{"type":"join","room":"bench-0","now":true}\n{"type":"who","room":"bench-0","limit":1}\n')
+        for line in answers:
+            frame = json.loads(line)
+            if frame["type"] == "who":
+                return frame["count"]
+    return 0
+
+
+def expect_at(bench, machine, wanted):
+    """So many are there, say the nodes that they did not come to."""
+    for node in machine.nodes[:2]:
+        there = count_at(node.urls["tcp"])
+        if there != wanted:
+            bench.row("join", f"{there} are there, says a node that they did not come to", f"{wanted}", False)
+
+
 def bar_join(bench):
     """5,000 clients come to one node, and later that node comes back after it was away: what it costs the other two."""
     clients, rooms = (100, 5) if bench.quick else (5000, 50)
@@ -199,12 +221,16 @@ def bar_join(bench):
                                 posts=1, rate=1, settle=1.5 if bench.quick else 6, ramp=128, idle=12 if not bench.quick else 6)
             time.sleep(2 if bench.quick else 6)
             costs["come"].append(sum(map(cpu_of, others)) - before)
+            few_there = 3  # one of each of the few, and who asks
+            expect_at(bench, machine, clients // rooms + few_there)
             machine.nodes[2].process.send_signal(signal.SIGSTOP)
             time.sleep(2.5)  # beyond its lease: the others take its members out
+            expect_at(bench, machine, few_there)
             before = sum(map(cpu_of, others))
             machine.nodes[2].process.send_signal(signal.SIGCONT)
             time.sleep(2 if bench.quick else 4)
             costs["come back"].append(sum(map(cpu_of, others)) - before)
+            expect_at(bench, machine, clients // rooms + few_there)
             for load in [crowd, *few]:
                 run = load.end()
                 if not run["well"]:

@@ -316,7 +316,7 @@ class Crowd:
         stranger = await node.client(room=None)
         people = {room: {one.id for one in self.people if room in one.places} for room in self.rooms}
         for room in self.rooms:
-            await stranger.join(room, now=True)
+            await ask_until(stranger, {"type": "join", "room": room, "now": True}, "joined")
             await self.see(stranger, node, room, people[room])
             entries = await read_all(stranger, room)
             self.history.add("final", node.name, room=room, entries=entries)
@@ -335,15 +335,22 @@ class Crowd:
             await asyncio.sleep(0.1)
 
 
+async def ask_until(client, request, kind):
+    """The answer; a request that cannot be done now is made again when it may."""
+    deadline = time.monotonic() + SETTLING
+    while True:
+        answer = await client.ask(request)
+        if answer["type"] == kind:
+            return answer
+        assert answer.get("code") in TOLERATED and time.monotonic() < deadline, answer
+        await asyncio.sleep(answer.get("retry_after_ms", 100) / 1000)
+
+
 async def read_all(client, room):
     """All entries of a room, oldest first, by pages from the newest back, as the history keeps them."""
     entries, before = [], {}
     while True:
-        page = await client.ask({"type": "history", "room": room, "limit": 100, **before})
-        if page["type"] == "error" and page["code"] in TOLERATED:
-            await asyncio.sleep(page.get("retry_after_ms", 100) / 1000)
-            continue
-        assert page["type"] == "history", page
+        page = await ask_until(client, {"type": "history", "room": room, "limit": 100, **before}, "history")
         entries = page["entries"] + entries
         if not page["more"]:
             break
