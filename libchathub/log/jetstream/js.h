@@ -141,6 +141,7 @@ struct chi_js_feed; /* each made and known by its own file */
 struct chi_js_posts;
 struct chi_js_stream;
 struct chi_js_pages;
+struct chi_js_proofs;
 struct chi_js_erasing;
 
 struct chi_js_parts {
@@ -275,6 +276,8 @@ uint64_t chi_js_stream_due(const struct chi_js *js); /* as chi_js_feed_due */
 /* ms of the stream's duplicate window; 0: not known yet. (js.c: no post is held for more than half of
  * it, whatever the orders say.) */
 uint64_t chi_js_stream_window(const struct chi_js *js);
+/* Servers that hold a copy of it, as it says itself; 0: not known yet. */
+uint32_t chi_js_stream_replicas(const struct chi_js *js);
 /* This was shown: what the stream is compared with after a reconnection. */
 void chi_js_stream_sample(struct chi_js *js, uint64_t seq, struct chi_span data);
 /* This came though the feed is beyond it: once more, or in a stream that went back. */
@@ -335,15 +338,51 @@ int chi_js_walk_begin(struct chi_js *js, struct chi_js_walk *walk, struct chi_sp
                       uint64_t seq, uint64_t time);
 void chi_js_walk_end(struct chi_js_walk *walk); /* harmless if it is not under way */
 
+/* --- proof.c: pages compared with the leader's */
+
+/* Where a stream has replicas, a consumer may sit on one whose copy differs for a while from what was
+ * committed (nats-server 2.9.10, while leaders change), so what a walk brought is compared, entry by
+ * entry, with what the leader has. At most 64 requests at once for all pages. */
+struct chi_js_point {
+    uint64_t position;
+    uint64_t hash; /* of the message's bytes */
+};
+
+struct chi_js_proof {
+    /* set by the owner, before it begins: */
+    struct chi_span key, subject; /* of the room; borrowed until it is done or ended */
+    uint64_t from, to; /* the points are all that is in [from, to); what is behind the last one is
+                          not looked at where `to` is not. `from` is never 0 */
+    /* Once, unless it was ended: 0: it is so; CHATHUB_EAGAIN: it is not, as the leader has it;
+     * CHATHUB_ELOG: it does not answer. From within `begin`, too. */
+    void (*done)(struct chi_js_proof *proof, int status);
+    /* proof.c's */
+    struct chi_js_proofs *proofs; /* NULL: it is not under way */
+    struct chi_link waiting;      /* in its list while there is more to ask for */
+    struct chi_js_point *points;  /* owned; by position */
+    uint32_t count, cap;
+    uint32_t asks, next, left; /* requests in all; the next one; those that are not proven */
+};
+struct chi_js_proofs *chi_js_proofs_new(struct chi_js *js); /* NULL: no memory */
+void chi_js_proofs_free(struct chi_js_proofs *proofs);      /* none is under way; NULL is allowed */
+/* A message of the walk, in order. 0 or CHATHUB_ENOMEM. */
+int chi_js_proof_add(const struct chi_js *js, struct chi_js_proof *proof, uint64_t position,
+                     struct chi_span data);
+void chi_js_proof_drop(struct chi_js_proof *proof, uint64_t below); /* points below a position go */
+void chi_js_proof_begin(struct chi_js_proofs *proofs, struct chi_js_proof *proof);
+/* Forgets the points. Harmless if it is not under way. */
+void chi_js_proof_end(struct chi_js_proof *proof);
+
 /* --- pages.c: openings and pages */
 
-/* At most 32 at once, the others wait in order. A page is right or an error: what the server gave is
- * checked against what is known of the room (its top, the bounds asked for), since a server that is
- * behind answers less, and read again. Each entry's prev is the one before it in the room; of the
- * oldest that is kept, 0 if its hint says that it is the first, else a position below it and not below
- * the hint's, so that whoever wants what is gone is shown the gap. Tombstones stand at their places.
- * Openings ask the leader for the last message of the room's subject; what the feed shows of the room
- * meanwhile counts. */
+/* At most 32 at once, the others wait in order. A page is right or an error: what the server gave
+ * is checked against what is known of the room (its top, the bounds asked for), since a server that
+ * is behind answers less, and, where there are replicas, against the leader (proof.c), and read
+ * again. Each entry's prev is the one before it in the room; of the oldest that is kept, 0 if its
+ * hint says that it is the first, else a position below it and not below the hint's, so that
+ * whoever wants what is gone is shown the gap. Tombstones stand at their places. Openings ask the
+ * leader for the last message of the room's subject; what the feed shows of the room meanwhile
+ * counts. */
 int chi_js_pages_new(struct chi_js *js);
 void chi_js_pages_free(struct chi_js *js, struct chi_works *left);
 void chi_js_pages_take(struct chi_js *js, struct chi_js_task *task); /* open, shut, read */

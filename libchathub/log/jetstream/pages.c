@@ -7,7 +7,8 @@
  * or an error: asked again, TRIES times, then CHATHUB_ELOG. A walk that ends before the newest
  * entry that is known of the room was answered by a server that is behind, or the newest are gone
  * (their age): the leader is asked which. A walk backward that began too late (ordinals may repeat)
- * begins earlier, with twice as much before it each time. */
+ * begins earlier, with twice as much before it each time. Where the stream has replicas, a page that
+ * the leader does not confirm (proof.c) is read again, PROOFS times, then CHATHUB_ELOG. */
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -18,8 +19,10 @@
 #define TRIES    6u
 #define GET_MS   2000u /* for an answer */
 #define AGAIN_MS 25u   /* before the second try; then twice as long each time */
-#define WAIT_MS  20u   /* between looks whether the stream is known to be there */
-#define HOPS     100u  /* links that are followed */
+#define PROOFS   5u
+#define PROOF_MS 100u /* before a page is read again; then twice as long each time */
+#define WAIT_MS  20u  /* between looks whether the stream is known to be there */
+#define HOPS     100u /* links that are followed */
 /* What waits while the stream is checked is given up then. */
 #define PATIENCE_MS 5000u
 /* Bytes of a page's messages over those of its entries. */
@@ -58,16 +61,20 @@ struct job {
     uint32_t dropped;         /* backward: entries that were too many, the oldest */
     uint64_t bytes;           /* of the entries kept */
     uint64_t oldest;          /* of the room, as asked for; 0: not known */
+    uint64_t end;             /* the walk came up to here */
+    struct chi_js_proof proof;
+    uint32_t disproved; /* times that a page was not confirmed */
 };
 
 struct chi_js_pages {
     struct chi_js *js;
     struct job jobs[JOBS];
-    struct chi_works waiting; /* tasks */
-    struct chi_timer timer;   /* looks again, while something waits for the stream */
-    uint64_t since;           /* … and has since then */
-    bool starting;            /* start_jobs is at it */
-    struct chi_link tops;     /* all, with those from before the log went back */
+    struct chi_works waiting;     /* tasks */
+    struct chi_timer timer;       /* looks again, while something waits for the stream */
+    uint64_t since;               /* … and has since then */
+    bool starting;                /* start_jobs is at it */
+    struct chi_link tops;         /* all, with those from before the log went back */
+    struct chi_js_proofs *proofs; /* owned */
 };
 
 static void run(struct job *job);
@@ -118,6 +125,7 @@ static void job_stop(struct job *job)
 {
     chi_js_walk_end(&job->walk);
     chi_js_ask_end(&job->ask);
+    chi_js_proof_end(&job->proof);
     chi_timers_clear(&job->js->timers, &job->timer);
     chi_buf_fini(&job->subject);
     chi_buf_init(&job->subject);
@@ -162,6 +170,12 @@ static void again(struct job *job)
 
 /* ------------------------------------------------------------------------- entries of a page */
 
+/* What one server gave is proven by another one, if there is one. */
+static bool is_proven(const struct job *job)
+{
+    return chi_js_stream_replicas(job->js) > 1;
+}
+
 static bool fits(const struct job *job, const struct chi_entry *entry)
 {
     const struct chi_js_task *task = job->task;
@@ -181,6 +195,8 @@ static void drop_oldest(struct job *job)
     }
     if (!n)
         return;
+    /* The last one that goes is what the first one that stays names as its prev. */
+    chi_js_proof_drop(&job->proof, page->entries[n]->prev);
     page->count -= n;
     job->dropped += n;
     job->doubt = false;
@@ -259,7 +275,8 @@ static int add_message(struct job *job, const struct chi_js_in *in)
         job->first = record.hint;
         job->doubt = true;
     }
-    return add(job, record.entry);
+    r = add(job, record.entry);
+    return r || !is_proven(job) ? r : chi_js_proof_add(job->js, &job->proof, in->seq, in->data);
 }
 
 /* ------------------------------------------------------------------------- the end of a page */
@@ -295,6 +312,37 @@ static void give_page(struct job *job)
     job_end(job, bury_erased(job) ? CHATHUB_ELOG : 0);
 }
 
+static void proved(struct chi_js_proof *proof, int status)
+{
+    struct job *job = CHI_CONTAINER(proof, struct job, proof);
+    uint64_t wait = (uint64_t)PROOF_MS << job->disproved;
+    if (!status && job->number == job->js->number) {
+        give_page(job);
+        return;
+    }
+    job->stage = WALK;
+    job->oldest = 0;
+    if (++job->disproved > PROOFS || job->js->state == CHI_JS_DOWN ||
+        chi_timers_set(&job->js->timers, &job->timer, job->js->now + wait))
+        job_end(job, CHATHUB_ELOG);
+}
+
+static void prove_page(struct job *job)
+{
+    const struct chi_js_page *page = &job->task->page;
+    uint64_t after = job->task->read.after, from = job->start > after ? job->start : after + 1;
+    if (!is_proven(job)) {
+        give_page(job);
+        return;
+    }
+    job->proof.key = key_of(job->task);
+    job->proof.subject = (struct chi_span){job->subject.at, job->subject.len};
+    job->proof.from = job->dropped ? page->entries[0]->prev : from;
+    job->proof.to = job->full ? 0 : job->end;
+    job->proof.done = proved;
+    chi_js_proof_begin(job->js->pages->proofs, &job->proof);
+}
+
 /* The first entry's prev, where nothing before it was read. Of the oldest that is kept: right
  * before it, since nobody knows what was there, unless that was erased; else the one that its node
  * knew, which is not above the true one. */
@@ -322,7 +370,7 @@ static void forward_done(struct job *job)
     } else if (job->doubt) {
         settle_first(job, job->oldest >= job->task->page.entries[0]->position);
     }
-    give_page(job);
+    prove_page(job);
 }
 
 static uint64_t end_of(const struct job *job)
@@ -361,7 +409,7 @@ static void backward_done(struct job *job)
     }
     if (job->doubt)
         settle_first(job, job->first.before > job->task->read.after || !job->task->read.after);
-    give_page(job);
+    prove_page(job);
 }
 
 /* What came over two connections may be of two streams. */
@@ -404,6 +452,7 @@ static void walk_each(struct chi_js_walk *walk, const struct chi_js_in *in)
     if (!r)
         return;
     chi_js_walk_end(walk);
+    job->end = end_of(job);
     if (r < 0)
         job_end(job, CHATHUB_ELOG);
     else
@@ -415,6 +464,7 @@ static void walk_done(struct chi_js_walk *walk, int status, bool whole)
     struct job *job = CHI_CONTAINER(walk, struct job, walk);
     struct chi_js_erased erased;
     uint64_t top = job->top->position;
+    job->end = end_of(job);
     if (status) {
         job_end(job, CHATHUB_ELOG);
     } else if (!whole) {
@@ -436,6 +486,7 @@ static int walk(struct job *job)
     struct chi_js_erased erased;
     struct chi_span subject = {job->subject.at, job->subject.len};
     page_empty(&job->task->page);
+    chi_js_proof_end(&job->proof);
     job->at = job->seen = job->bytes = 0;
     job->dropped = 0;
     job->full = job->doubt = false;
@@ -792,6 +843,11 @@ int chi_js_pages_new(struct chi_js *js)
     if (!pages)
         return CHATHUB_ENOMEM;
     pages->js = js;
+    pages->proofs = chi_js_proofs_new(js);
+    if (!pages->proofs) {
+        free(pages);
+        return CHATHUB_ENOMEM;
+    }
     chi_list_init(&pages->tops);
     pages->timer.fire = look_again;
     for (uint32_t i = 0; i < JOBS; i++)
@@ -817,6 +873,7 @@ void chi_js_pages_free(struct chi_js *js, struct chi_works *left)
     struct chi_link *link;
     while ((link = chi_list_take(&pages->tops)) != NULL)
         free(CHI_CONTAINER(link, struct chi_js_top, all));
+    chi_js_proofs_free(pages->proofs);
     free(pages);
     js->pages = NULL;
 }

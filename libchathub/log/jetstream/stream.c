@@ -1057,6 +1057,11 @@ uint64_t chi_js_stream_window(const struct chi_js *js)
     return js->stream->config.duplicates;
 }
 
+uint32_t chi_js_stream_replicas(const struct chi_js *js)
+{
+    return js->stream->config.replicas;
+}
+
 const char *chi_js_stream_problem(const struct chi_js *js, int *error)
 {
     const struct chi_js_stream *s = js->stream;
