@@ -63,8 +63,11 @@ struct js_server {
     uint64_t follower_until; /* until when the follower stands still … */
     uint64_t follower_seq;   /* … at this sequence … */
     uint64_t follower_time;  /* … and this time */
-    bool no_jetstream;       /* it runs without -js */
-    uint32_t servers;        /* of the cluster; replicas beyond are refused (10074) */
+    uint64_t wrong_until; /* until when its copy is another one, as after a leader was deposed … */
+    uint64_t wrong_from, wrong_to; /* … from this sequence to that: each place holds what belongs to
+                                      the one before it. Where rooms are read alone */
+    bool no_jetstream;             /* it runs without -js */
+    uint32_t servers;              /* of the cluster; replicas beyond are refused (10074) */
     /* Where answers go. */
     void (*answer)(struct js_server *server, uint32_t node, const struct chi_js_in *in);
     /* What is stored is sent on. */
@@ -503,10 +506,20 @@ static inline bool js_sees(const struct js_server *s, const struct js_consumer *
     return m->seq <= s->follower_seq && m->gone > s->follower_time;
 }
 
+/* What a consumer's server has in the place of a message. */
+static inline const struct js_stored *
+js_copy_of(const struct js_server *s, const struct js_consumer *c, const struct js_stored *m)
+{
+    bool wrong = c->follower && s->now < s->wrong_until && strstr(c->filter, ".room.") &&
+                 m->seq >= s->wrong_from && m->seq <= s->wrong_to;
+    return wrong && m > &s->list[s->first] && js_there(m - 1) ? m - 1 : m;
+}
+
 static inline bool js_gives(const struct js_server *s, const struct js_consumer *c,
                             const struct js_stored *m)
 {
-    return m->seq >= c->next && js_sees(s, c, m) && js_matches(c->filter, m->subject);
+    return m->seq >= c->next && js_sees(s, c, m) &&
+           js_matches(c->filter, js_copy_of(s, c, m)->subject);
 }
 
 static inline uint32_t js_ahead(const struct js_server *s, const struct js_consumer *c)
@@ -583,7 +596,8 @@ static inline void js_pull(struct js_server *s, const char *name, const json_t *
         struct js_stored *m = &s->list[i];
         if (!js_gives(s, c, m))
             continue;
-        used += m->len + strlen(m->subject) + 80;
+        const struct js_stored *copy = js_copy_of(s, c, m);
+        used += copy->len + strlen(copy->subject) + 80;
         if (bytes && used > bytes) {
             js_say(s, 409, "");
             return;
@@ -594,8 +608,8 @@ static inline void js_pull(struct js_server *s, const char *name, const json_t *
                                .seq = m->seq,
                                .pending = --ahead,
                                .nth = ++c->given,
-                               .subject = chi_span_of(m->subject + strlen(s->name) + 4),
-                               .data = {m->data, m->len}};
+                               .subject = chi_span_of(copy->subject + strlen(s->name) + 4),
+                               .data = {copy->data, copy->len}};
         s->consumer = c->name;
         s->answer(s, s->node, &in);
         s->consumer = NULL;

@@ -77,7 +77,8 @@ struct js_faults {
     uint32_t double_live, double_answer;
     uint32_t missed; /* of a round: live messages are thrown away */
     uint32_t often_break, often_leaderless, often_lag, often_sleep, often_consumers;
-    uint32_t break_ms, leaderless_ms, lag_ms, sleep_ms; /* how long at most */
+    uint32_t often_wrong; /* a copy is another one, see js_server.h */
+    uint32_t break_ms, leaderless_ms, lag_ms, sleep_ms, wrong_ms; /* how long at most */
 };
 
 struct js_world {
@@ -414,6 +415,11 @@ static inline void js_weather(struct js_world *w)
         s->follower_seq = s->last_seq;
         s->follower_time = s->now;
     }
+    if (s->now >= s->wrong_until && js_often(w, f->often_wrong)) {
+        s->wrong_until = s->now + js_below(s, f->wrong_ms + 1);
+        s->wrong_from = s->last_seq - js_below(s, s->last_seq < 100 ? s->last_seq + 1 : 100);
+        s->wrong_to = s->wrong_from + js_below(s, 10);
+    }
     if (js_often(w, f->often_consumers))
         memset(s->consumers, 0, sizeof s->consumers);
     for (uint32_t i = 0; i < w->count; i++) {
@@ -427,7 +433,7 @@ static inline void js_weather(struct js_world *w)
 static inline bool js_has_weather(const struct js_faults *f)
 {
     return f->often_leaderless || f->often_lag || f->often_break || f->often_sleep ||
-           f->often_consumers;
+           f->often_consumers || f->often_wrong;
 }
 
 /* ------------------------------------------------------------------------------------- scheduler */

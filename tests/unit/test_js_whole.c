@@ -681,7 +681,7 @@ static void be_born(struct side *side)
     struct chi_js_parts parts = {.port = js_world_port(story->w, side->index),
                                  .stream = "S",
                                  .seed = draw(UINT32_MAX),
-                                 .wanted = {.replicas = 1,
+                                 .wanted = {.replicas = story->w->server.servers,
                                             .duplicates = story->plan->window,
                                             .republishes = true,
                                             .takes = true,
@@ -973,7 +973,7 @@ static void calm_down(void)
     struct js_world *w = story->w;
     uint32_t delay = w->faults.delay;
     w->faults = (struct js_faults){.delay = delay};
-    w->server.leaderless = w->server.follower_until = 0;
+    w->server.leaderless = w->server.follower_until = w->server.wrong_until = 0;
     for (uint32_t i = 0; i < NODES; i++)
         w->nodes[i].asleep = 0;
     js_world_run(w, w->server.now + 20000);
@@ -1029,13 +1029,14 @@ static void check_end(void)
               "m%u was acked, and is not there", n);
 }
 
-static void live(uint64_t seed, const struct plan *plan)
+static void live(uint64_t seed, const struct plan *plan, uint32_t servers)
 {
     struct story *s = story = calloc(1, sizeof *story);
     s->seed = seed;
     s->plan = plan;
     s->w = js_world_new(seed, NODES);
     s->w->faults = plan->faults;
+    s->w->server.servers = servers;
     s->w->server.live = stored;
     s->w->step = step;
     s->w->step_due = s->w->server.now;
@@ -1094,6 +1095,11 @@ static const struct plan plans[] = {
      .window = 120000},
     {.name = "back", .faults = {.delay = 20}, .backs = 5, .erasures = 10, .window = 120000},
     {.name = "sleeps", .faults = {.delay = 20, SLEEPS, .lose_ack = 30}, .window = 20000},
+    {.name = "wrong",
+     .faults = {.delay = 20, .often_wrong = 300, .wrong_ms = 3000, .lose_live = 30},
+     .erasures = 20,
+     .shuts = 3,
+     .window = 120000},
     {.name = "all",
      .faults = {.delay = 60, LOSSES, BREAKS, LEADERS, LAGS, SLEEPS},
      .restarts = 1,
@@ -1103,6 +1109,7 @@ static const struct plan plans[] = {
      .backs = 2,
      .window = 30000},
 };
+
 #define PLANS (sizeof plans / sizeof *plans)
 
 static uint64_t number_of(const char *variable, uint64_t otherwise)
@@ -1118,7 +1125,7 @@ START_TEST(all_nodes_hold_to_what_is_promised)
     for (uint64_t seed = one ? one : 1; seed <= (one ? one : many); seed++) {
         const struct plan *plan = &plans[seed % PLANS];
         if (!wanted || !strcmp(wanted, plan->name))
-            live(seed, plan);
+            live(seed, plan, plan->faults.often_wrong || seed / PLANS % 2 ? 3 : 1);
     }
 }
 END_TEST
