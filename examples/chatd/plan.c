@@ -306,7 +306,8 @@ static int read_peers(const struct chatd_settings *settings, struct chatd_plan *
     plan->peers = peers.places;
     plan->peer_count = peers.count;
     for (size_t i = 0; result == 0 && i < peers.count; i++) {
-        if (strncmp(strrchr(peers.places[i].url, ':'), ":0/", 3) == 0)
+        const char *port = strrchr(peers.places[i].url, ':');
+        if (port && strncmp(port, ":0/", 3) == 0)
             result = chatd_problem(problem, CHATD_EXIT_USAGE,
                                    "%s: %s has port 0, at which nothing can be reached; say the "
                                    "port that it listens at",

@@ -570,7 +570,7 @@ void chi_js_link_free(struct chi_js_link *link)
         return;
     if (link->started)
         stop(link);
-    for (; link->count; link->count--)
+    for (; link->ring && link->count; link->count--)
         natsMsg_Destroy(link->ring[link->first++ % RING].msg);
     natsOptions_Destroy(link->options);
     pthread_cond_destroy(&link->changed);

@@ -210,8 +210,8 @@ static void give_up(struct chi_js_log *s, struct chi_js_room *room)
     struct chi_work *work;
     s->held = (struct chi_works){0};
     while ((work = chi_works_take(&all)) != NULL) {
-        bool is = room_of(s, (struct chi_js_task *)(void *)work) == room;
-        chi_works_add(is ? &its : &s->held, work);
+        const struct chi_js_room *of = room_of(s, (struct chi_js_task *)(void *)work);
+        chi_works_add(of && of == room ? &its : &s->held, work);
     }
     room->mending = false;
     room->unmended = true;

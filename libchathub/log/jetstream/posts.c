@@ -599,7 +599,7 @@ static void end_overdue(struct chi_js_posts *posts)
 {
     uint64_t now = posts->js->now;
     while (first_due(&posts->all) <= now) {
-        struct post *post = in_age(posts->all.next);
+        struct post *post = in_age(chi_list_take(&posts->all));
         fail(post, reason(post), RETRY_MS);
     }
 }
@@ -639,7 +639,7 @@ void chi_js_posts_end(struct chi_js *js)
 {
     struct chi_js_posts *posts = js->posts;
     while (!chi_list_empty(&posts->all)) {
-        struct post *post = in_age(posts->all.next);
+        struct post *post = in_age(chi_list_take(&posts->all));
         int status = maybe_stored(post) ? CHATHUB_EUNKNOWN : CHATHUB_ELOG;
         struct chi_js_task *task = post->task;
         post_free(post);
@@ -677,7 +677,7 @@ void chi_js_posts_free(struct chi_js *js, struct chi_works *left)
     if (!posts)
         return;
     while (!chi_list_empty(&posts->all)) {
-        struct post *post = in_age(posts->all.next);
+        struct post *post = in_age(chi_list_take(&posts->all));
         struct chi_js_task *task = post->task;
         post_free(post);
         chi_works_add(left, &task->work);

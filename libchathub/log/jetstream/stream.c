@@ -968,7 +968,8 @@ void chi_js_stream_epoch(struct chi_js *js, uint64_t seq, struct chi_span data)
     struct chi_js_epoch epoch;
     if (chi_js_read_epoch(data, &epoch))
         return;
-    if (same_name(&epoch, known_last(js)))
+    const struct chi_js_epoch *last = known_last(js);
+    if (last && same_name(&epoch, last))
         s->epoch_seq = seq;
     else if (!is_known(js, &epoch))
         chi_js_stream_doubt(js);

@@ -90,16 +90,15 @@ static void tell_if_new(struct chi_js_thread *t)
 {
     /* The thread alone writes t->news. */
     const struct chi_js_news *news = &t->js->news, *told = &t->news;
-    if (news->stats.down != told->stats.down || news->why != told->why ||
-        news->made != told->made || news->passed != told->passed ||
-        strcmp(news->trouble, told->trouble) != 0)
+    bool differ = news->stats.down != told->stats.down || news->why != told->why ||
+                  news->made != told->made || news->passed != told->passed ||
+                  strcmp(news->trouble, told->trouble) != 0;
+    if (differ || (news->shown != told->shown && t->due <= t->js->now))
         tell(t);
     else if (news->shown == told->shown)
         t->due = UINT64_MAX;
     else if (t->due == UINT64_MAX)
         t->due = t->js->now + SHOWN_MS;
-    else if (t->due <= t->js->now)
-        tell(t);
 }
 
 /* ------------------------------------------------------------------------------------ its rounds */
