@@ -306,7 +306,7 @@ static int read_peers(const struct chatd_settings *settings, struct chatd_plan *
     plan->peers = peers.places;
     plan->peer_count = peers.count;
     for (size_t i = 0; result == 0 && i < peers.count; i++) {
-        const char *port = strrchr(peers.places[i].url, ':');
+        const char *url = peers.places[i].url, *port = url ? strrchr(url, ':') : NULL;
         if (port && strncmp(port, ":0/", 3) == 0)
             result = chatd_problem(problem, CHATD_EXIT_USAGE,
                                    "%s: %s has port 0, at which nothing can be reached; say the "

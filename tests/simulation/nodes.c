@@ -662,7 +662,7 @@ static uint32_t read_faults(char *text)
 {
     uint32_t set = 0;
 
-    for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+    for (char *word; (word = strsep(&text, ",")) != NULL;) {
 #define NS_READ(name, bit, its)                                                                    \
     if (strcmp(word, its) == 0)                                                                    \
         set |= 1u << (bit);

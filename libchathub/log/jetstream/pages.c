@@ -651,11 +651,10 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
     if (answer.err_code == CHI_JS_NO_STREAM)
         chi_js_stream_doubt(job->js);
     chi_js_ask_end(ask);
-    if (!job->task) /* the doubt ended it */
-        good = false;
-    else if (good)
+    bool ended = !job->task; /* by the doubt */
+    if (good && !ended)
         looked(job, &answer, !answer.code);
-    else
+    else if (!ended)
         again(job);
     chi_js_answer_fini(&answer);
 }

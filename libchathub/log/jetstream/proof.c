@@ -176,13 +176,12 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
     chi_js_ask_end(ask);
     if (answer.err_code == CHI_JS_NO_STREAM)
         chi_js_stream_doubt(proofs->js);
-    if (!probe->proof) /* the doubt ended it */
-        good = false;
-    else if (good)
+    bool ended = !probe->proof; /* by the doubt */
+    if (good && !ended)
         judged(probe, judge(probe, &answer));
-    else if (!in && ++probe->tries < TRIES)
+    else if (!ended && !in && ++probe->tries < TRIES)
         ask_on(probe);
-    else
+    else if (!ended)
         finish(probe->proof, CHATHUB_ELOG);
     chi_js_answer_fini(&answer);
     serve(proofs);

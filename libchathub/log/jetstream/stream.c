@@ -462,7 +462,7 @@ static struct chi_js_epoch *known_last(const struct chi_js *js)
 
 static bool same_name(const struct chi_js_epoch *a, const struct chi_js_epoch *b)
 {
-    return !memcmp(a->name, b->name, sizeof(a->name));
+    return a && b && !memcmp(a->name, b->name, sizeof(a->name));
 }
 
 static bool is_known(const struct chi_js *js, const struct chi_js_epoch *epoch)
@@ -968,8 +968,7 @@ void chi_js_stream_epoch(struct chi_js *js, uint64_t seq, struct chi_span data)
     struct chi_js_epoch epoch;
     if (chi_js_read_epoch(data, &epoch))
         return;
-    const struct chi_js_epoch *last = known_last(js);
-    if (last && same_name(&epoch, last))
+    if (same_name(&epoch, known_last(js)))
         s->epoch_seq = seq;
     else if (!is_known(js, &epoch))
         chi_js_stream_doubt(js);
