@@ -3,7 +3,7 @@
 
 struct sums {
     uint64_t members, present, rooms_of_sessions, sessions, lost, observers, drafts, client_drafts;
-    uint64_t draft_bytes, holds, named, listeners;
+    uint64_t draft_bytes, holds, named, listeners, lingering;
 };
 
 #define CHECK(holds, fault)                                                                        \
@@ -70,11 +70,43 @@ static const char *check_members_of(const struct chi_hub *hub, const struct chi_
     return NULL;
 }
 
+static bool has_place(const struct chi_hub *hub, const struct chi_session *session,
+                      const struct chi_room *room)
+{
+    for (const struct chi_member *m = chi_core_member_at(hub, session->members); m;
+         m = chi_core_member_at(hub, m->next)) {
+        if (m->room == room)
+            return true;
+    }
+    return false;
+}
+
 static bool in_chain(const struct chi_hub *hub, const struct chi_session *session)
 {
     const struct chi_session *next = chi_slots_at(&hub->sessions, session->same.next - 1);
 
     return chi_chain_linked(&session->same) && next && next->same.prev == session->slot.number + 1;
+}
+
+static const char *check_lingering(const struct chi_hub *hub, const struct chi_session *session)
+{
+    const struct chi_session *first = chi_session_lingering(hub, session->user);
+    bool found = false;
+
+    CHECK(first && first->named, "a session that lingers is not found by its id");
+    for (const struct chi_session *one = first; one;
+         one = chi_chain_next(CHI_SESSIONS(hub, same), first->slot.number + 1, one)) {
+        CHECK(one->ended && chi_span_equal(chi_session_user(one), chi_session_user(session)),
+              "a session lingers among others");
+        CHECK(one == first || !one->named, "two that linger are found by one id");
+        found |= one == session;
+        for (const struct chi_member *m = chi_core_member_at(hub, one->members); m;
+             m = chi_core_member_at(hub, m->next))
+            CHECK(one == session || !has_place(hub, session, m->room),
+                  "a user lingers in a room twice");
+    }
+    CHECK(found, "a session that lingers is not in the chain of its user");
+    return NULL;
 }
 
 static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
@@ -88,6 +120,9 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         if (session->ended) {
             CHECK(session->members && !session->rooms && !session->client,
                   "an ended session has something left");
+            fault = check_lingering(hub, session);
+            CHECK(!fault, fault);
+            sums->lingering += session->named;
             continue;
         }
         sums->sessions++;
@@ -104,7 +139,8 @@ static const char *check_sessions(const struct chi_hub *hub, struct sums *sums)
         sums->named += session->named;
     }
     CHECK(sums->sessions == hub->counts.sessions, "the count of sessions is wrong");
-    CHECK(sums->sessions == hub->by_user.count && sums->named == hub->by_name.count,
+    CHECK(sums->sessions + sums->lingering == hub->by_user.count &&
+              sums->named == hub->by_name.count,
           "an index of sessions holds something else");
     CHECK(sums->lost == hub->lost_count, "the count of lost sessions is wrong");
     CHECK(sums->members == hub->members.used, "a member belongs to no session");

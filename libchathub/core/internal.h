@@ -64,13 +64,14 @@ struct chi_session {
         uint64_t lost_at; /* while it is in hub->lost: when its connection was lost, ms */
     };
     struct chi_chain lost; /* in hub->lost, oldest first */
-    struct chi_chain same; /* of all who have this name */
+    struct chi_chain same; /* of all who have this name; ended: of all ended ones of this user */
     uint32_t members; /* first of its memberships + 1, ended ones that linger included; 0: none */
     uint32_t rooms : 28; /* memberships that have not ended */
     bool remote : 1;     /* another node's: it has no client here, and is not lost (core/nodes.h) */
-    bool named : 1;      /* of those with this name it is the one in hub->by_name */
+    bool named : 1;      /* of those with this name it is the one in hub->by_name; ended: of the
+                            user's ended ones it is the one in hub->by_user */
     bool known : 1;      /* its client knows the key: it may come back */
-    bool ended : 1;      /* no longer findable */
+    bool ended : 1;      /* it lingers: see chi_session_lingering */
 };
 
 /* A session's place in a room. */
@@ -239,7 +240,8 @@ struct chi_hub {
     struct chi_delivery_up delivery_up;
     struct chi_nodes *nodes; /* the others of this chat; owned; NULL: there is no bus */
     struct chi_slots clients, sessions, members, rooms;
-    struct chi_index by_user;    /* sessions that have not ended, by public id */
+    struct chi_index by_user;    /* sessions by public id: of each user the one that has not ended,
+                                    and one of those that have */
     struct chi_index by_name;    /* one of each name */
     struct chi_index by_room;    /* rooms by name */
     struct chi_timers timers;    /* answers, presence, typing, busy rooms */
@@ -413,6 +415,9 @@ int chi_core_await_answer(struct chi_hub *hub, struct chi_job *job);
 /* ------------------------------------------------------------------------------------ session.c */
 
 struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN]);
+/* The first of a user's sessions that ended and linger; the others are in its chain (same). NULL:
+ * there is none. No two of them have a place in one room. */
+struct chi_session *chi_session_lingering(const struct chi_hub *hub, const char user[CHI_USER_LEN]);
 /* One of those who have the name; the others are in its ring. */
 struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key);
 /* A session for a client without one. `name` NULL: a guest's name is made; else its reference is

@@ -54,22 +54,20 @@ static void take_drafts(struct chi_hub *hub, struct chi_member *member, struct c
  * under way, so that it is not said to have left again before they are resolved. */
 static void inherit(struct chi_hub *hub, struct chi_member *member)
 {
-    const struct chi_chained all = CHI_MEMBERS(hub, in_room);
-    struct chi_room *room = member->room;
+    const struct chi_chained same = CHI_SESSIONS(hub, same);
+    struct chi_session *first = chi_session_lingering(hub, member->session->user);
+    struct chi_member *old = NULL;
 
-    if (hub->sessions.used == hub->counts.sessions) /* none lingers */
+    for (const struct chi_session *ended = first; ended && !old;
+         ended = chi_chain_next(same, first->slot.number + 1, ended))
+        old = place_of(hub, ended, member->room);
+    if (!old)
         return;
-    for (struct chi_member *old = chi_chain_first(all, room->members), *next; old; old = next) {
-        next = chi_chain_next(all, room->members, old);
-        if (!old->gone || old == member ||
-            !chi_span_equal(chi_session_user(old->session), chi_session_user(member->session)))
-            continue;
-        if (old->told)
-            take_name(member, old);
-        take_drafts(hub, member, old);
-        chi_chain_remove(CHI_MEMBERS(hub, pending), &room->pending, old);
-        chi_core_member_settle(hub, old);
-    }
+    if (old->told)
+        take_name(member, old);
+    take_drafts(hub, member, old);
+    chi_chain_remove(CHI_MEMBERS(hub, pending), &member->room->pending, old);
+    chi_core_member_settle(hub, old);
 }
 
 struct chi_member *chi_core_member_add(struct chi_hub *hub, struct chi_session *session,

@@ -175,19 +175,18 @@ static uint32_t add_places(struct chi_hub *hub, struct chi_buf *out,
 static uint32_t add_lingering(struct chi_hub *hub, struct chi_buf *out,
                               const struct chi_session *session)
 {
-    const struct chi_member *last = NULL;
+    const struct chi_session *first = chi_session_lingering(hub, session->user);
     uint32_t count = 0;
 
-    for (const struct chi_link *link = hub->drafts.next; link != &hub->drafts; link = link->next) {
-        const struct chi_draft *draft = CHI_CONTAINER(link, struct chi_draft, all);
-        const struct chi_member *member = draft->member;
-        if (!member->session->ended || !member->shared || member == last ||
-            !chi_span_equal(chi_session_user(member->session), chi_session_user(session)) ||
-            chi_core_member(hub, session, member->room))
-            continue;
-        add_place(hub, out, member);
-        last = member;
-        count++;
+    for (const struct chi_session *ended = first; ended;
+         ended = chi_chain_next(CHI_SESSIONS(hub, same), first->slot.number + 1, ended)) {
+        for (const struct chi_member *member = chi_core_member_at(hub, ended->members); member;
+             member = chi_core_member_at(hub, member->next)) {
+            if (!member->drafts || !member->shared || chi_core_member(hub, session, member->room))
+                continue;
+            add_place(hub, out, member);
+            count++;
+        }
     }
     return count;
 }
@@ -218,7 +217,7 @@ void chi_wire_add_session(struct chi_hub *hub, struct chi_buf *out, uint8_t item
     size_t at = out->len;
     chi_wire_add_number(out, 0, 2);
     uint32_t rooms = add_places(hub, out, session);
-    if (hub->sessions.used != hub->counts.sessions && hub->draft_count)
+    if (hub->draft_count)
         rooms += add_lingering(hub, out, session);
     if (!out->failed) {
         out->at[at] = (char)(uint8_t)rooms;

@@ -9,10 +9,27 @@
 
 #define CLOSE_REPLACED 4001
 
+static struct chi_session *other_of_user(const struct chi_hub *hub,
+                                         const struct chi_session *session)
+{
+    return chi_slots_at(&hub->sessions, chi_index_other(&hub->by_user, session->slot.number));
+}
+
 struct chi_session *chi_session_by_user(const struct chi_hub *hub, const char user[CHI_USER_LEN])
 {
-    return chi_slots_at(&hub->sessions,
-                        chi_index_find(&hub->by_user, (struct chi_span){user, CHI_USER_LEN}));
+    struct chi_session *session = chi_slots_at(
+        &hub->sessions, chi_index_find(&hub->by_user, (struct chi_span){user, CHI_USER_LEN}));
+
+    return session && session->ended ? other_of_user(hub, session) : session;
+}
+
+struct chi_session *chi_session_lingering(const struct chi_hub *hub, const char user[CHI_USER_LEN])
+{
+    if (hub->sessions.used == hub->counts.sessions)
+        return NULL;
+    struct chi_session *session = chi_slots_at(
+        &hub->sessions, chi_index_find(&hub->by_user, (struct chi_span){user, CHI_USER_LEN}));
+    return session && !session->ended ? other_of_user(hub, session) : session;
 }
 
 struct chi_session *chi_session_by_name(const struct chi_hub *hub, struct chi_span key)
@@ -33,8 +50,9 @@ static void name_put(struct chi_hub *hub, struct chi_session *session)
         chi_index_put(&hub->by_name, session->slot.number);
 }
 
-/* While it still has the name. The index keeps room for who takes its place. */
-static void name_remove(struct chi_hub *hub, struct chi_session *session)
+/* While it still has the text by which the index finds it. The index keeps room for who takes its
+ * place. */
+static void leave_chain(struct chi_hub *hub, struct chi_index *index, struct chi_session *session)
 {
     uint32_t first = session->named ? session->slot.number + 1 : 0;
 
@@ -43,11 +61,25 @@ static void name_remove(struct chi_hub *hub, struct chi_session *session)
     if (!session->named)
         return;
     session->named = false;
-    chi_index_remove(&hub->by_name, session->slot.number);
+    chi_index_remove(index, session->slot.number);
     if (!next)
         return;
     next->named = true;
-    chi_index_put(&hub->by_name, next->slot.number);
+    chi_index_put(index, next->slot.number);
+}
+
+/* Of a user's ended ones the first is found, in the place that it had in the index: for ending there
+ * is always memory. */
+static void linger(struct chi_hub *hub, struct chi_session *session)
+{
+    const struct chi_session *first = chi_session_lingering(hub, session->user);
+    uint32_t number = first ? first->slot.number + 1 : 0;
+
+    session->named = !first;
+    session->ended = true;
+    chi_chain_append(CHI_SESSIONS(hub, same), &number, session);
+    if (first)
+        chi_index_remove(&hub->by_user, session->slot.number);
 }
 
 static struct chi_name *guest_name(struct chi_hub *hub)
@@ -146,7 +178,7 @@ int chi_session_rename(struct chi_hub *hub, struct chi_session *session, struct 
     if (moves && chi_index_reserve(&hub->by_name) < 0)
         return CHATHUB_ENOMEM;
     if (moves)
-        name_remove(hub, session);
+        leave_chain(hub, &hub->by_name, session);
     session->name = name;
     if (moves)
         name_put(hub, session);
@@ -184,6 +216,7 @@ void chi_session_settle(struct chi_hub *hub, struct chi_session *session)
     if (!session->ended || session->members)
         return;
     chi_nodes_freed(hub, session);
+    leave_chain(hub, &hub->by_user, session);
     chi_name_unref(session->name);
     free(session->status);
     chi_slots_give(&hub->sessions, session);
@@ -216,10 +249,9 @@ void chi_session_end(struct chi_hub *hub, struct chi_session *session)
         if (!member->gone)
             chi_core_member_end(hub, member, false);
     }
-    chi_index_remove(&hub->by_user, session->slot.number);
-    name_remove(hub, session);
+    leave_chain(hub, &hub->by_name, session);
+    linger(hub, session);
     session->client = NULL;
-    session->ended = true;
     hub->counts.sessions--;
     chi_nodes_unlink(hub, session);
     chi_nodes_touched(hub, session);

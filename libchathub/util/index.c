@@ -93,14 +93,24 @@ void chi_index_remove(struct chi_index *index, uint32_t number)
     close_hole(index, at);
 }
 
-uint32_t chi_index_find(const struct chi_index *index, struct chi_span text)
+static uint32_t find_but(const struct chi_index *index, struct chi_span text, uint32_t but)
 {
     if (!index->size)
         return CHI_INDEX_NONE;
     for (uint32_t at = home(index, text); index->cells[at]; at = (at + 1) & (index->size - 1)) {
         uint32_t number = index->cells[at] - 1;
-        if (chi_span_equal(index->text(index->ctx, number), text))
+        if (number != but && chi_span_equal(index->text(index->ctx, number), text))
             return number;
     }
     return CHI_INDEX_NONE;
+}
+
+uint32_t chi_index_find(const struct chi_index *index, struct chi_span text)
+{
+    return find_but(index, text, CHI_INDEX_NONE);
+}
+
+uint32_t chi_index_other(const struct chi_index *index, uint32_t number)
+{
+    return find_but(index, index->text(index->ctx, number), number);
 }

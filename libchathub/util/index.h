@@ -24,10 +24,12 @@ struct chi_index {
 void chi_index_fini(struct chi_index *index);
 /* Makes sure that the next put succeeds. 0 or CHATHUB_ENOMEM. */
 int chi_index_reserve(struct chi_index *index);
-/* After reserve. No other number has the same text. */
+/* After reserve. At most one other number has the same text. */
 void chi_index_put(struct chi_index *index, uint32_t number);
 void chi_index_remove(struct chi_index *index, uint32_t number); /* harmless if it is not in */
 uint32_t chi_index_find(const struct chi_index *index,
                         struct chi_span text); /* or CHI_INDEX_NONE */
+/* The other one of two that have the text of `number`, which is in the index; or CHI_INDEX_NONE. */
+uint32_t chi_index_other(const struct chi_index *index, uint32_t number);
 
 #endif
