@@ -756,10 +756,10 @@ uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above)
     struct chi_nodes *nodes = hub->nodes;
     uint64_t wall = chi_core_wall(hub);
 
-    if (nodes->version < above)
+    if (nodes->version < above && above <= wall + CHI_NODES_AHEAD / 2)
         nodes->version = above;
     nodes->version = wall > nodes->version ? wall : nodes->version + 1;
-    return nodes->version;
+    return nodes->version > above ? nodes->version : above + 1;
 }
 
 void chi_nodes_moved(struct chi_hub *hub, struct chi_session *session)

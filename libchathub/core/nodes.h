@@ -50,6 +50,11 @@
 /* Bytes that are said, and that are worked off, in one turn. */
 #define CHI_NODES_TURN (256u << 10)
 
+/* Versions are of wall clocks: one that is so much ahead of this one's, ms (ten years), was never
+ * given, and who believed it could make no higher claim that others believe. Half of it raises no
+ * versions but that session's. */
+#define CHI_NODES_AHEAD 315360000000u
+
 /* What is known of a session beside what all hubs know of theirs: by the session's number. */
 struct chi_origin {
     struct chi_slot slot;     /* number: the session's */
@@ -120,7 +125,7 @@ struct chi_nodes {
     struct chi_buf signs;   /* the same, behind it: who types, where names stood */
     struct chi_buf message; /* scratch: a message with its head */
     uint64_t count;         /* messages sent to all */
-    uint64_t version;       /* the highest that was given or heard */
+    uint64_t version;       /* the highest that was given, or heard and not too high */
     uint64_t beat_at;       /* when the last beat was due, ms */
     uint64_t await_until;   /* the latest `await` of an origin; 0: there is none */
     uint64_t held_bytes;    /* of messages that wait */
@@ -220,7 +225,7 @@ void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi
 void chi_nodes_gave(struct chi_hub *hub, const struct chi_session *session);
 /* It ends, or becomes this node's: the node of another has it no more. */
 void chi_nodes_unlink(struct chi_hub *hub, struct chi_session *session);
-/* A version that is above all that are known. */
+/* A version that is above `above` and what is known, but for what is far ahead of the clock. */
 uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above);
 /* It is this node's from now on, without client. `client`: one shows its key here, which is a higher
  * claim than that of who merely keeps the session of a node that stops. */

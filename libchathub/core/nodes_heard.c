@@ -1,9 +1,6 @@
 /* What other nodes say, believed as far as it holds. */
 #include "core/nodes_wire.h"
 
-/* A version beyond this was never given. */
-#define VERSION_MAX (UINT64_MAX >> 1)
-
 /* What an item is read in. */
 struct hearing {
     struct chi_hub *hub;
@@ -244,8 +241,11 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
 
     if (!session)
         session = new_session(h, said);
-    else if (is_its(h, session))
-        return said->version >= chi_origin_of(hub->nodes, session)->version ? session : NULL;
+    else if (is_its(h, session) && said->version < chi_origin_of(hub->nodes, session)->version) {
+        h->node->refused = true; /* a new one of that user, if the end of the old one was lost */
+        return NULL;
+    } else if (is_its(h, session))
+        return session;
     else if (!is_higher(h, session, said->version)) {
         h->node->refused = true;
         chi_nodes_touched(hub, session);
@@ -271,9 +271,12 @@ static void hear_session(const struct hearing *h, struct chi_wire *item)
 {
     struct chi_wire_session said;
 
-    if (!chi_wire_read_session(item, &said) || said.version > VERSION_MAX ||
-        !is_user((struct chi_span){said.user, CHI_USER_LEN}))
+    if (!chi_wire_read_session(item, &said) || !is_user((struct chi_span){said.user, CHI_USER_LEN}))
         return;
+    if (said.version > chi_core_wall(h->hub) + CHI_NODES_AHEAD) {
+        chi_nodes_complain(h->hub, "version"); /* one of the two clocks is wrong */
+        return;
+    }
     struct chi_session *session = claimed(h, &said);
     if (!session)
         return;

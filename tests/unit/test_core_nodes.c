@@ -1112,6 +1112,32 @@ START_TEST(what_is_no_name_is_not_believed)
 }
 END_TEST
 
+START_TEST(a_version_that_nobody_gave_mutes_nobody)
+{
+    const char *user = "0123456789abcdef";
+    uint64_t year = 31536000000u, wall = 1700000000000u;
+    at(0);
+    uint64_t before = counts_at(0).remote;
+    uint32_t logged = world->logged;
+    say_session(user, wall + 11 * year, "good", "tea");
+    ck_assert_uint_eq(counts_at(0).remote, before);
+    ck_assert_uint_gt(world->logged, logged);
+    /* what is believed raises the claim to that session alone */
+    struct chi_session *session = chi_session_by_user(world->hub, user);
+    ck_assert_ptr_null(session);
+    say_session(user, wall + 9 * year, "good", "tea");
+    session = chi_session_by_user(world->hub, user);
+    ck_assert(session && session->remote);
+    chi_nodes_adopt(world->hub, session, true);
+    ck_assert_uint_eq(chi_origin_of(world->hub->nodes, session)->version, wall + 9 * year + 2);
+    person("eve", "tea");
+    session = chi_session_by_name(world->hub, CHI_SPAN("eve"));
+    ck_assert_uint_lt(chi_origin_of(world->hub->nodes, session)->version, wall + year);
+    all_pass(8000);
+    ck_same_view();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("core_nodes");
@@ -1160,6 +1186,7 @@ int main(void)
     tcase_add_test(t, who_read_what_no_node_has_seen_is_shown_a_gap);
     tcase_add_test(t, nonsense_is_passed_over);
     tcase_add_test(t, what_is_no_name_is_not_believed);
+    tcase_add_test(t, a_version_that_nobody_gave_mutes_nobody);
     suite_add_tcase(suite, t);
     return unit_run(suite);
 }
