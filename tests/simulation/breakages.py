@@ -170,7 +170,7 @@ BREAKAGES = [
      ("core/hello.c", "    return owner && !client->dialect->shares_names ? CHATHUB_ENAMETAKEN : 0;",
       "    return 0;")),
     ("name-leaked", "a name that several have is free when the first of them goes", 300,
-     ("core/session.c", "    next->named = true;\n    chi_index_put(&hub->by_name, next->slot.number);\n", "")),
+     ("core/session.c", "    next->named = true;\n    chi_index_put(index, next->slot.number);\n", "")),
     ("name-unheard", "who says each post under its own name keeps its first one", 300,
      ("core/posting.c", "job->stage || (session && means != CHI_POST_NAME_EACH))", "job->stage || session)")),
     ("nameless-lives", "who must have a name and was refused it is not closed", 1000,
