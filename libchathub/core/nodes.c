@@ -335,6 +335,7 @@ void chi_nodes_bye(struct chi_hub *hub)
 
     if (!nodes || nodes->gone)
         return;
+    chi_nodes_end_some(hub, UINT32_MAX);
     say_dirty(hub, SIZE_MAX);
     chi_nodes_send(hub, 0, CHI_WIRE_BYE, (struct chi_span){"", 0});
     nodes->gone = true;
@@ -384,11 +385,12 @@ void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why)
     drop_heard(nodes, node);
     if (nodes->placed_by == id && !nodes->placed)
         nodes->placed_by = 0; /* the next one is asked */
-    while (node->sessions) {
-        struct chi_origin *origin = chi_chain_first(CHI_OF_NODE(nodes), node->sessions);
-        chi_session_end(hub, session_of(hub, origin));
-    }
-    chi_slots_give(&nodes->nodes, node);
+    node->id = 0;
+    node->bye_at = node->bye_at ? node->bye_at : 1; /* nothing is asked of it */
+    node->asks = node->asks_places = node->wanted = node->refused = false;
+    node->kept = ++node->mark;
+    nodes->ends = true;
+    chi_core_wake(hub);
     chi_nodes_log(hub, CHATHUB_INFO, "node_down", id,
                   (struct chi_field){"reason", chi_span_of(why)});
 }
@@ -407,6 +409,8 @@ static void ask_refused(struct chi_hub *hub, struct chi_node *node)
 
 static void look_at_node(struct chi_hub *hub, struct chi_node *node, uint64_t now)
 {
+    if (!node->id)
+        return;
     if (node->bye_at && now - node->bye_at >= lease(hub)) {
         chi_nodes_down(hub, node, "bye");
         return;
@@ -654,6 +658,7 @@ void chi_nodes_work(struct chi_hub *hub)
         if (node)
             work_node(hub, node);
     }
+    chi_nodes_end_some(hub, CHI_NODES_ENDS);
     work_behind(hub);
     nodes->heard_now = 0; /* what the next poll brings is of the next turn */
 }
@@ -673,7 +678,7 @@ uint64_t chi_nodes_next(const struct chi_hub *hub)
 
     if (!nodes || nodes->gone)
         return next;
-    if (nodes->dirty || nodes->out.len || nodes->signs.len)
+    if (nodes->dirty || nodes->out.len || nodes->signs.len || nodes->ends)
         return 0;
     if (nodes->all_part || asked(nodes))
         next = nodes->all_after;
@@ -876,6 +881,7 @@ void chi_nodes_link(struct chi_hub *hub, struct chi_session *session, struct chi
     node->session_count++;
     nodes->remote++;
     origin->node = node->slot.number + 1;
+    origin->mark = node->mark;
     origin->told = false;
     origin->await = 0;
 }
@@ -906,7 +912,7 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
 
     if (session->remote) {
         const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);
-        if (asks && !origin->lost && !node->bye_at)
+        if (asks && !origin->lost && !node->bye_at && !chi_node_ended(node, origin->mark))
             hub->nodes->await_until = origin->await = now + AWAIT_MS;
         chi_nodes_adopt(hub, session, true);
     }
@@ -1023,7 +1029,7 @@ int chi_nodes_private(struct chi_hub *hub, const struct chi_session *to,
     const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);
     struct chi_buf words = {0};
 
-    if (origin->lost || node->bye_at)
+    if (origin->lost || node->bye_at || chi_node_ended(node, origin->mark))
         return CHATHUB_ENOENT;
     size_t item = chi_wire_begin(&words, CHI_WIRE_WORDS);
     chi_buf_add(&words, to->user, CHI_USER_LEN);

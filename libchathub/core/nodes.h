@@ -33,6 +33,8 @@
  *    nodes (CHI_NODES_MAX), the sessions (settings->max_remote), their rooms (max_client_rooms,
  *    max_rooms), what waits (CHI_NODES_QUEUE) and what is said or worked off in a turn
  *    (CHI_NODES_TURN). Beyond: not known, and asked for anew when there is room.
+ *    The sessions of a node that went, or that it does not name any more, end some in each turn
+ *    (CHI_NODES_ENDS): until then they are there, and whoever claims one has it.
  * 5. Without a bus hub->nodes is NULL, and every call here does nothing.
  *
  * Messages: see nodes_wire.h. */
@@ -49,6 +51,8 @@
 #define CHI_NODES_GIVEN 4096u
 /* Bytes that are said, and that are worked off, in one turn. */
 #define CHI_NODES_TURN (256u << 10)
+/* Sessions of nodes that went, or that were not named again, that end or are kept in one turn. */
+#define CHI_NODES_ENDS 2000u
 
 /* Versions are of wall clocks: one that is so much ahead of this one's, ms (ten years), was never
  * given, and who believed it could make no higher claim that others believe. Half of it raises no
@@ -64,7 +68,8 @@ struct chi_origin {
     struct chi_chain of_node; /* of another node: in node->sessions */
     struct chi_chain dirty;   /* own: in nodes->dirty, the others are to be told */
     uint32_t node;            /* number of the node that owns it, + 1; 0: this one */
-    uint32_t mark;            /* of another node: node->mark when it was told last */
+    uint32_t mark;            /* of another node: node->mark when it was told last: the later, the
+                                 further behind in node->sessions */
     bool shares : 1;          /* its dialect shares names */
     bool lost : 1;            /* of another node: it has no client there */
     bool returns : 1;         /* of another node: its client knows the key */
@@ -92,7 +97,7 @@ struct chi_given {
 /* Another node. */
 struct chi_node {
     struct chi_slot slot;
-    uint64_t id;
+    uint64_t id;           /* 0: it went, and only its sessions are still here */
     uint64_t count;        /* messages that it sent to all so far, as far as is known */
     uint64_t heard_at;     /* ms */
     uint64_t asked_at;     /* when it was asked for all, or a part of that came, ms; 0: never */
@@ -100,13 +105,15 @@ struct chi_node {
     struct chi_link heard; /* chi_heard that wait, in order */
     uint32_t sessions;     /* the first of a chain (of_node) */
     uint32_t session_count;
-    uint32_t mark;    /* another one for each time that it tells all */
-    uint32_t part;    /* of that: the next one expected; 0: none is under way */
+    uint32_t mark; /* a higher one for each time that it tells all, and when it goes */
+    uint32_t kept; /* its sessions whose marks are below have ended, though some are still here */
+    uint32_t part; /* of that: the next one expected; 0: none is under way */
     bool counted : 1; /* `count` holds */
     bool wanted : 1;  /* its whole state is to be asked for, or is awaited */
     bool again : 1;   /* something was missed while that is under way */
     bool refused : 1; /* something of it was passed over: for want of room, or since another node's
                          claim is higher */
+    bool keeps : 1;   /* it said that it stops: those whom it leaves become this node's */
     bool asks : 1;    /* it wants to be told all … */
     bool asks_places : 1; /* … and where names stood */
 };
@@ -140,6 +147,7 @@ struct chi_nodes {
     uint64_t all_after; /* not before, ms: the bus took no more */
     uint64_t placed_by; /* the node that is asked where names stood; 0: none was … */
     bool placed : 1;    /* … and it has said it */
+    bool ends : 1;      /* sessions of a node that went, or that it did not name, are still here */
     bool gone : 1;      /* bye was said: nothing is told any more */
 };
 
@@ -151,6 +159,11 @@ static inline struct chi_origin *chi_origin_of(const struct chi_nodes *nodes,
                                                const struct chi_session *session)
 {
     return chi_origin_at(nodes, session->slot.number);
+}
+/* Whether a session that its node has marked so has ended, and is merely still here. */
+static inline bool chi_node_ended(const struct chi_node *node, uint32_t mark)
+{
+    return (int32_t)(mark - node->kept) < 0;
 }
 #define CHI_OF_NODE(nodes) CHI_CHAINED(&(nodes)->origins, struct chi_origin, of_node)
 #define CHI_DIRTY(nodes)   CHI_CHAINED(&(nodes)->origins, struct chi_origin, dirty)
@@ -213,8 +226,11 @@ const char *chi_nodes_check(const struct chi_hub *hub);
 
 /* nodes_heard.c: a message of another node, whose head was read. */
 void chi_nodes_apply(struct chi_hub *hub, struct chi_node *node, struct chi_span bytes);
-/* Its sessions end, and it is forgotten. */
+/* Its sessions end, and it is forgotten: in the next turns. */
 void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why);
+/* nodes_ends.c: those whose marks are below node->kept end; those that a node which stops has left
+ * are kept or end. So many at most; in the next turns the others. */
+void chi_nodes_end_some(struct chi_hub *hub, uint32_t most);
 /* Of two of one name, who was named later is called otherwise, by its own node. */
 void chi_nodes_settle_name(struct chi_hub *hub, struct chi_session *session);
 /* Its whole state is wanted. */

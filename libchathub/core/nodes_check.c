@@ -11,13 +11,17 @@ static const char *check_node(const struct chi_hub *hub, const struct chi_node *
                               uint64_t *remote, uint64_t *held)
 {
     const struct chi_nodes *nodes = hub->nodes;
-    uint32_t count = 0;
+    uint32_t count = 0, mark = 0;
 
+    CHECK(node->id || nodes->ends, "a node that went is kept");
     for (const struct chi_origin *o = chi_chain_first(CHI_OF_NODE(nodes), node->sessions); o;
          o = chi_chain_next(CHI_OF_NODE(nodes), node->sessions, o)) {
         const struct chi_session *session = chi_slots_at(&hub->sessions, o->slot.number);
         CHECK(session && session->remote && !session->ended && o->node == node->slot.number + 1,
               "a node has a session that is not its own");
+        CHECK(!count || (int32_t)(o->mark - mark) >= 0, "a node's sessions are not in order");
+        CHECK(nodes->ends || !chi_node_ended(node, o->mark), "what has ended is kept");
+        mark = o->mark;
         count++;
     }
     CHECK(count == node->session_count, "a node's count of sessions is wrong");

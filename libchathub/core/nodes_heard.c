@@ -233,20 +233,32 @@ static void claim_again(const struct hearing *h, struct chi_session *session, ui
     chi_nodes_touched(hub, session);
 }
 
+/* Whether it is still here only since not all can end at once. */
+static bool has_ended(const struct chi_nodes *nodes, const struct chi_session *session)
+{
+    const struct chi_origin *origin = chi_origin_of(nodes, session);
+
+    return session->remote &&
+           chi_node_ended(chi_slots_at(&nodes->nodes, origin->node - 1), origin->mark);
+}
+
 /* The session as this node's, or NULL: it is passed over. */
 static struct chi_session *claimed(const struct hearing *h, const struct chi_wire_session *said)
 {
     struct chi_hub *hub = h->hub;
     struct chi_session *session = chi_session_by_user(hub, said->user);
 
-    if (!session)
+    if (!session) {
         session = new_session(h, said);
-    else if (is_its(h, session) && said->version < chi_origin_of(hub->nodes, session)->version) {
-        h->node->refused = true; /* a new one of that user, if the end of the old one was lost */
-        return NULL;
-    } else if (is_its(h, session))
-        return session;
-    else if (!is_higher(h, session, said->version)) {
+    } else if (has_ended(hub->nodes, session)) {
+        ; /* whoever claims it has it */
+    } else if (is_its(h, session)) {
+        if (said->version < chi_origin_of(hub->nodes, session)->version) {
+            h->node->refused =
+                true; /* a new one of that user, if the end of the old one was lost */
+            return NULL;
+        }
+    } else if (!is_higher(h, session, said->version)) {
         h->node->refused = true;
         chi_nodes_touched(hub, session);
         return NULL;
@@ -283,7 +295,6 @@ static void hear_session(const struct hearing *h, struct chi_wire *item)
     struct chi_origin *origin = chi_origin_of(h->hub->nodes, session);
     origin->version = said.version;
     origin->named_at = said.named_at;
-    origin->mark = h->node->mark;
     origin->shares = said.flags & CHI_WIRE_SHARES;
     origin->lost = !(said.flags & CHI_WIRE_CONNECTED);
     origin->returns = said.flags & CHI_WIRE_RETURNS;
@@ -409,16 +420,12 @@ static void hear_words(const struct hearing *h, struct chi_wire *item)
 
 /* ------------------------------------------------------------------------------- its state, its end */
 
+/* What it did not name in all that it told. */
 static void end_unnamed(const struct hearing *h)
 {
-    struct chi_nodes *nodes = h->hub->nodes;
-    struct chi_origin *origin = chi_chain_first(CHI_OF_NODE(nodes), h->node->sessions), *next;
-
-    for (; origin; origin = next) {
-        next = chi_chain_next(CHI_OF_NODE(nodes), h->node->sessions, origin);
-        if (origin->mark != h->node->mark)
-            chi_session_end(h->hub, chi_slots_at(&h->hub->sessions, origin->slot.number));
-    }
+    h->node->kept = h->node->mark;
+    h->hub->nodes->ends = true;
+    chi_core_wake(h->hub);
 }
 
 /* Answers whether the part is one that is awaited. */
@@ -462,7 +469,6 @@ static void hear_bye(const struct hearing *h)
 {
     struct chi_hub *hub = h->hub;
     struct chi_nodes *nodes = hub->nodes;
-    const struct chi_settings *settings = hub->parts.settings;
     uint64_t now = chi_core_now(hub);
     bool mine = true;
 
@@ -471,16 +477,10 @@ static void hear_bye(const struct hearing *h)
         const struct chi_node *node = chi_slots_at(&nodes->nodes, i);
         mine &= !node || node->bye_at || node->id > hub->parts.bus->node;
     }
-    struct chi_origin *origin = chi_chain_first(CHI_OF_NODE(nodes), h->node->sessions), *next;
-    for (; origin; origin = next) {
-        struct chi_session *session = chi_slots_at(&hub->sessions, origin->slot.number);
-        next = chi_chain_next(CHI_OF_NODE(nodes), h->node->sessions, origin);
-        origin->lost = true;
-        if (!origin->returns || !settings->return_time || !settings->max_sessions)
-            chi_session_end(hub, session);
-        else if (mine)
-            chi_nodes_adopt(hub, session, false);
-    }
+    h->node->keeps = mine;
+    h->node->mark++;
+    nodes->ends = true;
+    chi_core_wake(hub);
 }
 
 /* ------------------------------------------------------------------------------------- messages */

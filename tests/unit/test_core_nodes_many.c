@@ -40,25 +40,31 @@ static void say(uint64_t node, uint8_t kind, uint64_t count, struct chi_span ite
     chi_buf_fini(&out);
 }
 
-static void say_session(uint64_t node, uint64_t count, uint32_t i)
+static void add_session(struct chi_buf *out, uint32_t i)
 {
     char user[32], name[32];
-    struct chi_buf out = {0};
 
     snprintf(user, sizeof user, "user-%011u", i);
     snprintf(name, sizeof name, "n%u", i);
-    size_t item = chi_wire_begin(&out, CHI_WIRE_SESSION);
-    chi_buf_add(&out, user, CHI_USER_LEN);
-    chi_wire_add_number(&out, 7, 8);
-    chi_wire_add_number(&out, 5, 8);
-    chi_wire_add_number(&out, CHI_WIRE_CONNECTED | CHI_WIRE_RETURNS, 1);
-    chi_wire_add_text(&out, span(name));
-    chi_wire_add_text(&out, CHI_SPAN(""));
-    chi_wire_add_number(&out, 1, 2);
-    chi_wire_add_text(&out, CHI_SPAN("tea"));
-    chi_wire_add_number(&out, 0, 8);
-    chi_wire_add_number(&out, 0, 1);
-    chi_wire_end(&out, item);
+    size_t item = chi_wire_begin(out, CHI_WIRE_SESSION);
+    chi_buf_add(out, user, CHI_USER_LEN);
+    chi_wire_add_number(out, 7, 8);
+    chi_wire_add_number(out, 5, 8);
+    chi_wire_add_number(out, CHI_WIRE_CONNECTED | CHI_WIRE_RETURNS, 1);
+    chi_wire_add_text(out, span(name));
+    chi_wire_add_text(out, CHI_SPAN(""));
+    chi_wire_add_number(out, 1, 2);
+    chi_wire_add_text(out, CHI_SPAN("tea"));
+    chi_wire_add_number(out, 0, 8);
+    chi_wire_add_number(out, 0, 1);
+    chi_wire_end(out, item);
+}
+
+static void say_session(uint64_t node, uint64_t count, uint32_t i)
+{
+    struct chi_buf out = {0};
+
+    add_session(&out, i);
     say(node, CHI_WIRE_DIFFERENCES, count, (struct chi_span){out.at, out.len});
     chi_buf_fini(&out);
 }
@@ -163,6 +169,138 @@ START_TEST(several_that_linger_are_found_by_their_user)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------- thousands that end at once */
+
+static uint64_t people(void)
+{
+    return world->hub->nodes->remote;
+}
+
+/* Turns until nobody is left; each may only end so many. Answers how many turns it took. */
+static uint32_t end_by_turns(uint64_t left)
+{
+    uint32_t turn = 0;
+    for (; people() > left; turn++) {
+        uint64_t before = people();
+        ck_assert_uint_eq(chi_hub_next(world->hub), 0);
+        chi_hub_turn(world->hub);
+        check_books();
+        ck_assert_uint_le(before - people(), CHI_NODES_ENDS);
+        ck_assert_uint_lt(people(), before);
+    }
+    return turn;
+}
+
+/* A beat of this node finds that the other one was not heard of for a lease. */
+static void lease_over(void)
+{
+    uint64_t before = people();
+    for (int i = 0; i < 200 && world->hub->nodes->nodes.used && !world->hub->nodes->ends; i++) {
+        world->now += 100;
+        chi_hub_turn(world->hub);
+    }
+    ck_assert_uint_ge(people() + CHI_NODES_ENDS, before);
+    ck_assert(world->hub->nodes->ends);
+}
+
+START_TEST(a_dead_nodes_thousands_end_in_several_turns)
+{
+    say_sessions(99, 0, MANY);
+    ck_assert_uint_eq(people(), MANY);
+    lease_over();
+    ck_assert_uint_ge(end_by_turns(0), 2);
+    turns();
+    ck_assert_uint_eq(world->hub->nodes->nodes.used, 0);
+    ck_assert_uint_eq(world->hub->members.used, 0);
+}
+END_TEST
+
+START_TEST(a_node_that_comes_back_meanwhile_is_believed)
+{
+    say_sessions(99, 0, MANY);
+    lease_over();
+    chi_hub_turn(world->hub);
+    ck_assert_uint_gt(people(), 100);
+    for (uint32_t i = 0; i < 10; i++) /* some that have ended, and some that have not */
+        say_session(99, i + 1, i % 2 ? i : MANY - 1 - i);
+    say_session(98, 1, MANY - 100); /* elsewhere, its version the same */
+    check_books();
+    end_by_turns(11);
+    turns();
+    ck_assert_uint_eq(people(), 11);
+    ck_assert_uint_eq(world->hub->nodes->nodes.used, 2);
+}
+END_TEST
+
+START_TEST(who_comes_here_meanwhile_goes_on_at_once)
+{
+    say_sessions(99, 0, MANY);
+    lease_over();
+    struct chi_session *last = NULL;
+    for (uint32_t i = 0; i < world->hub->sessions.made; i++) {
+        struct chi_session *one = chi_slots_at(&world->hub->sessions, i);
+        last = one && one->remote && !one->ended ? one : last;
+    }
+    struct chi_job job = {.hub = world->hub};
+    ck_assert_int_eq(chi_nodes_take(world->hub, &job, last, false), 0);
+    ck_assert(!last->remote);
+    end_by_turns(0);
+    turns();
+    ck_assert_uint_eq(world->hub->counts.sessions, 1);
+}
+END_TEST
+
+static void say_all(uint64_t node, uint32_t named)
+{
+    struct chi_buf out = {0};
+    size_t item = chi_wire_begin(&out, CHI_WIRE_PART);
+    chi_wire_add_number(&out, 1, 4);
+    chi_wire_add_number(&out, 1, 1);
+    chi_wire_end(&out, item);
+    for (uint32_t i = 0; i < named; i++)
+        add_session(&out, i);
+    say(node, CHI_WIRE_ALL, 0, (struct chi_span){out.at, out.len});
+    chi_buf_fini(&out);
+}
+
+START_TEST(thousands_that_are_not_named_end_in_several_turns)
+{
+    say_sessions(99, 0, MANY); /* its first message: all is asked for */
+    say_all(99, 3);
+    ck_assert_uint_eq(people(), MANY);
+    say_session(99, MANY + 1, MANY - 1); /* and is there again */
+    ck_assert_uint_ge(end_by_turns(4), 2);
+    turns();
+    ck_assert_uint_eq(people(), 4);
+}
+END_TEST
+
+START_TEST(a_node_that_stops_leaves_thousands_in_several_turns)
+{
+    world->settings.return_time = 60000;
+    world->settings.max_sessions = 2 * MANY;
+    say_sessions(99, 0, MANY);
+    say(99, CHI_WIRE_BYE, MANY, CHI_SPAN(""));
+    ck_assert_uint_eq(people(), MANY);
+    ck_assert_uint_ge(end_by_turns(0), 2); /* this one keeps them */
+    turns();
+    ck_assert_uint_eq(world->hub->lost_count, MANY);
+}
+END_TEST
+
+START_TEST(who_stops_itself_keeps_all_first)
+{
+    world->settings.return_time = 60000;
+    world->settings.max_sessions = 2 * MANY;
+    say_sessions(99, 0, MANY);
+    say(99, CHI_WIRE_BYE, MANY, CHI_SPAN(""));
+    chi_nodes_bye(world->hub);
+    ck_assert_uint_eq(people(), 0);
+    ck_assert_uint_eq(world->hub->lost_count, MANY);
+    check_books();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("core_nodes_many");
@@ -172,6 +310,12 @@ int main(void)
     tcase_add_test(t, who_lingers_elsewhere_costs_others_nothing);
     tcase_add_test(t, a_place_that_lingers_is_told_once);
     tcase_add_test(t, several_that_linger_are_found_by_their_user);
+    tcase_add_test(t, a_dead_nodes_thousands_end_in_several_turns);
+    tcase_add_test(t, a_node_that_comes_back_meanwhile_is_believed);
+    tcase_add_test(t, who_comes_here_meanwhile_goes_on_at_once);
+    tcase_add_test(t, thousands_that_are_not_named_end_in_several_turns);
+    tcase_add_test(t, a_node_that_stops_leaves_thousands_in_several_turns);
+    tcase_add_test(t, who_stops_itself_keeps_all_first);
     suite_add_tcase(suite, t);
     return unit_run(suite);
 }
