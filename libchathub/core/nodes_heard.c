@@ -70,8 +70,9 @@ static void stand(const struct hearing *h, struct chi_member *member,
                     !log->holds(log, h->epoch, place->position);
 }
 
+/* `guessed`: who took it over does not know yet where it stands. */
 static void take_place(const struct hearing *h, struct chi_session *session,
-                       const struct chi_wire_place *place)
+                       const struct chi_wire_place *place, bool guessed)
 {
     struct chi_hub *hub = h->hub;
     struct chi_room *room = room_for(h, place->room);
@@ -88,7 +89,7 @@ static void take_place(const struct hearing *h, struct chi_session *session,
         return;
     }
     member->shared = true;
-    if (!member->attached)
+    if (!member->attached && (is_new || !guessed))
         stand(h, member, place);
     if (is_new)
         chi_presence_touch(hub, member);
@@ -107,7 +108,7 @@ static void take_places(const struct hearing *h, struct chi_session *session,
          member = chi_core_member_at(hub, member->next))
         member->shared = false;
     for (uint32_t i = 0; i < said->rooms && chi_wire_read_place(&places, &place); i++)
-        take_place(h, session, &place);
+        take_place(h, session, &place, said->flags & CHI_WIRE_WANTS);
     for (member = chi_core_member_at(hub, session->members); member && all; member = next) {
         next = chi_core_member_at(hub, member->next);
         if (!member->gone && !member->shared)
@@ -254,8 +255,7 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
         ; /* whoever claims it has it */
     } else if (is_its(h, session)) {
         if (said->version < chi_origin_of(hub->nodes, session)->version) {
-            h->node->refused =
-                true; /* a new one of that user, if the end of the old one was lost */
+            h->node->refused = true; /* a new one of that user, if the end of the old one was lost */
             return NULL;
         }
     } else if (!is_higher(h, session, said->version)) {
