@@ -46,7 +46,7 @@ void chi_nodes_log(struct chi_hub *hub, int level, const char *event, uint64_t i
     hub->parts.env.ops->log(hub->parts.env.self, level, event, fields, more.key ? 2 : 1);
 }
 
-void chi_nodes_complain(struct chi_hub *hub, const char *what)
+static void complain(struct chi_hub *hub, const char *what, struct chi_span user)
 {
     struct chi_nodes *nodes = hub->nodes;
     uint64_t now = chi_core_now(hub);
@@ -54,8 +54,14 @@ void chi_nodes_complain(struct chi_hub *hub, const char *what)
     if (nodes->complained_at && now - nodes->complained_at < COMPLAIN_MS)
         return;
     nodes->complained_at = now ? now : 1;
-    chi_nodes_log(hub, CHATHUB_WARNING, "node_bound", hub->parts.bus->node,
-                  (struct chi_field){"bound", chi_span_of(what)});
+    const struct chi_field fields[] = {{"bound", chi_span_of(what)}, {"user", user}};
+    hub->parts.env.ops->log(hub->parts.env.self, CHATHUB_WARNING, "node_bound", fields,
+                            user.len ? 2 : 1);
+}
+
+void chi_nodes_complain(struct chi_hub *hub, const char *what)
+{
+    complain(hub, what, (struct chi_span){NULL, 0});
 }
 
 /* --------------------------------------------------------------------------------------- saying */
@@ -103,13 +109,15 @@ static void cut(struct chi_hub *hub, struct chi_buf *items, size_t begin)
     }
     if (items->len + CHI_WIRE_HEAD <= most(hub))
         return;
-    if (!begin) { /* it alone is too much */
-        chi_buf_reset(items, MESSAGE_MAX);
-        chi_nodes_complain(hub, "message");
-        return;
+    if (begin) {
+        chi_nodes_send(hub, 0, CHI_WIRE_DIFFERENCES, (struct chi_span){items->at, begin});
+        chi_buf_consume(items, begin);
     }
-    chi_nodes_send(hub, 0, CHI_WIRE_DIFFERENCES, (struct chi_span){items->at, begin});
-    chi_buf_consume(items, begin);
+    if (items->len + CHI_WIRE_HEAD <= most(hub))
+        return;
+    /* It alone is too much: a session in very many rooms. */
+    complain(hub, "message", (struct chi_span){items->at + CHI_WIRE_ITEM, CHI_USER_LEN});
+    chi_buf_reset(items, MESSAGE_MAX);
 }
 
 static struct chi_session *session_of(const struct chi_hub *hub, const struct chi_origin *origin)
@@ -182,18 +190,28 @@ static bool say_dirty(struct chi_hub *hub, size_t bytes)
 
 /* ---------------------------------------------------------------------------------- telling all */
 
+/* When it may be told all if it asks: not as often as it likes. */
+static uint64_t told_next(const struct chi_node *node)
+{
+    if (!node || !node->asks)
+        return UINT64_MAX;
+    return node->told_at ? node->told_at + ASK_MS : 0;
+}
+
 /* Whom it is for: one, or all if several ask at the same time. */
 static void begin_all(struct chi_hub *hub)
 {
     struct chi_nodes *nodes = hub->nodes;
+    uint64_t now = chi_core_now(hub);
     uint32_t asking = 0;
     bool places = false;
 
     for (uint32_t i = 0; i < nodes->nodes.made; i++) {
         struct chi_node *node = chi_slots_at(&nodes->nodes, i);
-        if (!node || !node->asks)
+        if (told_next(node) > now)
             continue;
         places |= node->asks_places;
+        node->told_at = now ? now : 1;
         node->asks = node->asks_places = false;
         nodes->all_to = asking++ ? 0 : node->id;
     }
@@ -224,7 +242,7 @@ static bool add_sessions(struct chi_hub *hub, size_t first)
         chi_buf_truncate(out, before);
         if (before > first)
             break;
-        chi_nodes_complain(hub, "message"); /* it alone is too much */
+        complain(hub, "message", chi_session_user(session)); /* it alone is too much */
     }
     nodes->all_at = at;
     return at < hub->sessions.made;
@@ -293,14 +311,16 @@ static bool say_part(struct chi_hub *hub, size_t *bytes)
     return !last;
 }
 
-static bool asked(const struct chi_nodes *nodes)
+/* When there is something to tell all of. */
+static uint64_t all_next(const struct chi_nodes *nodes)
 {
+    uint64_t next = nodes->all_part ? 0 : UINT64_MAX;
+
     for (uint32_t i = 0; i < nodes->nodes.made; i++) {
-        const struct chi_node *node = chi_slots_at(&nodes->nodes, i);
-        if (node && node->asks)
-            return true;
+        uint64_t its = told_next(chi_slots_at(&nodes->nodes, i));
+        next = its < next ? its : next;
     }
-    return false;
+    return next < nodes->all_after ? nodes->all_after : next;
 }
 
 static void say_all(struct chi_hub *hub)
@@ -316,19 +336,48 @@ static void say_all(struct chi_hub *hub)
         ;
 }
 
+/* Again later if the bus does not take it: without it all that are here would be awaited in vain. */
+static void say_bye(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+
+    if (!nodes->bye || nodes->all_after > chi_core_now(hub))
+        return;
+    nodes->bye = chi_nodes_send(hub, 0, CHI_WIRE_BYE, (struct chi_span){"", 0}) < 0;
+    if (nodes->bye)
+        nodes->all_after = chi_core_now(hub) + PAUSE_MS;
+}
+
 void chi_nodes_tell(struct chi_hub *hub)
 {
     struct chi_nodes *nodes = hub->nodes;
 
+    if (nodes && nodes->gone)
+        say_bye(hub);
     if (!nodes || nodes->gone)
         return;
     if (say_dirty(hub, CHI_NODES_TURN))
         say_all(hub);
-    bool more = (nodes->all_part || asked(nodes)) && nodes->all_after <= chi_core_now(hub);
-    if (nodes->dirty || more)
+    if (nodes->dirty || all_next(nodes) <= chi_core_now(hub))
         chi_core_wake(hub);
 }
 
+static void say_ended(struct chi_hub *hub)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_origin *origin = chi_chain_first(CHI_DIRTY(nodes), nodes->dirty), *next;
+
+    for (; origin; origin = next) {
+        next = chi_chain_next(CHI_DIRTY(nodes), nodes->dirty, origin);
+        if (!session_of(hub, origin)->ended)
+            continue;
+        chi_chain_remove(CHI_DIRTY(nodes), &nodes->dirty, origin);
+        add_state(hub, origin);
+    }
+}
+
+/* Who ended, and where names stood, is told before; of where all others stand, as much as in any
+ * turn: the bus must have room for BYE, which makes them lost wherever they are. */
 void chi_nodes_bye(struct chi_hub *hub)
 {
     struct chi_nodes *nodes = hub->nodes;
@@ -336,9 +385,13 @@ void chi_nodes_bye(struct chi_hub *hub)
     if (!nodes || nodes->gone)
         return;
     chi_nodes_end_some(hub, UINT32_MAX);
-    say_dirty(hub, SIZE_MAX);
-    chi_nodes_send(hub, 0, CHI_WIRE_BYE, (struct chi_span){"", 0});
-    nodes->gone = true;
+    say_ended(hub);
+    say_dirty(hub, CHI_NODES_TURN);
+    say_items(hub, &nodes->signs, CHI_WIRE_DIFFERENCES);
+    nodes->gone = nodes->bye = true;
+    nodes->all_after = 0;
+    say_bye(hub);
+    chi_core_wake(hub);
 }
 
 /* ----------------------------------------------------------------------------- the other nodes */
@@ -677,11 +730,10 @@ uint64_t chi_nodes_next(const struct chi_hub *hub)
     uint64_t next = UINT64_MAX;
 
     if (!nodes || nodes->gone)
-        return next;
+        return nodes && nodes->bye ? nodes->all_after : next;
     if (nodes->dirty || nodes->out.len || nodes->signs.len || nodes->ends)
         return 0;
-    if (nodes->all_part || asked(nodes))
-        next = nodes->all_after;
+    next = all_next(nodes);
     for (uint32_t i = 0; i < nodes->nodes.made && nodes->held_bytes; i++) {
         const struct chi_node *node = chi_slots_at(&nodes->nodes, i);
         uint64_t its = node ? node_next(hub, node) : UINT64_MAX;

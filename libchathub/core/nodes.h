@@ -101,13 +101,14 @@ struct chi_node {
     uint64_t count;        /* messages that it sent to all so far, as far as is known */
     uint64_t heard_at;     /* ms */
     uint64_t asked_at;     /* when it was asked for all, or a part of that came, ms; 0: never */
+    uint64_t told_at;      /* when it was told all last, ms; 0: never */
     uint64_t bye_at;       /* when it said that it stops, ms; 0: it did not */
     struct chi_link heard; /* chi_heard that wait, in order */
     uint32_t sessions;     /* the first of a chain (of_node) */
     uint32_t session_count;
-    uint32_t mark; /* a higher one for each time that it tells all, and when it goes */
-    uint32_t kept; /* its sessions whose marks are below have ended, though some are still here */
-    uint32_t part; /* of that: the next one expected; 0: none is under way */
+    uint32_t mark;    /* a higher one for each time that it tells all, and when it goes */
+    uint32_t kept;    /* its sessions whose marks are below have ended, though some are still here */
+    uint32_t part;    /* of that: the next one expected; 0: none is under way */
     bool counted : 1; /* `count` holds */
     bool wanted : 1;  /* its whole state is to be asked for, or is awaited */
     bool again : 1;   /* something was missed while that is under way */
@@ -148,7 +149,8 @@ struct chi_nodes {
     uint64_t placed_by; /* the node that is asked where names stood; 0: none was … */
     bool placed : 1;    /* … and it has said it */
     bool ends : 1;      /* sessions of a node that went, or that it did not name, are still here */
-    bool gone : 1;      /* bye was said: nothing is told any more */
+    bool gone : 1;      /* nothing is told any more but … */
+    bool bye : 1;       /* … BYE, which the bus has not taken yet */
 };
 
 static inline struct chi_origin *chi_origin_at(const struct chi_nodes *nodes, uint32_t number)

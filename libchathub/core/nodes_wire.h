@@ -14,6 +14,8 @@
 #define CHI_WIRE_VERSION 1u
 #define CHI_WIRE_HEAD    (2u + 3u * 8u + CHI_EPOCH_LEN)
 
+#define CHI_WIRE_ITEM    5u /* kind and length */
+
 /* Written to wires: numbers are never reused. */
 enum chi_wire_kind {
     CHI_WIRE_BEAT = 1,    /* to all, each quarter of a lease: I am here. No items */

@@ -29,6 +29,7 @@ struct peer {
     uint64_t shown;
     bool lags;      /* its log shows nothing new */
     bool cut;       /* nothing comes from it, and nothing to it */
+    uint32_t full;  /* so much of what it says next is refused */
     uint32_t drops; /* of what it says next, so much is lost */
     uint64_t said;  /* messages */
     uint64_t bytes; /* of them */
@@ -80,6 +81,10 @@ static int bus_send(struct chi_bus *bus, uint64_t node, struct chi_span bytes)
 {
     struct peer *from = (struct peer *)(void *)bus;
     must(bytes.len <= bus->most);
+    if (from->full) {
+        from->full--;
+        return CHATHUB_EAGAIN;
+    }
     from->said++;
     from->bytes += bytes.len;
     if (from->drops) {

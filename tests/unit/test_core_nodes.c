@@ -688,6 +688,78 @@ START_TEST(a_node_that_stops_leaves_its_sessions_to_the_others)
 }
 END_TEST
 
+START_TEST(that_a_node_stops_is_said_until_the_bus_takes_it)
+{
+    person_at(0, "ann", "tea");
+    at(0);
+    peers[0].full = 20;
+    chi_hub_stop(world->hub);
+    turns();
+    chi_hub_close_all(world->hub, 1001, CHI_SPAN("bye"));
+    all_pass(100);
+    ck_assert_uint_eq(counts_at(1).sessions, 0);
+    all_pass(1000);
+    ck_assert_uint_eq(peers[0].full, 0);
+    ck_assert_uint_eq(counts_at(1).sessions, 1);
+    at(0);
+    ck_assert_uint_eq(chi_nodes_next(world->hub), UINT64_MAX);
+}
+END_TEST
+
+START_TEST(who_stops_says_no_more_than_in_any_turn)
+{
+    char name[24], room[41], status[701];
+    memset(status, 's', sizeof status);
+    status[700] = '\0';
+    at(0);
+    world->settings.max_status = 700;
+    for (uint32_t i = 0; i < 390; i++) {
+        snprintf(name, sizeof name, "a-name-of-number-%u", i);
+        uint64_t id = person(name, "tea");
+        struct chi_request request = {.type = CHI_REQUEST_STATUS, .content = span(status)};
+        chi_hub_request(world->hub, id, &request);
+        for (uint32_t r = 0; r < 7; r++) {
+            snprintf(room, sizeof room, "a-room-whose-name-is-rather-long-too-%u", r);
+            join(id, room);
+        }
+        turns();
+    }
+    all_pass(3000);
+    at(0);
+    uint64_t before = peers[0].bytes;
+    chi_hub_stop(world->hub);
+    turns();
+    chi_hub_close_all(world->hub, 1001, CHI_SPAN("bye"));
+    ck_assert_uint_le(peers[0].bytes - before, CHI_NODES_TURN + 4096);
+    ck_assert(world->hub->nodes->gone && !world->hub->nodes->bye);
+}
+END_TEST
+
+START_TEST(who_asks_for_all_at_once_again_is_told_later)
+{
+    struct chi_buf ask = {0};
+    person_at(0, "ann", "tea");
+    all_pass(4000);
+    chi_wire_add_head(
+        &ask, &(struct chi_wire_head){
+                  .kind = CHI_WIRE_ASK, .node = 99, .count = 1, .epoch = span(world->epoch)});
+    at(0);
+    uint64_t said = peers[0].said;
+    for (int i = 0; i < 50; i++) {
+        peers[0].up.heard(peers[0].up.hub, (struct chi_span){ask.at, ask.len});
+        turns();
+    }
+    ck_assert_uint_le(peers[0].said - said, 4); /* with its own ASK */
+    ck_assert_uint_gt(chi_nodes_next(world->hub), world->now);
+    said = peers[0].said;
+    world->now += 2000;
+    turns();
+    ck_assert_uint_gt(peers[0].said, said);
+    ck_assert_uint_gt(chi_nodes_next(world->hub), world->now + 60000);
+    chi_buf_fini(&ask);
+}
+END_TEST
+
 START_TEST(what_nobody_keeps_ends_with_the_lease)
 {
     person_at(0, "ann", "tea");
@@ -735,6 +807,29 @@ START_TEST(a_room_of_others_alone_is_not_loaded)
     all_pass(200);
     for (uint32_t i = 0; i < 3; i++)
         ck_assert_uint_eq(counts_at(i).rooms, 0);
+}
+END_TEST
+
+START_TEST(who_does_not_fit_into_a_message_is_named)
+{
+    char room[41];
+    uint64_t eve = person_at(0, "eve", "tea");
+    all_pass(3000);
+    at(0);
+    peers[0].bus.most = 300; /* from now on */
+    const struct chi_session *session = chi_session_by_name(world->hub, CHI_SPAN("eve"));
+    for (uint32_t r = 0; r < 7; r++) {
+        snprintf(room, sizeof room, "a-room-whose-name-is-rather-long-too-%u", r);
+        at(0);
+        join(eve, room);
+        hello(opened(false), NULL, NULL); /* others are told of in the same message */
+        all_turns();
+    }
+    at(0);
+    ck_assert_mem_eq(world->bound_user, session->user, CHI_USER_LEN);
+    all_pass(3000);
+    ck_assert_uint_eq(counts_at(1).remote, 8);
+    ck_assert(!peers[1].world->hub->nodes->held_bytes);
 }
 END_TEST
 
@@ -842,6 +937,29 @@ START_TEST(a_name_goes_on_elsewhere_where_it_stood)
     join(ann, "tea");
     all_pass(200);
     ck_hears_at(0, ann, "joined tea top=6 start=6");
+}
+END_TEST
+
+START_TEST(who_takes_over_does_not_know_better_where_it_stood)
+{
+    uint64_t bob = person_at(2, "bob", "tea"), ann = person_at(0, "ann", "tea");
+    for (int i = 0; i < 5; i++) {
+        at(2);
+        post(bob, "tea", "old");
+        all_turns();
+    }
+    at(0);
+    place_of(0, chi_hub_client_slot(ann))->position = 5;
+    uint64_t away = comes_back(1, "ann");
+    turns();
+    peers[0].drops = 1; /* GIVEN */
+    all_turns();
+    at(1);
+    chi_hub_client_closed(world->hub, away, "eof");
+    all_turns();
+    ann = comes_back(0, "ann");
+    all_pass(1500);
+    ck_hears_at(0, ann, "start=5");
 }
 END_TEST
 
@@ -1172,12 +1290,17 @@ int main(void)
     tcase_add_test(t, a_node_that_stood_still_does_not_lose_the_others);
     tcase_add_test(t, a_node_that_joins_is_told_all_in_parts);
     tcase_add_test(t, a_node_that_stops_leaves_its_sessions_to_the_others);
+    tcase_add_test(t, that_a_node_stops_is_said_until_the_bus_takes_it);
+    tcase_add_test(t, who_stops_says_no_more_than_in_any_turn);
+    tcase_add_test(t, who_asks_for_all_at_once_again_is_told_later);
     tcase_add_test(t, what_nobody_keeps_ends_with_the_lease);
     tcase_add_test(t, a_room_of_others_alone_is_not_loaded);
+    tcase_add_test(t, who_does_not_fit_into_a_message_is_named);
     tcase_add_test(t, only_so_many_sessions_are_known);
     tcase_add_test(t, only_so_many_rooms_are_known);
     tcase_add_test(t, what_waits_is_bounded_and_asked_for_again);
     tcase_add_test(t, a_name_goes_on_elsewhere_where_it_stood);
+    tcase_add_test(t, who_takes_over_does_not_know_better_where_it_stood);
     tcase_add_test(t, a_node_that_joins_is_told_where_names_stood);
     tcase_add_test(t, a_log_that_went_back_closes_all_and_shows_a_gap);
     tcase_add_test(t, a_name_that_stood_in_what_is_no_more_comes_anew);
