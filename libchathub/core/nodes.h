@@ -106,9 +106,9 @@ struct chi_node {
     struct chi_link heard; /* chi_heard that wait, in order */
     uint32_t sessions;     /* the first of a chain (of_node) */
     uint32_t session_count;
-    uint32_t mark;    /* a higher one for each time that it tells all, and when it goes */
-    uint32_t kept;    /* its sessions whose marks are below have ended, though some are still here */
-    uint32_t part;    /* of that: the next one expected; 0: none is under way */
+    uint32_t mark; /* a higher one for each time that it tells all, and when it goes */
+    uint32_t kept; /* its sessions whose marks are below have ended, though some are still here */
+    uint32_t part; /* of that: the next one expected; 0: none is under way */
     bool counted : 1; /* `count` holds */
     bool wanted : 1;  /* its whole state is to be asked for, or is awaited */
     bool again : 1;   /* something was missed while that is under way */

@@ -255,7 +255,8 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
         ; /* whoever claims it has it */
     } else if (is_its(h, session)) {
         if (said->version < chi_origin_of(hub->nodes, session)->version) {
-            h->node->refused = true; /* a new one of that user, if the end of the old one was lost */
+            /* A new one of that user, if the end of the old one was lost. */
+            h->node->refused = true;
             return NULL;
         }
     } else if (!is_higher(h, session, said->version)) {
