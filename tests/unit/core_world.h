@@ -72,7 +72,7 @@ struct world {
     uint64_t random;
     bool woken;
     uint64_t skew; /* the wall clock is so much ahead, ms */
-    char bound_user[CHI_USER_LEN + 1]; /* of whom the last node_bound in the log speaks */
+    char bound_user[32]; /* of whom the last node_bound in the log speaks */
     uint32_t logged;
     /* delivery */
     struct fake_client *clients;
@@ -201,8 +201,7 @@ static void env_log(void *self, int level, const char *event, const struct chi_f
     (void)level;
     for (size_t i = 0; i < n && strcmp(event, "node_bound") == 0; i++)
         if (strcmp(fields[i].key, "user") == 0)
-            snprintf(((struct world *)self)->bound_user, CHI_USER_LEN + 1, "%.*s",
-                     TEXT(fields[i].value));
+            snprintf(((struct world *)self)->bound_user, 32, "%.*s", TEXT(fields[i].value));
     ((struct world *)self)->logged++;
 }
 static void env_wake(void *self)

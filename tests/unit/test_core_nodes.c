@@ -713,6 +713,7 @@ START_TEST(who_stops_says_no_more_than_in_any_turn)
     status[700] = '\0';
     at(0);
     world->settings.max_status = 700;
+    world->settings.max_sessions = 1000;
     for (uint32_t i = 0; i < 390; i++) {
         snprintf(name, sizeof name, "a-name-of-number-%u", i);
         uint64_t id = person(name, "tea");
