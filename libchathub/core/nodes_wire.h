@@ -14,7 +14,7 @@
 #define CHI_WIRE_VERSION 1u
 #define CHI_WIRE_HEAD    (2u + 3u * 8u + CHI_EPOCH_LEN)
 
-#define CHI_WIRE_ITEM    5u /* kind and length */
+#define CHI_WIRE_ITEM 5u /* kind and length */
 
 /* Written to wires: numbers are never reused. */
 enum chi_wire_kind {
