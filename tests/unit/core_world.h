@@ -16,10 +16,10 @@
 #ifndef CLIENTS
 #define CLIENTS 12000
 #endif
-#define ROOMS   64
-#define PLACES  8
-#define OPS     4096
-#define HEARD   8192
+#define ROOMS  64
+#define PLACES 8
+#define OPS    4096
+#define HEARD  8192
 
 struct place {
     uint32_t room;
@@ -71,7 +71,7 @@ struct world {
     uint64_t now;
     uint64_t random;
     bool woken;
-    uint64_t skew; /* the wall clock is so much ahead, ms */
+    uint64_t skew;       /* the wall clock is so much ahead, ms */
     char bound_user[32]; /* of whom the last node_bound in the log speaks */
     uint32_t logged;
     /* delivery */

@@ -115,7 +115,7 @@ struct chi_js_orders {
     struct chi_log_bounds bounds; /* cid_horizon and cids are kept to; the others make the stream */
     uint64_t hold;                /* ms that a post waits at most until it was stored */
     uint64_t wall;                /* Unix ms */
-    uint64_t pace;                /* µs: what is finished is given at once if some was given so long
+    uint64_t pace; /* µs: what is finished is given at once if some was given so long
                                      ago, else then: what is shown together is one write a member */
 };
 
