@@ -54,9 +54,9 @@ static bool first_is_old(const struct chi_hub *hub)
 static void forget_old(struct chi_hub *hub)
 {
     while (!chi_list_empty(&hub->stood_order) && first_is_old(hub)) {
-        struct place *first = CHI_CONTAINER(hub->stood_order.next, struct place, link);
-        take_out(hub, first);
-        place_free(hub, first);
+        if (hub->stood_next == hub->stood_order.next)
+            hub->stood_next = hub->stood_next->next;
+        place_free(hub, CHI_CONTAINER(chi_list_take(&hub->stood_order), struct place, link));
     }
 }
 

@@ -3,7 +3,8 @@
  * Happy path: a live message is the one behind the last that was shown, and is shown without being
  * kept. Failure modes: one is missing (a later one came, or the stream is known to be longer): what
  * comes meanwhile waits, and after a moment, in which it may still come by itself, the missing ones
- * are asked for by sequence, many at once; where many are missing they are read by a walk. One that
+ * are asked for by sequence, many at once; where many are missing of a stream with one copy they are
+ * read by a walk. One that
  * is not there any more was said to be missing twice, and once of these by the leader's answer to
  * "what is the first from here on", which shows that it has later ones. Memory short: what could not
  * be kept is a hole again, what could not be shown is shown in a later round. */
@@ -393,7 +394,9 @@ static void look(struct chi_js_feed *feed)
     feed->look = UINT64_MAX;
     if (!is_behind(feed))
         return;
-    if (!feed->walking && feed->js->now >= feed->no_walk && are_many(feed))
+    /* A walk may be served by another copy than the leader's, which can differ for a while. */
+    bool one_copy = chi_js_stream_replicas(feed->js) <= 1;
+    if (one_copy && !feed->walking && feed->js->now >= feed->no_walk && are_many(feed))
         walk(feed);
     ask_more(feed);
     watch(feed);
