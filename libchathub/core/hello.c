@@ -103,28 +103,6 @@ static void welcome(struct chi_hub *hub, const struct chi_job *job, bool again)
                  (struct chi_field){NULL, {NULL, 0}}, (struct chi_field){NULL, {NULL, 0}});
 }
 
-/* Whether the hello says itself where to go on, in all rooms of the session. One that names none
- * does not, even if none is known here: it may have joined one since. */
-static bool is_placed(struct chi_hub *hub, const struct chi_job *job,
-                      const struct chi_session *session)
-{
-    const struct chi_request *hello = job->request;
-    uint32_t placed = 0;
-
-    if (!session->remote || hello->type != CHI_REQUEST_HELLO || !hello->resume_count)
-        return false;
-    for (const struct chi_member *member = chi_core_member_at(hub, session->members); member;
-         member = chi_core_member_at(hub, member->next)) {
-        struct chi_span room = chi_name_shown(member->room->name);
-        bool found = false;
-        for (uint32_t i = 0; i < hello->resume_count && !member->gone; i++)
-            found |= hello->resume[i].start.kind == CHI_START_AFTER && hello->resume[i].room.at &&
-                     chi_span_equal(hello->resume[i].room, room);
-        placed += found;
-    }
-    return placed == session->rooms;
-}
-
 int chi_core_become(struct chi_hub *hub, struct chi_job *job)
 {
     struct claim claim;
@@ -139,7 +117,7 @@ int chi_core_become(struct chi_hub *hub, struct chi_job *job)
     if (r == 0 && hub->parts.authorize)
         r = check(hub, job, &claim); /* the host may have ended clients while it decided */
     if (r == 0 && claim.session)
-        r = chi_nodes_take(hub, job, claim.session, is_placed(hub, job, claim.session));
+        r = chi_nodes_take(hub, job, claim.session);
     if (r)
         return r;
     if (claim.name.shown.at && !(name = chi_name_new(claim.name.shown, claim.name.key)))

@@ -150,7 +150,34 @@ static void add_ended(struct chi_hub *hub, const struct chi_session *session,
                       struct chi_origin *origin)
 {
     add_end(hub, session->user, origin->version);
+    chi_nodes_past(hub, session->user, origin->version);
     origin->told = false;
+}
+
+void chi_nodes_past(struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version)
+{
+    struct chi_nodes *nodes = hub->nodes;
+    struct chi_past *past = &nodes->past[nodes->past_count++ % CHI_NODES_PAST];
+
+    memcpy(past->user, user, CHI_USER_LEN);
+    past->version = version;
+    past->at = chi_core_now(hub);
+}
+
+bool chi_nodes_is_past(const struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version)
+{
+    const struct chi_nodes *nodes = hub->nodes;
+    uint32_t most = nodes->past_count < CHI_NODES_PAST ? nodes->past_count : CHI_NODES_PAST;
+    uint64_t now = chi_core_now(hub);
+
+    for (uint32_t i = 1; i <= most; i++) {
+        const struct chi_past *past = &nodes->past[(nodes->past_count - i) % CHI_NODES_PAST];
+        if (now - past->at >= HELD_MS)
+            return false;
+        if (past->version >= version && memcmp(past->user, user, CHI_USER_LEN) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void add_state(struct chi_hub *hub, struct chi_origin *origin)
@@ -952,15 +979,14 @@ void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session, bool clie
 
 /* ---------------------------------------------------------------------- sessions that come here */
 
-int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
-                   bool placed)
+int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session)
 {
     if (!hub->nodes)
         return 0;
     const struct chi_settings *settings = hub->parts.settings;
     struct chi_origin *origin = chi_origin_of(hub->nodes, session);
     uint64_t now = chi_core_now(hub);
-    bool asks = !placed && settings->return_time > AWAIT_MS && settings->max_sessions;
+    bool asks = settings->return_time > AWAIT_MS && settings->max_sessions;
 
     if (session->remote) {
         const struct chi_node *node = chi_slots_at(&hub->nodes->nodes, origin->node - 1);

@@ -94,6 +94,17 @@ struct chi_given {
     uint64_t at;      /* when, ms */
 };
 
+/* Sessions of which the end is remembered, for a while. */
+#define CHI_NODES_PAST 1024u
+
+/* A session that ended. What another node says of it, who has not heard of the claim that ended, may
+ * come later: it is not believed, or the room would see it come and leave once more. */
+struct chi_past {
+    char user[CHI_USER_LEN];
+    uint64_t version; /* of the claim that ended */
+    uint64_t at;      /* when that was heard, or told, ms */
+};
+
 /* Another node. */
 struct chi_node {
     struct chi_slot slot;
@@ -128,6 +139,8 @@ struct chi_nodes {
     struct chi_link taking; /* jobs that wait for the places of a session that was taken over */
     struct chi_link given;  /* chi_given, oldest first */
     uint32_t given_count;
+    uint32_t past_count;                  /* of all that ended; the newest CHI_NODES_PAST are in: */
+    struct chi_past past[CHI_NODES_PAST]; /* a ring */
     struct chi_timer beat;
     struct chi_buf out;     /* what is to be told to all: items */
     struct chi_buf signs;   /* the same, behind it: who types, where names stood */
@@ -200,10 +213,9 @@ void chi_nodes_member(struct chi_hub *hub, const struct chi_member *member, bool
 bool chi_nodes_own(const struct chi_hub *hub, const struct chi_room *room);
 
 /* Somebody who is connected here shows the key of `session`: it becomes this node's, lost, if it is
- * another's. 0; CHI_STEP_WAIT: where its cursors stood may still be heard (job->wait is set).
- * `placed`: nobody needs that. */
-int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session,
-                   bool placed);
+ * another's. 0; CHI_STEP_WAIT: where its cursors stood, and rooms that it joined a moment ago, may still
+ * be heard (job->wait is set). */
+int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session *session);
 /* What was sent on another node up to `position` may not be shown here yet: it would come twice. 0: it
  * is, or was awaited for long enough; CHATHUB_ELOG: the log is down; CHI_STEP_WAIT: job->room is held for it. */
 int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
@@ -235,6 +247,10 @@ void chi_nodes_down(struct chi_hub *hub, struct chi_node *node, const char *why)
 void chi_nodes_end_some(struct chi_hub *hub, uint32_t most);
 /* Of two of one name, who was named later is called otherwise, by its own node. */
 void chi_nodes_settle_name(struct chi_hub *hub, struct chi_session *session);
+/* The claim to a session ended, here or on another node. */
+void chi_nodes_past(struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version);
+/* Whether such a claim, or a higher one, ended a short time ago. */
+bool chi_nodes_is_past(const struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version);
 /* Its whole state is wanted. */
 void chi_nodes_ask(struct chi_hub *hub, struct chi_node *node);
 /* A session is the node's from now on, whosever it was; it has no client here any more. */

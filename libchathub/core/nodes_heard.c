@@ -250,6 +250,10 @@ static struct chi_session *claimed(const struct hearing *h, const struct chi_wir
     struct chi_session *session = chi_session_by_user(hub, said->user);
 
     if (!session) {
+        if (chi_nodes_is_past(hub, said->user, said->version)) {
+            h->node->refused = true; /* if it was not that claim which ended: asked for later */
+            return NULL;
+        }
         session = new_session(h, said);
     } else if (has_ended(hub->nodes, session)) {
         ; /* whoever claims it has it */
@@ -311,8 +315,10 @@ static void hear_ended(const struct hearing *h, struct chi_wire *item)
     uint64_t version = chi_wire_number(item, 8);
 
     if (!item->is_short && is_its(h, session) &&
-        version >= chi_origin_of(h->hub->nodes, session)->version)
+        version >= chi_origin_of(h->hub->nodes, session)->version) {
+        chi_nodes_past(h->hub, session->user, version);
         chi_session_end(h->hub, session);
+    }
 }
 
 static struct chi_member *member_of(const struct hearing *h, const struct chi_session *session,

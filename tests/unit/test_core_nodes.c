@@ -311,12 +311,19 @@ START_TEST(where_the_cursor_stood_is_awaited_and_given)
 }
 END_TEST
 
-START_TEST(who_says_where_it_stood_does_not_wait)
+/* It says where it stood in the rooms that the other node knows of, and was in one more. */
+START_TEST(a_room_that_was_joined_just_before_is_not_lost)
 {
-    person_at(0, "ann", "tea");
-    uint64_t bob = person_at(1, "bob", "tea");
+    uint64_t ann = person_at(0, "ann", "tea");
+    uint64_t bob = person_at(2, "bob", "tea");
+    all_turns();
+    at(2);
+    join_at(bob, "milk", (struct chi_start){CHI_START_NOW, 0, 0, {NULL, 0}});
+    all_turns();
+    at(0);
+    join_at(ann, "milk", (struct chi_start){CHI_START_NOW, 0, 0, {NULL, 0}});
+    turns();
     at(1);
-    (void)bob;
     uint64_t again = opened(false);
     struct chi_request hello = {.type = CHI_REQUEST_HELLO,
                                 .session = CHI_SPAN("key-of-ann-0000000000000000000"),
@@ -324,8 +331,12 @@ START_TEST(who_says_where_it_stood_does_not_wait)
     hello.resume[0] = (struct chi_resume){CHI_SPAN("tea"),
                                           {.kind = CHI_START_AFTER, .epoch = span(world->epoch)}};
     chi_hub_request(world->hub, again, &hello);
-    ck_hears(again, "joined tea");
     all_pass(200);
+    at(1);
+    const char *said = heard(again);
+    ck_assert_msg(strstr(said, "joined tea") && strstr(said, "joined milk"), "%s", said);
+    at(2);
+    ck_assert_ptr_null(strstr(heard(bob), "left"));
     ck_same_view();
 }
 END_TEST
@@ -1274,7 +1285,7 @@ int main(void)
     tcase_add_test(t, a_first_content_precedes_joined);
     tcase_add_test(t, a_session_moves_and_nobody_sees_it);
     tcase_add_test(t, where_the_cursor_stood_is_awaited_and_given);
-    tcase_add_test(t, who_says_where_it_stood_does_not_wait);
+    tcase_add_test(t, a_room_that_was_joined_just_before_is_not_lost);
     tcase_add_test(t, what_was_sent_elsewhere_does_not_come_twice);
     tcase_add_test(t, a_dead_node_is_awaited_for_a_second);
     tcase_add_test(t, who_goes_while_its_place_is_awaited_may_come_back);

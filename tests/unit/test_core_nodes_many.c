@@ -242,7 +242,7 @@ START_TEST(who_comes_here_meanwhile_goes_on_at_once)
         last = one && one->remote && !one->ended ? one : last;
     }
     struct chi_job job = {.hub = world->hub};
-    ck_assert_int_eq(chi_nodes_take(world->hub, &job, last, false), 0);
+    ck_assert_int_eq(chi_nodes_take(world->hub, &job, last), 0);
     ck_assert(!last->remote);
     end_by_turns(0);
     turns();
