@@ -360,7 +360,7 @@ static void lose_some(struct shows *s)
         if (restarts)
             js_world_break(s->world, i, js_below(server, 2000));
     if (!restarts)
-        shows_run(s, 8000);
+        shows_run(s, 20000); /* in this weather a check of the stream can need several tries */
 }
 
 static void a_storm(uint64_t seed)
