@@ -60,21 +60,27 @@ async def test_the_level_leaves_out_what_is_less(start_chatd):
     assert {record["level"] for record in chatd.records()} <= {"info", "warning", "error"}
 
 
-def test_the_log_file_is_private_and_opened_anew_on_hangup(start_chatd, tmp_path):
-    path, old = tmp_path / "log", tmp_path / "log.1"
-    chatd = start_chatd("--log-file", path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.rename(old)
+def read_up_to(path, event, begin=lambda: None):
+    """Waits until the file, made anew or not, has a line of this event."""
     reader = subprocess.Popen(["tail", "-F", "-n", "+1", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        chatd.process.send_signal(signal.SIGHUP)
+        begin()
         for line in reader.stdout:
-            if json.loads(line)["event"] == "reloaded":
+            if json.loads(line)["event"] == event:
                 break
     finally:
         reader.kill()
         reader.wait()
         reader.stdout.close()
+
+
+def test_the_log_file_is_private_and_opened_anew_on_hangup(start_chatd, tmp_path):
+    path, old = tmp_path / "log", tmp_path / "log.1"
+    chatd = start_chatd("--log-file", path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    read_up_to(path, "started")
+    path.rename(old)
+    read_up_to(path, "reloaded", lambda: chatd.process.send_signal(signal.SIGHUP))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "started" in old.read_text()
     chatd.stop()
