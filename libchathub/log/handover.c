@@ -54,21 +54,25 @@ static void *enter(void *arg)
     return NULL;
 }
 
-static int make_locks(struct chi_handover *h)
+int chi_monotonic_cond(pthread_cond_t *cond)
 {
     pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic))
+        return CHATHUB_ENOMEM;
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    int error = pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return error ? CHATHUB_ENOMEM : 0;
+}
+
+static int make_locks(struct chi_handover *h)
+{
     if (pthread_mutex_init(&h->lock, NULL))
         return CHATHUB_ENOMEM;
-    int error = pthread_condattr_init(&monotonic);
-    if (!error) {
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-        error = pthread_cond_init(&h->changed, &monotonic);
-        pthread_condattr_destroy(&monotonic);
-    }
-    if (!error)
-        return 0;
-    pthread_mutex_destroy(&h->lock);
-    return CHATHUB_ENOMEM;
+    int error = chi_monotonic_cond(&h->changed);
+    if (error)
+        pthread_mutex_destroy(&h->lock);
+    return error;
 }
 
 /* The host's signals are not for this thread. */

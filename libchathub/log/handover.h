@@ -42,6 +42,9 @@ struct chi_handover {
     void *run_arg;
 };
 
+/* Makes one whose waits end by CLOCK_MONOTONIC. 0 or CHATHUB_ENOMEM. */
+int chi_monotonic_cond(pthread_cond_t *cond);
+
 /* Monotonic time in µs, as until_us below. */
 uint64_t chi_handover_now(void);
 

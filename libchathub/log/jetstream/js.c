@@ -67,7 +67,7 @@ static void unanswered(struct chi_js_ask *ask)
 
 static void late(struct chi_timer *timer)
 {
-    unanswered((struct chi_js_ask *)(void *)((char *)timer - offsetof(struct chi_js_ask, timer)));
+    unanswered(CHI_CONTAINER(timer, struct chi_js_ask, timer));
 }
 
 /* A free place, and a token that was not used for long. */

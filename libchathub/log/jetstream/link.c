@@ -502,15 +502,9 @@ static void name_subjects(struct chi_js_link *link)
 
 static int make_locks(struct chi_js_link *link)
 {
-    pthread_condattr_t monotonic;
     pthread_mutex_init(&link->lock, NULL);
     pthread_mutex_init(&link->sending, NULL);
-    if (pthread_condattr_init(&monotonic))
-        return CHATHUB_ENOMEM;
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    int error = pthread_cond_init(&link->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    return error ? CHATHUB_ENOMEM : 0;
+    return chi_monotonic_cond(&link->changed);
 }
 
 /* The host's signals are not for libnats' threads, which are made here and by the connecting thread:

@@ -217,18 +217,12 @@ static void nudge(void *arg)
 
 static int make_locks(struct chi_js_thread *t)
 {
-    pthread_condattr_t monotonic;
     if (pthread_mutex_init(&t->lock, NULL))
         return CHATHUB_ENOMEM;
-    int error = pthread_condattr_init(&monotonic);
-    if (!error) {
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-        error = pthread_cond_init(&t->changed, &monotonic);
-        pthread_condattr_destroy(&monotonic);
-    }
+    int error = chi_monotonic_cond(&t->changed);
     if (error)
         pthread_mutex_destroy(&t->lock);
-    return error ? CHATHUB_ENOMEM : 0;
+    return error;
 }
 
 /* Under lock: the time is over. */
