@@ -303,7 +303,8 @@ START_TEST(both_tell_all_entries_in_one_order)
     poll_until(&nodes[1].count, 400);
     expect_same(400);
     ck_assert_uint_eq(nodes[0].holes + nodes[1].holes, 0);
-    ck_assert_uint_ge(nodes[0].log->shown(nodes[0].log), nodes[0].told[399].position);
+    while (nodes[0].log->shown(nodes[0].log) < nodes[0].told[399].position)
+        nodes[0].log->poll(nodes[0].log); /* it is said in a turn later, at times */
 }
 END_TEST
 

@@ -230,7 +230,7 @@ NODES = [
     ("node-given-untold", "a node whose session was taken over never tells that it has it no more", 3000,
      ("core/nodes_heard.c", "    chi_nodes_gave(hub, session);\n", "")),
     ("node-move-leaves", "a session that moves leaves the rooms that its new node has not heard of", 3000,
-     ("core/hello.c", " || !hello->resume_count)", ")")),
+     ("core/nodes.c", "    bool asks = settings->return_time", "    bool asks = settings->return_time && !settings->return_time")),
     ("node-unnamed-kept", "sessions that a node's whole state does not name any more are kept", 300,
      ("core/nodes_heard.c", "    end_unnamed(h);\n", "    (void)end_unnamed;\n")),
     ("node-places-unheard", "where the cursors of a session stood that was taken over is passed over", 2000,
