@@ -190,6 +190,7 @@ struct chi_job {
     uint64_t until;                    /* how long another node's answer is awaited, ms */
     uint64_t behind;                   /* the same of a position that the log has not shown yet */
     uint64_t shown;                    /* that position; 0: none */
+    bool was_down;                     /* the log was, at some time since it is awaited */
     uint32_t taken;                    /* the session's number that it is about, + 1 */
     uint64_t question;                 /* pending or answered; 0: none */
     char *message;                     /* the answer's, or NULL */

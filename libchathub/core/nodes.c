@@ -1005,18 +1005,15 @@ int chi_nodes_take(struct chi_hub *hub, struct chi_job *job, struct chi_session 
     return CHI_STEP_WAIT;
 }
 
-/* While the log is down nothing tells whether what somebody has seen is there: to go on anywhere could
- * double it, and to tell a gap could lie. */
-static int given_up(struct chi_hub *hub)
+static bool log_is_down(const struct chi_hub *hub)
 {
     struct chi_log_stats stats;
     hub->parts.log->stats(hub->parts.log, &stats);
-    return stats.down ? chi_core_problem(hub, CHATHUB_ELOG,
-                                         "this node cannot reach the log, and is behind what you "
-                                         "have seen; come back later, or at another node")
-                      : 0;
+    return stats.down;
 }
 
+/* While the log is down nothing tells whether what somebody has seen is there: to go on anywhere could
+ * double it, and to tell a gap could lie. What it shows when it is back takes its time, too. */
 int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room *room,
                        uint64_t position)
 {
@@ -1024,10 +1021,15 @@ int chi_nodes_catch_up(struct chi_hub *hub, struct chi_job *job, struct chi_room
 
     if (!hub->nodes || position <= shown(hub))
         return 0;
-    if (!job->behind)
+    bool down = log_is_down(hub), is_back = !down && job->was_down;
+    if (!job->behind || (job->behind <= now && is_back))
         job->behind = now + CATCH_UP_MS; /* for all its rooms */
     if (job->behind <= now)
-        return given_up(hub);
+        return down ? chi_core_problem(hub, CHATHUB_ELOG,
+                                       "this node cannot reach the log, and is behind what you "
+                                       "have seen; come back later, or at another node")
+                    : 0;
+    job->was_down = down;
     job->until = job->behind;
     job->shown = position;
     job->taken = 0;
@@ -1046,10 +1048,12 @@ static void work_behind(struct chi_hub *hub)
 {
     struct chi_link *head = &hub->nodes->taking, *next;
     uint64_t now = shown(hub);
+    bool down = !chi_list_empty(head) && log_is_down(hub);
 
     for (struct chi_link *link = head->next; link != head; link = next) {
         struct chi_job *job = CHI_CONTAINER(link, struct chi_job, link);
         next = link->next;
+        job->was_down |= down;
         if (!job->shown || job->shown > now)
             continue;
         chi_timers_clear(&hub->timers, &job->timer);

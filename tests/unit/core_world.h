@@ -92,6 +92,7 @@ struct world {
     uint32_t op_count;
     bool log_stopped;  /* poll reports nothing */
     int commit_status; /* of the next commits */
+    bool log_down;
     int open_status;
     uint64_t position;
     char epoch[CHI_EPOCH_LEN + 1];
@@ -519,7 +520,7 @@ static int fake_log_redact(struct chi_log *log, void *handle, uint64_t position,
 static void fake_log_stats(struct chi_log *log, struct chi_log_stats *out)
 {
     (void)log;
-    *out = (struct chi_log_stats){0};
+    *out = (struct chi_log_stats){.down = world->log_down};
 }
 static void commit(struct log_room *room, const struct op *op)
 {

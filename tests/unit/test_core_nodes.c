@@ -1141,6 +1141,46 @@ START_TEST(who_read_what_no_node_has_seen_is_shown_a_gap)
 }
 END_TEST
 
+/* Somebody who has read what this node, parted from the log, has not. */
+static uint64_t ahead_of_its_log(void)
+{
+    at(0);
+    post(person("ann", "tea"), "tea", "one");
+    all_turns();
+    at(1);
+    uint64_t bob = opened(false);
+    world->log_down = true;
+    join_at(bob, "tea", (struct chi_start){CHI_START_AFTER, 0, 100, {NULL, 0}});
+    all_pass(4500);
+    at(1);
+    ck_assert_str_eq(heard(bob), "");
+    return bob;
+}
+
+START_TEST(who_read_more_than_a_parted_node_is_refused_and_shown_no_gap)
+{
+    uint64_t bob = ahead_of_its_log();
+    all_pass(1000);
+    at(1);
+    const char *said = heard(bob);
+    ck_assert_msg(strstr(said, "log_failed") && !strstr(said, "gap"), "%s", said);
+}
+END_TEST
+
+START_TEST(a_log_that_is_back_has_its_time_to_show_what_somebody_has_read)
+{
+    uint64_t bob = ahead_of_its_log();
+    world->log_down = false; /* half a second before the wait would be over */
+    all_pass(4500);
+    at(1);
+    ck_assert_str_eq(heard(bob), "");
+    all_pass(2000);
+    at(1);
+    const char *said = heard(bob);
+    ck_assert_msg(strstr(said, "gap"), "%s", said);
+}
+END_TEST
+
 START_TEST(it_goes_back_while_much_is_under_way)
 {
     char name[16];
@@ -1319,6 +1359,8 @@ int main(void)
     tcase_add_test(t, who_has_a_place_of_its_own_goes_on_by_it);
     tcase_add_test(t, it_goes_back_while_much_is_under_way);
     tcase_add_test(t, who_read_what_no_node_has_seen_is_shown_a_gap);
+    tcase_add_test(t, who_read_more_than_a_parted_node_is_refused_and_shown_no_gap);
+    tcase_add_test(t, a_log_that_is_back_has_its_time_to_show_what_somebody_has_read);
     tcase_add_test(t, nonsense_is_passed_over);
     tcase_add_test(t, what_is_no_name_is_not_believed);
     tcase_add_test(t, a_version_that_nobody_gave_mutes_nobody);
