@@ -546,6 +546,27 @@ async def test_nats_that_comes_back_from_a_copy_is_another_epoch_and_positions_a
     assert not (await again.post("lost 3", cid="lost-3")).get("dup")
 
 
+async def test_posts_that_nats_is_set_up_to_refuse_are_told_at_the_start(own, tmp_path):
+    need_cluster()
+    server = Nats(tmp_path, extra="max_payload: 60000").start()
+    try:
+        cluster = Cluster(tmp_path, nodes=1, servers=0, log=f"jetstream:{server.url()}")
+        await asyncio.to_thread(cluster.start)
+        try:
+            trouble = await asyncio.to_thread(cluster[0].chatd.record, "log_trouble")
+            assert "NATS takes 60000" in trouble["message"] and "max_payload" in trouble["message"], trouble
+            alice = await cluster[0].client("alice")
+            await alice.post("x" * 32000)
+            refused = await alice.ask({"type": "post", "room": "general", "content": "x" * 32000,
+                                       "data": {"y": "y" * 32700}}, "error")
+            assert "larger than NATS takes" in refused["message"], refused
+            await alice.post("and yet")
+        finally:
+            await asyncio.to_thread(cluster.end)
+    finally:
+        server.stop()
+
+
 async def test_a_stream_of_other_settings_is_told_and_not_changed(own, tmp_path):
     need_cluster()
     server = Nats(tmp_path).start()

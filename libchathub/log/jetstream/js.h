@@ -125,6 +125,7 @@ struct chi_js_news {
     const char *why;            /* it is down: what is the matter; static */
     uint64_t shown;             /* as chi_log.shown, once the tasks given so far are reported */
     char trouble[256];    /* the stream is not as the settings say: what, and what to do; "" */
+    uint32_t most;        /* bytes of a message that the server takes; 0: none was reached yet */
     const char *made;     /* this node made the stream: how; static. NULL: it was there */
     uint64_t passed;      /* stored messages that could not be read and were passed over … */
     uint64_t passed_last; /* … the newest of them */

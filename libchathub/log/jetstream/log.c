@@ -31,6 +31,8 @@
 #define BUS_BYTES   (8u << 20)
 /* Every server takes so much by default. */
 #define BUS_MOST (256u << 10)
+/* What a stored post has besides its content and data, at most. */
+#define POST_REST 4096u
 /* Of a room's subject. What speaks of it is longer, and a server closes the connection at a line of
  * more than 4,096 bytes: that would stop all rooms. */
 #define SUBJECT_MOST 1024u
@@ -453,6 +455,29 @@ static struct chi_js_orders orders_now(struct chi_js_log *s)
     };
 }
 
+/* The server takes messages of another size from now on than was known. */
+static void fit(struct chi_js_log *s)
+{
+    uint64_t post = (uint64_t)s->settings->max_content + s->settings->max_data + POST_REST;
+    char message[192];
+    struct chi_field fields[] = {
+        {"log", chi_span_of(s->url.shown)},
+        {"stream", chi_span_of(s->url.stream)},
+        {"message", {message, 0}},
+    };
+    s->most = s->news.most;
+    s->bus.most = s->most < BUS_MOST ? s->most : BUS_MOST;
+    if (post <= s->most)
+        return;
+    snprintf(message, sizeof(message),
+             "posts of max-content and max-data may have %" PRIu64
+             " bytes, NATS takes %u: the largest will "
+             "be refused; lower these options, or raise max_payload of NATS",
+             post, s->most);
+    fields[2].value = chi_span_of(message);
+    s->env.ops->log(s->env.self, CHATHUB_WARNING, "log_trouble", fields, 3);
+}
+
 static void exchange(struct chi_js_log *s)
 {
     struct chi_js_orders orders = orders_now(s);
@@ -460,6 +485,8 @@ static void exchange(struct chi_js_log *s)
     tell_state(s);
     tell_trouble(s);
     tell_passed(s);
+    if (s->news.most != s->most)
+        fit(s);
 }
 
 static void poll_log(struct chi_log *log)

@@ -32,6 +32,7 @@ struct chi_js_log {
     struct chi_js_cache cache;
     struct chi_js_thread *thread;
     struct chi_js_news news; /* as of the last poll */
+    uint32_t most;           /* that the bus and the settings were last fitted to */
     uint64_t ordered;        /* when the thread last got its orders, env.now */
     uint64_t shown;          /* as chi_log.shown */
     uint64_t passed_at;      /* when it was last told what could not be read; 0: never */

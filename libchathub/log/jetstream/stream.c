@@ -1026,6 +1026,8 @@ static void cut_off(struct chi_js_stream *s)
 /* What was asked over the former connection is answered already, with nothing. */
 static void connected(struct chi_js_stream *s)
 {
+    const struct chi_js_port *port = &s->js->parts.port;
+    s->js->news.most = port->most(port->self);
     s->number = s->js->number;
     s->answered = s->js->now;
     s->proof = 0;
