@@ -306,17 +306,6 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
     chi_js_answer_fini(&answer);
 }
 
-static int ask_api(struct job *job, const char *what, struct chi_buf *data)
-{
-    char subject[96];
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.%s.%s", what, job->js->parts.stream);
-    int error = data->failed ? CHATHUB_ENOMEM
-                             : chi_js_ask(job->js, &job->ask, subject,
-                                          (struct chi_span){data->at, data->len}, ASK_MS);
-    chi_buf_fini(data);
-    return error;
-}
-
 /* Under one id in each try. */
 static int store_record(struct job *job)
 {
@@ -355,10 +344,10 @@ static void run(struct job *job)
         error = store_record(job);
     } else if (job->stage == LOOK) {
         chi_js_ask_get(&data, job->task->position);
-        error = ask_api(job, "GET", &data);
+        error = chi_js_ask(job->js, &job->ask, "STREAM.MSG.GET", &data, ASK_MS);
     } else {
         chi_js_ask_delete(&data, job->task->position);
-        error = ask_api(job, "DELETE", &data);
+        error = chi_js_ask(job->js, &job->ask, "STREAM.MSG.DELETE", &data, ASK_MS);
     }
     if (error)
         job_end(job, CHATHUB_ELOG);
@@ -527,7 +516,6 @@ static void newest_came(struct chi_js_ask *ask, const struct chi_js_in *in)
 int chi_js_erase_load(struct chi_js *js, void (*done)(struct chi_js *js, int status))
 {
     struct chi_js_erasing *e = js->erasing;
-    char api[96];
     struct chi_buf subject, data;
     load_stop(e);
     e->loaded = done;
@@ -537,13 +525,9 @@ int chi_js_erase_load(struct chi_js *js, void (*done)(struct chi_js *js, int sta
     load_subject(js, &subject);
     chi_buf_init(&data);
     chi_js_ask_last(&data, (struct chi_span){subject.at, subject.len});
-    snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", js->parts.stream);
-    int error = subject.failed || data.failed
-                    ? CHATHUB_ENOMEM
-                    : chi_js_ask(js, &e->ask, api, (struct chi_span){data.at, data.len}, ASK_MS);
+    data.failed |= subject.failed;
     chi_buf_fini(&subject);
-    chi_buf_fini(&data);
-    return error;
+    return chi_js_ask(js, &e->ask, "STREAM.MSG.GET", &data, ASK_MS);
 }
 
 void chi_js_erase_end(struct chi_js *js)

@@ -350,10 +350,7 @@ static bool ask_hole(struct chi_js_feed *feed, struct hole *hole, uint64_t seq)
         chi_js_ask_next(&data, seq, chi_span_of(subject));
     else
         chi_js_ask_get(&data, seq);
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", feed->js->parts.stream);
-    place->asked = !data.failed && !chi_js_ask(feed->js, &hole->ask, subject,
-                                               (struct chi_span){data.at, data.len}, ASK_MS);
-    chi_buf_fini(&data);
+    place->asked = !chi_js_ask(feed->js, &hole->ask, "STREAM.MSG.GET", &data, ASK_MS);
     if (!place->asked)
         calm_down(feed);
     return place->asked;

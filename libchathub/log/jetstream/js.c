@@ -6,6 +6,7 @@
  * passed over; a stored message that nobody can read is passed over and counted. */
 #include "log/jetstream/js.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -108,11 +109,15 @@ int chi_js_ask_send(struct chi_js *js, struct chi_js_ask *ask, const struct chi_
     return error;
 }
 
-int chi_js_ask(struct chi_js *js, struct chi_js_ask *ask, const char *subject, struct chi_span data,
+int chi_js_ask(struct chi_js *js, struct chi_js_ask *ask, const char *api, struct chi_buf *data,
                uint32_t ms)
 {
-    struct chi_js_out out = {.subject = chi_span_of(subject), .data = data};
-    return chi_js_ask_send(js, ask, &out, ms);
+    char subject[128];
+    snprintf(subject, sizeof(subject), "$JS.API.%s.%s", api, js->parts.stream);
+    struct chi_js_out out = {.subject = chi_span_of(subject), .data = {data->at, data->len}};
+    int error = data->failed ? CHATHUB_ENOMEM : chi_js_ask_send(js, ask, &out, ms);
+    chi_buf_fini(data);
+    return error;
 }
 
 static void answered(struct chi_js *js, const struct chi_js_in *in)

@@ -212,9 +212,10 @@ struct chi_js_ask {
      * chi_js_ask_end, it is over; otherwise it goes on waiting for further ones. */
     void (*answer)(struct chi_js_ask *ask, const struct chi_js_in *in);
 };
-/* Sends `data` to a subject of the server's. Negative, and no answer follows: there is no connection,
- * or no memory. `ms`: for the first answer, and from one to the next. */
-int chi_js_ask(struct chi_js *js, struct chi_js_ask *ask, const char *subject, struct chi_span data,
+/* Asks the server's interface, of the stream: `api` such as "STREAM.MSG.GET". `data` is used up, and may
+ * have failed. Negative, and no answer follows: there is no connection, or no memory. `ms`: for the first
+ * answer, and from one to the next. */
+int chi_js_ask(struct chi_js *js, struct chi_js_ask *ask, const char *api, struct chi_buf *data,
                uint32_t ms);
 /* Another request (a consumer's next pull) under the same ask, or a post: `out` without token. */
 int chi_js_ask_send(struct chi_js *js, struct chi_js_ask *ask, const struct chi_js_out *out,

@@ -661,13 +661,10 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
 
 static int ask(struct job *job)
 {
-    struct chi_buf subject, data;
+    struct chi_buf data;
     struct chi_span room = {job->subject.at, job->subject.len};
-    chi_buf_init(&subject);
+    const char *api = job->stage == FLOOR ? "STREAM.INFO" : "STREAM.MSG.GET";
     chi_buf_init(&data);
-    chi_buf_add_text(&subject,
-                     job->stage == FLOOR ? "$JS.API.STREAM.INFO." : "$JS.API.STREAM.MSG.GET.");
-    chi_buf_add(&subject, job->js->parts.stream, strlen(job->js->parts.stream) + 1);
     if (job->stage == OPENING || (job->stage == NEWEST && !job->link))
         chi_js_ask_last(&data, room);
     else if (job->stage == FLOOR)
@@ -679,13 +676,7 @@ static int ask(struct job *job)
     else
         chi_js_ask_get(&data, job->link);
     job->ask.answer = answered;
-    int error = subject.failed || data.failed
-                    ? CHATHUB_ENOMEM
-                    : chi_js_ask(job->js, &job->ask, subject.at,
-                                 (struct chi_span){data.at, data.len}, GET_MS);
-    chi_buf_fini(&subject);
-    chi_buf_fini(&data);
-    return error;
+    return chi_js_ask(job->js, &job->ask, api, &data, GET_MS);
 }
 
 static void run(struct job *job)

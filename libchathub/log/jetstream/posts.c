@@ -11,7 +11,6 @@
  * it is answered). */
 #include "log/jetstream/posts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -537,20 +536,15 @@ static void looked(struct chi_js_ask *ask, const struct chi_js_in *in)
 /* The feed has passed its sequence and did not show its nonce. */
 static void look(struct post *post)
 {
-    struct chi_js *js = post->posts->js;
-    char subject[96];
     struct chi_buf data;
     if (post->posts->known.loaded && known_repeat(post))
         return;
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", js->parts.stream);
     chi_buf_init(&data);
     chi_js_ask_get(&data, post->seq);
     move_to(post, LOOKING);
     post->ask.answer = looked;
-    if (data.failed ||
-        chi_js_ask(js, &post->ask, subject, (struct chi_span){data.at, data.len}, TRY_MS))
+    if (chi_js_ask(post->posts->js, &post->ask, "STREAM.MSG.GET", &data, TRY_MS))
         pause_post(post);
-    chi_buf_fini(&data);
 }
 
 static void look_at_stored(struct chi_js_posts *posts)

@@ -1,7 +1,5 @@
 #include "log/jetstream/posts.h"
 
-#include <stdio.h>
-
 #include "chathub.h"
 #include "util/list.h"
 
@@ -256,22 +254,16 @@ static void newest_came(struct chi_js_ask *ask, const struct chi_js_in *in)
 static void step(struct chi_timer *timer)
 {
     struct chi_js_known *known = CHI_CONTAINER(timer, struct chi_js_known, timer);
-    const char *stream = known->js->parts.stream;
-    char subject[96];
     struct chi_buf rooms, data;
     chi_buf_init(&rooms);
     chi_buf_init(&data);
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream);
-    chi_buf_add_text(&rooms, stream);
+    chi_buf_add_text(&rooms, known->js->parts.stream);
     chi_buf_add_text(&rooms, ".in.room.>");
     chi_js_ask_last(&data, (struct chi_span){rooms.at, rooms.len});
     known->ask.answer = newest_came;
-    int error =
-        rooms.failed || data.failed ||
-        chi_js_ask(known->js, &known->ask, subject, (struct chi_span){data.at, data.len}, ASK_MS);
+    data.failed |= rooms.failed;
     chi_buf_fini(&rooms);
-    chi_buf_fini(&data);
-    if (error)
+    if (chi_js_ask(known->js, &known->ask, "STREAM.MSG.GET", &data, ASK_MS))
         finish(known, CHATHUB_ELOG);
 }
 

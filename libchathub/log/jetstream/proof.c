@@ -5,7 +5,6 @@
  * the last one it is asked for what follows. Failure modes: another message, or none: the page is
  * wrong; unless what differs was erased, or is no entry, and so is passed over. An answer that does
  * not come is asked for again, TRIES times. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "chathub.h"
@@ -191,17 +190,10 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
 
 static int send(struct probe *probe)
 {
-    struct chi_js *js = probe->proofs->js;
-    char subject[96];
     struct chi_buf data;
     chi_buf_init(&data);
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", js->parts.stream);
     chi_js_ask_next(&data, probe->from, probe->proof->subject);
-    int error = data.failed ? CHATHUB_ENOMEM
-                            : chi_js_ask(js, &probe->ask, subject,
-                                         (struct chi_span){data.at, data.len}, GET_MS);
-    chi_buf_fini(&data);
-    return error;
+    return chi_js_ask(probe->proofs->js, &probe->ask, "STREAM.MSG.GET", &data, GET_MS);
 }
 
 static struct probe *free_probe(struct chi_js_proofs *proofs)

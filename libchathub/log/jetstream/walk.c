@@ -190,19 +190,13 @@ static void answered(struct chi_js_ask *ask, const struct chi_js_in *in)
 
 static int ask_consumer(struct chi_js_walk *walk)
 {
-    char subject[96];
     struct chi_buf data;
     struct chi_span filter = {walk->subject.at, walk->subject.len};
     chi_buf_init(&data);
     walk->stage = CREATING;
     walk->ask.answer = answered;
-    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.CREATE.%s", walk->js->parts.stream);
     chi_js_ask_consumer(&data, walk->js->parts.stream, filter, walk->seq, walk->time);
-    int error = data.failed ? CHATHUB_ENOMEM
-                            : chi_js_ask(walk->js, &walk->ask, subject,
-                                         (struct chi_span){data.at, data.len}, CREATE_MS);
-    chi_buf_fini(&data);
-    return error;
+    return chi_js_ask(walk->js, &walk->ask, "CONSUMER.CREATE", &data, CREATE_MS);
 }
 
 static void create(struct chi_js_walk *walk)
