@@ -536,6 +536,33 @@ START_TEST(of_two_with_one_name_the_later_is_renamed)
 }
 END_TEST
 
+START_TEST(two_with_one_name_who_come_to_a_third_node_do_not_both_keep_it)
+{
+    const char *key = "another-key-0000000000000000";
+    peers[1].cut = true;
+    person_at(0, "zoe", "tea");
+    at(1);
+    uint64_t later = opened(false);
+    hello(later, "Zoe", key);
+    join(later, "tea");
+    all_pass(200);
+    peers[0].cut = true; /* their own nodes never hear of each other */
+    peers[1].cut = false;
+    all_pass(3000);
+    at(2);
+    later = opened(false);
+    hello(later, NULL, key);
+    all_pass(1500);
+    uint64_t first = comes_back(2, "zoe");
+    all_pass(1500);
+    at(2);
+    heard(first);
+    ask(first, CHI_REQUEST_WHO, "tea");
+    const char *who = heard(first);
+    ck_assert_msg(strstr(who, "guest-") && strstr(who, "zoe"), "%s", who);
+}
+END_TEST
+
 START_TEST(shared_names_do_not_conflict)
 {
     peers[1].cut = true;
@@ -1334,6 +1361,7 @@ int main(void)
     tcase_add_test(t, who_is_there_is_not_closed_for_a_claim_without_client);
     tcase_add_test(t, who_came_last_keeps_the_session);
     tcase_add_test(t, of_two_with_one_name_the_later_is_renamed);
+    tcase_add_test(t, two_with_one_name_who_come_to_a_third_node_do_not_both_keep_it);
     tcase_add_test(t, shared_names_do_not_conflict);
     tcase_add_test(t, a_dead_nodes_members_are_gone_after_the_lease);
     tcase_add_test(t, a_partition_heals_to_one_truth);
