@@ -15,21 +15,28 @@
  *     change at any time.
  *
  * LOOPS
- *     A hub runs on one libuv loop: the host's (chathub_start with that loop, which the host runs),
- *     or one of its own (chathub_run; or chathub_start with NULL, and chathub_step from any other
- *     kind of loop). On a host's loop it never runs, stops or walks the loop and touches no signals.
+ *     A hub runs on one libuv loop. There are four ways:
+ *       host's loop     chathub_start with the host's uv_loop_t, which the host runs
+ *       own loop        chathub_run: in the calling thread, until the hub has stopped
+ *       own thread      chathub_start_thread: the hub runs by itself; events come by a queue and
+ *                       a descriptor that can be polled
+ *       foreign loop    chathub_start with NULL, then chathub_step whenever chathub_fd is readable
+ *                       or chathub_timeout is over
+ *     On a host's loop it never runs, stops or walks the loop and touches no signals.
  *
  * THREADS
- *     Every function but chathub_wake is called on the thread that runs the hub's loop (before
- *     start: on any one thread at a time). Hubs on different threads do not know of each other.
- *     After fork(), a child may not use its parent's hub: calls answer CHATHUB_EFORK, and
- *     chathub_free does nothing.
+ *     After chathub_start_thread every function may be called on any thread, but chathub_free, which
+ *     has to be the last call of all. Else every function but chathub_wake is called on the thread
+ *     that runs the hub's loop (before start: on any one thread at a time). Hubs on different threads
+ *     do not know of each other. After fork(), a child may not use its parent's hub: calls answer
+ *     CHATHUB_EFORK, and chathub_free does nothing.
  *
  * CALLBACKS
- *     No callback is called from inside a call of the host's: they come from the loop. (Log records
- *     are an exception, and what the tools for logs are given.) Inside a callback every function may
- *     be called but chathub_free, chathub_run and chathub_step. What a callback is handed is valid
- *     until it returns.
+ *     No callback is called from inside a call of the host's: they come from the loop, on its thread.
+ *     (Log records are an exception, and what the tools for logs are given.) Inside a callback every
+ *     function may be called but chathub_free, chathub_run and chathub_step. What a callback is handed
+ *     is valid until it returns. Hosts that want no callbacks let what happens wait in the hub's queue:
+ *     see THE QUEUE OF EVENTS.
  *
  * OWNERSHIP
  *     The hub is the only thing a host owns. Rooms are known by name, in-process clients by a
@@ -40,7 +47,7 @@
  * ERRORS
  *     Functions return 0 (or a count) or a negative error of enum chathub_error. A call that
  *     returned an error calls nothing back. chathub_strerror says what an error means,
- *     chathub_problem what exactly was wrong with the last call on this hub.
+ *     chathub_problem what exactly was wrong with the last call on this hub (of this thread).
  *
  * COMPATIBILITY
  *     Structures that the library fills begin with their size, and are only ever made longer.
@@ -182,6 +189,14 @@ CHATHUB_API int chathub_start(struct chathub *hub, struct uv_loop_s *loop);
  * stopped. Answers 0 after a stop, or the error of the start. */
 CHATHUB_API int chathub_run(struct chathub *hub);
 
+/* Starts on a loop of its own, which a thread of the hub's own runs until the hub has stopped; no
+ * signal is delivered to it. The errors are those of chathub_start; when this returns 0 the hub takes
+ * connections. From then on any thread may call; a call waits while the hub is at work, as a rule for
+ * less than a millisecond. Callbacks come on the hub's thread, which they hold up: while one runs,
+ * calls of other threads wait, so it must not wait for such a thread. That the hub has stopped is told
+ * by CHATHUB_EVENT_STOPPED in its queue, and by the callback of chathub_stop. */
+CHATHUB_API int chathub_start_thread(struct chathub *hub);
+
 /* For hosts with a loop of another kind, on a hub that was started with NULL: does what is to be
  * done, waiting for it at most `timeout_ms` (0: not at all; -1: as long as it takes). Call it
  * whenever chathub_fd is readable and after chathub_timeout milliseconds. Answers 1 while the
@@ -201,7 +216,7 @@ typedef void (*chathub_stop_cb)(void *arg);
  * `done` is ignored. CHATHUB_ESTOPPED if it was not running. */
 CHATHUB_API int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg);
 
-/* The only function for other threads (and signal handlers): makes chathub_step or chathub_run
+/* The only function for other threads where the hub has no thread of its own (and for signal handlers): makes chathub_step or chathub_run
  * return from its wait, and `on_wake` (if set) be called on the hub's thread. Not before start
  * has returned, nor after stop's `done`. */
 CHATHUB_API int chathub_wake(struct chathub *hub);
@@ -376,9 +391,14 @@ enum chathub_event_type {
     CHATHUB_EVENT_WHO,      /* room, count; names in json */
     CHATHUB_EVENT_PONG,
     CHATHUB_EVENT_OK,
-    CHATHUB_EVENT_BYE,    /* the hub will close the client: message */
-    CHATHUB_EVENT_CLOSED, /* the last one of a client: code */
-    CHATHUB_EVENT_PRIVATE /* said to this client alone: room, sender, sender_id, content, time */
+    CHATHUB_EVENT_BYE,      /* the hub will close the client: message */
+    CHATHUB_EVENT_CLOSED,   /* the last one of a client: code */
+    CHATHUB_EVENT_PRIVATE,  /* said to this client alone: room, sender, sender_id, content, time */
+    CHATHUB_EVENT_QUESTION, /* queue only: id, code (enum chathub_action), client, room, sender (its
+                               name, or the one that it wishes), sender_id, content */
+    CHATHUB_EVENT_LOG, /* queue only: code (enum chathub_level), message (the record's event), json
+                          (its fields, an object of texts); count: records lost before this one */
+    CHATHUB_EVENT_STOPPED /* queue only: the last event of all */
 };
 
 #define CHATHUB_DUP 1u /* ack: a repeat, answered with the first one's position */
@@ -407,12 +427,13 @@ struct chathub_event {
     const char *ref;  /* of the request that this answers, as JSON */
     const char *json; /* the same event as native clients get it (docs/protocol.md) */
     size_t json_len;
+    uint64_t id; /* of a question, for chathub_answer */
 };
 typedef void (*chathub_event_cb)(struct chathub *hub, const struct chathub_event *event, void *arg);
 
 /* A client inside this process: a full participant. Says hello as `name` (NULL: a guest name is
- * made). Its events come to `cb`, WELCOME or ERROR first. The number goes to *client and is
- * never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
+ * made). Its events come to `cb`, WELCOME or ERROR first; NULL: they wait in the hub's queue. The
+ * number goes to *client and is never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb,
                                void *arg, uint64_t *client);
 /* Requests of an in-process client. They are taken (0) or not (CHATHUB_EGONE; CHATHUB_EAGAIN: 64
@@ -436,6 +457,119 @@ CHATHUB_API int chathub_request(struct chathub *hub, uint64_t client, const char
 /* The client leaves once its requests were heard: CLOSED is its last event. What it posted last is
  * committed as ever, but its ack may not come any more. CHATHUB_EGONE. */
 CHATHUB_API int chathub_close(struct chathub *hub, uint64_t client);
+
+/* Removes the text of an entry, everywhere and for good, as the host; its position stays. `client`
+ * is told by OK, or by ERROR: "not_found" where there is no such entry, "feature" where the log cannot
+ * do it. Who has read it keeps what it has read: a message to them is the host's to post. CHATHUB_EGONE,
+ * CHATHUB_EAGAIN, CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_redact(struct chathub *hub, uint64_t client, const char *room,
+                               uint64_t position);
+
+/* ------------------------------------------------------------------------------ clients, any kind */
+
+/* Ends a client of any kind, by the number that a question or a log record named: it gets what it is
+ * owed and then `message` ("" or NULL: none), over a WebSocket with close code `code`, which is 1000,
+ * 1008 or 4000 to 4999. With 1000 its session ends too, else it may come back. To keep it out, deny its
+ * next hello. CHATHUB_EGONE, CHATHUB_EINVAL. */
+CHATHUB_API int chathub_disconnect(struct chathub *hub, uint64_t client, int code,
+                                   const char *message);
+
+/* ----------------------------------------------------------------------------- THE QUEUE OF EVENTS */
+
+/* What happens in a hub can wait in its queue, in the order in which it happened, until the host takes
+ * it: for hosts that want no callbacks on the hub's thread, or none at all. It holds the events of
+ * in-process clients that have no callback, and what chathub_queue_questions and chathub_queue_log put
+ * there. It is bounded by the option event-queue, in bytes, and loses nothing: while it is full, clients
+ * are sent no more (a client is a cursor in a log, and goes on from where it is), questions wait before
+ * it as long as the option authorize-timeout lets them, and only records of the log are counted in place
+ * of kept. */
+
+/* Any thread. A descriptor that is readable while events wait; it stays the hub's, and is valid until
+ * chathub_free. CHATHUB_EIO: the system has none. */
+CHATHUB_API int chathub_queue_fd(struct chathub *hub);
+
+/* Events that were taken from the queue. */
+struct chathub_batch {
+    uint32_t size;  /* of this struct, set by the caller */
+    uint32_t count; /* of events */
+    const struct chathub_event *events;
+    /* All texts of these events: those of one event lie one behind the other in the order of its
+     * fields, each with its NUL. For languages to which pointers are dear. */
+    const char *texts;
+    size_t texts_len;
+};
+/* Takes all events that wait, without waiting for any. They are the caller's to read until the next call
+ * of this function, or chathub_free. One thread at a time. Answers their number, or a negative error:
+ * CHATHUB_EINVAL, CHATHUB_ENOMEM (they are still there). */
+CHATHUB_API int chathub_take(struct chathub *hub, struct chathub_batch *out);
+
+/* As chathub_on_authorize, but the questions come by the queue, and chathub_answer follows for each.
+ * Actions 0: none (the default). CHATHUB_ESTARTED. */
+CHATHUB_API int chathub_queue_questions(struct chathub *hub, uint32_t actions);
+/* As chathub_on_log, but the records come by the queue. A level beyond CHATHUB_ERROR: none (the
+ * default). */
+CHATHUB_API int chathub_queue_log(struct chathub *hub, int level);
+
+/* ----------------------------------------------------------------------- connections of the host's */
+
+enum chathub_adopted_as {
+    CHATHUB_ADOPT_HTTP =
+        0, /* `bytes` is the beginning of an HTTP request, or nothing: as if the hub
+                               had accepted the socket */
+    CHATHUB_ADOPT_WEBSOCKET =
+        1,                  /* the host has answered the upgrade: `bytes` is what came behind it */
+    CHATHUB_ADOPT_LINES = 2 /* lines, as on a tcp:// listener */
+};
+struct chathub_adoption {
+    uint32_t size;     /* of this struct, set by the caller */
+    int32_t as;        /* enum chathub_adopted_as */
+    int32_t fd;        /* a connected stream socket, of TCP or Unix */
+    uint32_t reserved; /* 0 */
+    const char
+        *url; /* the listener that it is to count for, such as "ws://?dialect=native&room=lobby",
+                          with the query as in chathub_listen; NULL: no wishes */
+    const void *bytes; /* what was already read of it, copied; up to 64 KiB */
+    size_t len;
+    const char *subprotocol; /* WEBSOCKET: the one that the host has agreed to, or NULL */
+};
+/* A host that has its own server hands a connection over. On success the descriptor is the hub's, which
+ * closes it; on an error it is still the host's, and nothing was sent or read. CHATHUB_EINVAL (no
+ * such socket, too many bytes …), CHATHUB_EADDRESS (the URL), CHATHUB_EFULL, CHATHUB_ESTOPPED,
+ * CHATHUB_ENOMEM, CHATHUB_EIO. */
+CHATHUB_API int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption);
+
+/* A transport of the host's own, for connections of a kind that the hub does not know. It carries lines:
+ * each frame ends in a newline, and holds none. The functions are called from the loop. */
+struct chathub_carrier {
+    uint32_t size; /* of this struct, set by the caller */
+    uint32_t reserved;
+    /* Sends bytes: the next of the stream, which begins and ends anywhere in lines. Answers how many it
+     * took; fewer than `len`: it can take no more now, and chathub_carrier_writable follows. Negative:
+     * it is broken; chathub_carrier_closed follows. */
+    int64_t (*send)(void *conn, const char *bytes, size_t len);
+    /* The hub is done with it: nothing more is called for it after this. `code` is a close code as in
+     * RFC 6455, `reason` a text, "" if none. */
+    void (*close)(void *conn, int code, const char *reason);
+};
+/* A client that comes over a connection of the host's. `carrier` is copied; `conn` is handed to its
+ * functions. `url`: as in chathub_adoption ("tcp://?dialect=human"); dialects are native (the default)
+ * and human. `address`: where the peer is, for log lines; copied. The number goes to *client.
+ * CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_EADDRESS, CHATHUB_EINVAL, CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier,
+                              void *conn, const char *url, const char *address, uint64_t *client);
+/* One line from the peer, without its newline; it is copied. CHATHUB_EAGAIN: the hub has as much to do
+ * for this client as it may have; read no more of it, and hand this line in again when
+ * chathub_carrier_ready says so, or a little later. CHATHUB_EGONE, CHATHUB_ETOOLONG (close it),
+ * CHATHUB_ENOMEM. */
+CHATHUB_API int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line,
+                                     size_t len);
+/* Whether a line would be taken: 1 or 0; CHATHUB_EGONE. */
+CHATHUB_API int chathub_carrier_ready(const struct chathub *hub, uint64_t client);
+/* After `send` took less than all: it can take more. CHATHUB_EGONE. */
+CHATHUB_API int chathub_carrier_writable(struct chathub *hub, uint64_t client);
+/* The connection is gone; `close` is not called any more. `left` 1: the peer said goodbye, and its
+ * session ends; 0: it may come back. CHATHUB_EGONE. */
+CHATHUB_API int chathub_carrier_closed(struct chathub *hub, uint64_t client, int left);
 
 /* ----------------------------------------------------------------------------------- statistics */
 
