@@ -47,12 +47,22 @@ struct chathub {
     chathub_authorize_cb authorize;
     void *authorize_arg;
     uint32_t authorize_actions;
+    struct chi_own *own;    /* its own thread, or NULL; set before other threads call */
     struct chi_buf text;    /* copies with NULs for callbacks */
     struct chi_buf decoded; /* scratch of chathub_request */
     char problem[512];
 };
 
-/* What every call looks at first: 0, CHATHUB_EINVAL (no hub) or CHATHUB_EFORK. */
+/* First in every public function: where the hub has a thread of its own, the call has the hub for
+ * itself until the function returns, and what it leaves to do wakes that thread. A function that
+ * has begun may call others. */
+#define CHI_CALL(hub)                                                                              \
+    struct chi_own *chi_called __attribute__((cleanup(chi_call_end), unused)) = chi_call_begin(hub)
+struct chi_own;
+struct chi_own *chi_call_begin(const struct chathub *hub);
+void chi_call_end(struct chi_own **own);
+
+/* What every call looks at first (behind CHI_CALL): 0, CHATHUB_EINVAL (no hub) or CHATHUB_EFORK. */
 int chi_enter(const struct chathub *hub);
 /* The same for calls that need a running hub: CHATHUB_ESTOPPED besides. */
 int chi_enter_running(const struct chathub *hub);
