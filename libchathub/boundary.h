@@ -12,6 +12,7 @@
 #include "net/driver.h"
 #include "net/inproc.h"
 #include "net/net.h"
+#include "net/queue.h"
 #include "net/world.h"
 
 enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPING, STATE_CLOSING, STATE_STOPPED };
@@ -32,6 +33,7 @@ struct chathub {
     struct chi_bus *bus; /* of the log; NULL: there are no other nodes */
     struct chi_delivery *delivery;
     struct chi_hub *hub;
+    struct chi_queue *queue; /* of events, from new to free */
     struct chi_inproc *inproc;
     struct chi_net *net;
     struct chi_driver *driver;
@@ -47,6 +49,9 @@ struct chathub {
     chathub_authorize_cb authorize;
     void *authorize_arg;
     uint32_t authorize_actions;
+    bool questions;         /* they go to the queue, not to `authorize` */
+    uint64_t lost_records;  /* that found no room in the queue, and were not told yet */
+    struct chi_buf record;  /* the fields of a record as JSON */
     struct chi_own *own;    /* its own thread, or NULL; set before other threads call */
     struct chi_buf text;    /* copies with NULs for callbacks */
     struct chi_buf decoded; /* scratch of chathub_request */
@@ -61,6 +66,25 @@ struct chathub {
 struct chi_own;
 struct chi_own *chi_call_begin(const struct chathub *hub);
 void chi_call_end(struct chi_own **own);
+
+/* For a call on any thread that does not have the hub to itself: a turn is wanted. */
+void chi_call_turn(struct chathub *hub);
+/* Its own thread, if it has one, is told to end, and waited for. */
+void chi_own_end(struct chathub *hub);
+/* As chathub_wake and chathub_problem, of a hub that has one. */
+int chi_own_wake(struct chi_own *own);
+const char *chi_own_problem(const struct chi_own *own);
+
+/* The two halves of an own loop's step, which chathub_step is, too: what is to be done now, and when
+ * the next time is on the loop's clock (UINT64_MAX: whenever its descriptor is readable). */
+void chi_loop_round(struct chathub *hub);
+uint64_t chi_loop_due(const struct chathub *hub);
+/* Takes everything off the loop at once. */
+void chi_tear_down(struct chathub *hub);
+
+/* Where records and questions go that the queue is to hold. */
+void chi_queue_record(const struct chathub_record *record, void *hub);
+int chi_queue_question(struct chathub *hub, const struct chathub_question *question);
 
 /* What every call looks at first (behind CHI_CALL): 0, CHATHUB_EINVAL (no hub) or CHATHUB_EFORK. */
 int chi_enter(const struct chathub *hub);

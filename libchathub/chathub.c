@@ -50,7 +50,9 @@ int chi_enter_running(const struct chathub *hub)
 
 const char *chathub_problem(const struct chathub *hub)
 {
-    return hub ? hub->problem : "";
+    if (!hub || !hub->own)
+        return hub ? hub->problem : "";
+    return chi_own_problem(hub->own);
 }
 
 /* ------------------------------------------------------------------------------------ new, free */
@@ -67,7 +69,9 @@ int chathub_new(struct chathub **out)
     hub->world.work = &hub->work;
     uint8_t secret[16];
     chi_world_random(secret, sizeof(secret));
-    if (chi_options_defaults(&hub->settings) || chi_routes_new(secret, &hub->routes)) {
+    if (chi_options_defaults(&hub->settings) || chi_routes_new(secret, &hub->routes) ||
+        chi_queue_new(&hub->settings.event_queue, &hub->queue)) {
+        chi_routes_free(hub->routes);
         chi_options_fini(&hub->settings);
         free(hub);
         return CHATHUB_ENOMEM;
@@ -114,8 +118,7 @@ static void own_loop_close(struct chathub *hub)
     hub->loop = NULL;
 }
 
-/* Takes everything off the loop at once. */
-static void tear_down(struct chathub *hub)
+void chi_tear_down(struct chathub *hub)
 {
     stop_timer_close(hub);
     if (hub->net)
@@ -132,13 +135,16 @@ void chathub_free(struct chathub *hub)
 {
     if (!hub || hub->pid != getpid())
         return;
+    chi_own_end(hub);
     hub->state = STATE_STOPPED;
-    tear_down(hub);
+    chi_tear_down(hub);
+    chi_queue_free(hub->queue);
     chi_routes_free(hub->routes);
     chi_options_fini(&hub->settings);
     chi_world_fini(&hub->world);
     chi_buf_fini(&hub->text);
     chi_buf_fini(&hub->decoded);
+    chi_buf_fini(&hub->record);
     free(hub->addresses);
     free(hub);
 }
@@ -162,6 +168,7 @@ static int set_listen(struct chathub *hub, const char *url)
 
 int chathub_listen(struct chathub *hub, const char *url)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error || !url)
         return error ? error : chi_plain(hub, CHATHUB_EINVAL);
@@ -172,6 +179,7 @@ int chathub_listen(struct chathub *hub, const char *url)
 
 int chathub_set(struct chathub *hub, const char *name, const char *value)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error || !name || !value)
         return error ? error : chi_plain(hub, CHATHUB_EINVAL);
@@ -183,6 +191,7 @@ int chathub_set(struct chathub *hub, const char *name, const char *value)
 
 int chathub_set_number(struct chathub *hub, const char *name, uint64_t value)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error || !name)
         return error ? error : chi_plain(hub, CHATHUB_EINVAL);
@@ -192,6 +201,7 @@ int chathub_set_number(struct chathub *hub, const char *name, uint64_t value)
 
 int chathub_get(const struct chathub *hub, const char *name, char *out, size_t size)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error || !name)
         return error ? error : CHATHUB_EINVAL;
@@ -207,17 +217,17 @@ int chathub_option_at(uint32_t index, struct chathub_option *out)
 
 int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb, void *arg)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
-    hub->world.log = cb;
-    hub->world.log_arg = arg;
-    hub->world.log_level = level;
+    hub->world.sinks[CHI_SINK_HOST] = (struct chi_sink){.log = cb, .arg = arg, .level = level};
     return 0;
 }
 
 int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
@@ -228,11 +238,13 @@ int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg)
 
 int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb, void *arg)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
     if (hub->state != STATE_NEW)
         return chi_plain(hub, CHATHUB_ESTARTED);
+    hub->questions = false;
     hub->authorize = cb;
     hub->authorize_arg = arg;
     hub->authorize_actions = actions;
@@ -242,6 +254,7 @@ int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authoriz
 int chathub_asset(struct chathub *hub, const char *path, const char *type, const void *bytes,
                   size_t len)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
@@ -254,6 +267,7 @@ int chathub_asset(struct chathub *hub, const char *path, const char *type, const
 int chathub_route_methods(struct chathub *hub, const char *path, uint32_t methods,
                           chathub_route_cb cb, void *arg)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
@@ -271,6 +285,7 @@ int chathub_route(struct chathub *hub, const char *path, chathub_route_cb cb, vo
 
 int chathub_http_body(struct chathub *hub, const char *type, const void *bytes, size_t len)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
@@ -325,11 +340,13 @@ static int ask_host(void *ctx, const struct chi_question *question)
         .content = texts + content,
         .content_len = question->content.len,
     };
-    return hub->authorize(hub, &asked, hub->authorize_arg);
+    return hub->questions ? chi_queue_question(hub, &asked)
+                          : hub->authorize(hub, &asked, hub->authorize_arg);
 }
 
 int chathub_answer(struct chathub *hub, uint64_t question, int allow, const char *message)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -375,6 +392,7 @@ static int make_hub(struct chathub *hub, struct chi_env env)
     error = chi_delivery_new(&hub->settings, env, hub->log, &hub->delivery);
     if (error)
         return chi_plain(hub, error);
+    bool asks = hub->authorize || hub->questions;
     struct chi_hub_parts parts = {
         .settings = &hub->settings,
         .env = env,
@@ -382,16 +400,18 @@ static int make_hub(struct chathub *hub, struct chi_env env)
         .bus = hub->bus,
         .delivery_ops = &chi_delivery_ops,
         .delivery = hub->delivery,
-        .authorize = hub->authorize ? ask_host : NULL,
+        .authorize = asks ? ask_host : NULL,
         .authorize_ctx = hub,
-        .ask = hub->authorize ? hub->authorize_actions : 0,
+        .ask = asks ? hub->authorize_actions : 0,
     };
     error = chi_hub_new(&parts, &hub->hub);
     if (error)
         return chi_plain(hub, error);
     hub->log->bind(hub->log, chi_hub_log_up(hub->hub));
     chi_delivery_bind(hub->delivery, chi_hub_delivery_up(hub->hub));
-    return chi_plain(hub, chi_inproc_new(hub->hub, hub, env, &hub->inproc));
+    struct chi_inproc_parts inproc = {
+        .hub = hub->hub, .delivery = hub->delivery, .queue = hub->queue, .owner = hub, .env = env};
+    return chi_plain(hub, chi_inproc_new(&inproc, &hub->inproc));
 }
 
 static int make_net(struct chathub *hub, struct chi_env env)
@@ -467,6 +487,7 @@ static int check_rooms(struct chathub *hub)
 
 int chathub_check(struct chathub *hub)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     for (uint32_t i = 0; !error && i < hub->address_count; i++)
         if (!hub->settings.insecure && !chi_address_is_local(&hub->addresses[i]))
@@ -489,6 +510,7 @@ int chathub_check(struct chathub *hub)
 
 int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
@@ -508,7 +530,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
     if (!error)
         error = make_net(hub, env);
     if (error) {
-        tear_down(hub);
+        chi_tear_down(hub);
         return error;
     }
     start_driver(hub);
@@ -524,6 +546,7 @@ static void on_driver_closed(void *arg)
     struct chathub *hub = arg;
     hub->driver = NULL;
     hub->state = STATE_STOPPED;
+    chi_queue_stop(hub->queue);
     if (hub->stopped)
         hub->stopped(hub->stopped_arg);
 }
@@ -594,6 +617,7 @@ static void on_stop_timer(uv_timer_t *timer)
 
 int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -618,12 +642,22 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 
 /* --------------------------------------------------------------------------------- its own loop */
 
+static int check_no_thread(struct chathub *hub, const char *function)
+{
+    if (!hub->own)
+        return 0;
+    return chi_problem(
+        hub, CHATHUB_EINVAL,
+        "%s is not for a hub that chathub_start_thread started: its own thread runs it", function);
+}
+
 int chathub_run(struct chathub *hub)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (!error && hub->state == STATE_NEW)
         error = chathub_start(hub, NULL);
-    if (error)
+    if (error || (error = check_no_thread(hub, "chathub_run")))
         return error;
     if (!hub->own_loop)
         return chi_problem(
@@ -653,10 +687,24 @@ static int step_within(struct chathub *hub, int timeout_ms)
     return alive;
 }
 
+void chi_loop_round(struct chathub *hub)
+{
+    uv_run(hub->loop, UV_RUN_NOWAIT);
+}
+
+uint64_t chi_loop_due(const struct chathub *hub)
+{
+    if (hub->driver && chi_driver_busy(hub->driver))
+        return 0;
+    int wait = uv_backend_timeout(hub->loop);
+    return wait < 0 ? UINT64_MAX : uv_now(hub->loop) + (uint64_t)wait;
+}
+
 int chathub_step(struct chathub *hub, int timeout_ms)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
-    if (error)
+    if (error || (error = check_no_thread(hub, "chathub_step")))
         return error;
     if (hub->state == STATE_NEW)
         return chi_plain(hub, CHATHUB_ESTOPPED);
@@ -674,20 +722,23 @@ int chathub_step(struct chathub *hub, int timeout_ms)
 
 int chathub_fd(const struct chathub *hub)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;
-    return hub->own_loop ? uv_backend_fd(hub->loop) : CHATHUB_ESTOPPED;
+    return hub->own_loop && !hub->own ? uv_backend_fd(hub->loop) : CHATHUB_ESTOPPED;
 }
 
 int chathub_timeout(const struct chathub *hub)
 {
-    if (chi_enter(hub) || !hub->own_loop)
+    CHI_CALL(hub);
+    if (chi_enter(hub) || !hub->own_loop || hub->own)
         return -1;
     uv_update_time(hub->loop);
-    if (hub->driver && chi_driver_busy(hub->driver))
-        return 0;
-    return uv_backend_timeout(hub->loop);
+    uint64_t due = chi_loop_due(hub), now = uv_now(hub->loop);
+    if (due == UINT64_MAX)
+        return -1;
+    return due > now ? (int)(due - now) : 0;
 }
 
 int chathub_wake(struct chathub *hub)
@@ -695,6 +746,8 @@ int chathub_wake(struct chathub *hub)
     int error = chi_enter(hub);
     if (error)
         return error;
+    if (hub->own)
+        return chi_own_wake(hub->own);
     if (!hub->driver)
         return CHATHUB_ESTOPPED;
     chi_driver_wake(hub->driver);
@@ -703,6 +756,7 @@ int chathub_wake(struct chathub *hub)
 
 int chathub_listener(const struct chathub *hub, uint32_t index, char *out, size_t size)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     return error ? error : chi_net_listener(hub->net, index, out, size);
 }

@@ -24,10 +24,11 @@ static int inproc_request(struct chathub *hub, uint64_t client, const struct chi
 int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, void *arg,
                    uint64_t *client)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
-    if (!cb || !client)
+    if (!client)
         return chi_plain(hub, CHATHUB_EINVAL);
     uint64_t id;
     error = chi_inproc_open(hub->inproc, cb, arg, &id);
@@ -44,6 +45,7 @@ int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, v
 
 int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start, uint64_t from)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -71,6 +73,7 @@ int chathub_join(struct chathub *hub, uint64_t client, const char *room, int sta
 
 int chathub_leave(struct chathub *hub, uint64_t client, const char *room)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -81,6 +84,7 @@ int chathub_leave(struct chathub *hub, uint64_t client, const char *room)
 int chathub_post(struct chathub *hub, uint64_t client, const char *room, const char *content,
                  size_t len, const char *cid)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -97,6 +101,7 @@ int chathub_post(struct chathub *hub, uint64_t client, const char *room, const c
 
 int chathub_request(struct chathub *hub, uint64_t client, const char *json, size_t len)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -118,6 +123,7 @@ int chathub_request(struct chathub *hub, uint64_t client, const char *json, size
 
 int chathub_close(struct chathub *hub, uint64_t client)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     return error ? error : chi_plain(hub, chi_inproc_close(hub->inproc, client));
 }
@@ -126,6 +132,7 @@ int chathub_close(struct chathub *hub, uint64_t client)
 
 int chathub_stats(const struct chathub *hub, struct chathub_stats *out)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;

@@ -14,6 +14,7 @@
 /* 0, and *out is what a tool needs. */
 static int begin(struct chathub *hub, chathub_progress_cb progress, void *arg, struct chi_tool *out)
 {
+    CHI_CALL(hub);
     int error = chi_enter(hub);
     if (error)
         return error;

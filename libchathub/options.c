@@ -216,6 +216,10 @@ static const struct option options[] = {
         "Bytes of replies waiting for one client; beyond, it is not read from."),
     ROW("hub-reply-bytes", hub_reply_bytes, SIZE, "64m", KIB, 1024 * GIB, LIVE, RARE,
         "Bytes of replies and half-sent frames waiting for all clients."),
+    ROW("event-queue", event_queue, SIZE, "4m", 64 * KIB, GIB, LIVE, RARE,
+        "Bytes of events that wait until the program around the hub takes them; beyond, its "
+        "clients "
+        "in the process are sent no more for a while."),
     ROW("hub-partial-bytes", hub_partial_bytes, SIZE, "64m", KIB, 1024 * GIB, LIVE, RARE,
         "Bytes of incoming messages of all clients that are not complete yet."),
 #undef GROUP

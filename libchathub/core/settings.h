@@ -66,6 +66,9 @@ struct chi_settings {
     uint32_t room_turn;    /* bytes that one client gets of one room in a visit */
     uint32_t client_turn;  /* bytes that one client gets in a visit */
 
+    /* the host's queue of events */
+    uint64_t event_queue; /* bytes; while it has more, in-process clients without a callback wait */
+
     /* the log; a bound of 0 is the one that suits the kind of log (log/log.h) */
     char *log_sync;           /* SQLite: "full" or "normal" */
     uint64_t log_free;        /* SQLite: posts are refused where the disk has less than this left */

@@ -58,7 +58,8 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct chi_driver *driver, uint64_t now)
 {
     uint64_t due = chi_hub_next(driver->parts.hub);
-    if (chi_delivery_warm(driver->parts.delivery) && driver->ticked + TICK_MS < due)
+    if ((chi_delivery_warm(driver->parts.delivery) || chi_inproc_starved(driver->parts.inproc)) &&
+        driver->ticked + TICK_MS < due)
         due = driver->ticked + TICK_MS;
     if (due == driver->due && uv_is_active((uv_handle_t *)&driver->timer))
         return;
@@ -83,6 +84,7 @@ static void turn(struct chi_driver *driver)
         chi_delivery_tick(driver->parts.delivery);
     }
     driver->busy = chi_delivery_flush(driver->parts.delivery, clock_us, NULL);
+    chi_inproc_flushed(driver->parts.inproc);
     set_timer(driver, now);
     driver->running = false;
     driver->parts.after(driver->parts.arg); /* may close the driver */

@@ -1,8 +1,10 @@
 /* Happy path: a host's request waits in its client's inbox until the next turn; what the pump
  * sends is a run of records (chi_dialect_local), each told to the host's callback at once and
- * whole, so this transport never blocks. Failure modes: an inbox that is full refuses; a client
- * that the hub closed gets what it was owed and CLOSED in the next turn; without memory for what
- * it was owed, CLOSED alone. */
+ * whole, or copied to the hub's queue as far as there is room: a client that finds none is blocked
+ * until the host has taken what waits there. Then those come first who got nothing the last time.
+ * Failure modes: an inbox that is full refuses; a client that the hub closed gets what it was owed
+ * and CLOSED in the next turn, beyond the queue's bound; without memory for what it was owed, CLOSED
+ * alone; without memory in the queue it is tried again each second. */
 #include "net/inproc.h"
 
 #include <stdlib.h>
@@ -16,6 +18,8 @@
 #include "util/list.h"
 
 #define INBOX_MAX 64u
+/* Blocked clients that go on in one turn: the first of them may fill the queue again. */
+#define GO_ON_MAX 64u
 
 struct message {
     struct chi_link link;
@@ -26,68 +30,90 @@ struct guest {
     struct chi_slot slot; /* its number is the transport's: conn */
     struct chi_link link; /* among those with something for a turn */
     uint64_t id;          /* the hub's */
-    chathub_event_cb cb;
+    chathub_event_cb cb;  /* NULL: its events go to the queue */
     void *arg;
-    struct chi_link inbox; /* messages not yet handed over */
-    uint32_t waiting;      /* their number */
-    bool paused;           /* the hub reads nothing of it now */
-    bool leaving;          /* the host closed it */
-    bool closed;           /* the hub closed it: only its end is to be told */
-    int code;              /* of the close */
-    struct chi_buf rest;   /* what it was owed then */
+    struct chi_link blocked; /* among `fed` or `unfed` while the queue has no room for it */
+    struct chi_link inbox;   /* messages not yet handed over */
+    uint32_t waiting;        /* their number */
+    bool paused;             /* the hub reads nothing of it now */
+    bool leaving;            /* the host closed it */
+    bool closed;             /* the hub closed it: only its end is to be told */
+    int code;                /* of the close */
+    struct chi_buf rest;     /* what it was owed then */
 };
 
 struct chi_inproc {
-    struct chi_hub *hub;
-    struct chathub *owner;
-    struct chi_env env;
+    struct chi_inproc_parts parts;
     struct chi_transport transport;
     struct chi_slots guests;
     struct chi_index by_id;
-    uint32_t unheard;    /* requests in all inboxes */
-    struct chi_link due; /* guests with something for a turn */
+    uint32_t unheard;      /* requests in all inboxes */
+    struct chi_link due;   /* guests with something for a turn */
+    struct chi_link unfed; /* blocked, and the queue took nothing of theirs … */
+    struct chi_link fed;   /* … or something: they come behind the others */
+    bool starved;          /* the queue had no memory since the last turn */
 };
 
 static void guest_due(struct chi_inproc *inproc, struct guest *guest)
 {
     if (!chi_list_linked(&guest->link))
         chi_list_append(&inproc->due, &guest->link);
-    inproc->env.ops->wake(inproc->env.self);
+    inproc->parts.env.ops->wake(inproc->parts.env.self);
+}
+
+static void message_drop(struct chi_inproc *inproc, struct guest *guest)
+{
+    struct message *message = CHI_CONTAINER(chi_list_take(&guest->inbox), struct message, link);
+    free(message->request);
+    free(message);
+    guest->waiting--;
+    inproc->unheard--;
 }
 
 static void guest_free(struct chi_inproc *inproc, struct guest *guest)
 {
-    struct chi_link *link;
-    while ((link = chi_list_take(&guest->inbox))) {
-        struct message *message = CHI_CONTAINER(link, struct message, link);
-        free(message->request);
-        free(message);
-        inproc->unheard--;
-    }
+    while (guest->waiting)
+        message_drop(inproc, guest);
     chi_index_remove(&inproc->by_id, guest->slot.number);
     chi_list_remove(&guest->link);
+    chi_list_remove(&guest->blocked);
     chi_buf_fini(&guest->rest);
     chi_slots_give(&inproc->guests, guest);
 }
 
 /* ------------------------------------------------------------------------------------ transport */
 
-static void tell_records(struct chi_inproc *inproc, struct guest *guest, const char *at, size_t len)
+/* Tells a run of records, and answers how much of it. `beyond`: though the queue is full. */
+static size_t tell_records(struct chi_inproc *inproc, struct guest *guest, const char *at,
+                           size_t len, bool beyond)
 {
     const char *end = at + len;
+    if (!guest->cb)
+        return chi_queue_add_records(inproc->parts.queue, guest->id, at, len, beyond);
     while (at < end) {
         struct chathub_event event;
         at += chi_local_read(at, &event);
         event.client = guest->id;
-        guest->cb(inproc->owner, &event, guest->arg);
+        guest->cb(inproc->parts.owner, &event, guest->arg);
     }
+    return len;
+}
+
+static void guest_block(struct chi_inproc *inproc, struct guest *guest, bool fed)
+{
+    inproc->starved |= chi_queue_has_room(inproc->parts.queue);
+    if (!chi_list_linked(&guest->blocked))
+        chi_list_append(fed ? &inproc->fed : &inproc->unfed, &guest->blocked);
 }
 
 static ptrdiff_t inproc_send(void *self, uint32_t conn, const void *bytes, size_t len)
 {
     struct chi_inproc *inproc = self;
-    tell_records(inproc, chi_slots_at(&inproc->guests, conn), bytes, len);
-    return (ptrdiff_t)len;
+    struct guest *guest = chi_slots_at(&inproc->guests, conn);
+    size_t told = tell_records(inproc, guest, bytes, len, false);
+    if (told < len)
+        guest_block(inproc, guest, told > 0);
+    return (ptrdiff_t)told;
 }
 
 static void inproc_write_many(void *self, const void *bytes, size_t len, const uint32_t *conns,
@@ -112,6 +138,7 @@ static void inproc_close(void *self, uint32_t conn, int code, struct chi_span re
     (void)reason;
     struct chi_inproc *inproc = self;
     struct guest *guest = chi_slots_at(&inproc->guests, conn);
+    chi_list_remove(&guest->blocked);
     guest->closed = true;
     guest->code = code;
     chi_buf_add(&guest->rest, rest.at, rest.len);
@@ -136,7 +163,7 @@ static int error_of_close(int code)
     }
 }
 
-static void tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t type, int code)
+static bool tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t type, int code)
 {
     struct chathub_event event = {
         .size = sizeof(event),
@@ -154,19 +181,44 @@ static void tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t t
         .json = "",
     };
     event.message = code ? chathub_strerror(code) : "";
-    guest->cb(inproc->owner, &event, guest->arg);
+    if (!guest->cb)
+        return chi_queue_add(inproc->parts.queue, &event, true);
+    guest->cb(inproc->parts.owner, &event, guest->arg);
+    return true;
 }
 
-/* Tells the end of a guest, its unheard requests before, and forgets it. */
-static void guest_end(struct chi_inproc *inproc, struct guest *guest)
+static bool tell_rest(struct chi_inproc *inproc, struct guest *guest)
+{
+    size_t len = guest->rest.failed ? 0 : guest->rest.len;
+    size_t told = len ? tell_records(inproc, guest, guest->rest.at, len, true) : 0;
+    chi_buf_consume(&guest->rest, told);
+    return told == len;
+}
+
+/* Tells what is left to tell of a guest that was closed, its unheard requests before the end. False:
+ * the queue has no memory for it now. */
+static bool tell_end(struct chi_inproc *inproc, struct guest *guest)
 {
     int code = error_of_close(guest->code);
-    if (guest->rest.len && !guest->rest.failed)
-        tell_records(inproc, guest, guest->rest.at, guest->rest.len);
-    for (uint32_t i = 0; i < guest->waiting; i++)
-        tell_code(inproc, guest, CHATHUB_EVENT_ERROR, code ? code : CHATHUB_EGONE);
-    tell_code(inproc, guest, CHATHUB_EVENT_CLOSED, code);
-    guest_free(inproc, guest);
+    if (!tell_rest(inproc, guest))
+        return false;
+    while (guest->waiting) {
+        if (!tell_code(inproc, guest, CHATHUB_EVENT_ERROR, code ? code : CHATHUB_EGONE))
+            return false;
+        message_drop(inproc, guest);
+    }
+    return tell_code(inproc, guest, CHATHUB_EVENT_CLOSED, code);
+}
+
+/* Without a wake: the driver's second has to be waited for. */
+static void guest_end(struct chi_inproc *inproc, struct guest *guest)
+{
+    if (tell_end(inproc, guest)) {
+        guest_free(inproc, guest);
+        return;
+    }
+    inproc->starved = true;
+    chi_list_append(&inproc->due, &guest->link);
 }
 
 static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
@@ -176,20 +228,47 @@ static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
         struct message *message = CHI_CONTAINER(link, struct message, link);
         guest->waiting--;
         inproc->unheard--;
-        enum chi_next next = chi_hub_request(inproc->hub, guest->id, message->request);
+        enum chi_next next = chi_hub_request(inproc->parts.hub, guest->id, message->request);
         free(message->request);
         free(message);
         guest->paused |= next == CHI_NEXT_WAIT;
     }
     if (!guest->closed && guest->leaving && !guest->waiting) {
-        chi_hub_close_client(inproc->hub, guest->id, 1000, CHI_SPAN("left"));
+        chi_hub_close_client(inproc->parts.hub, guest->id, 1000, CHI_SPAN("left"));
     }
     if (guest->closed)
         guest_end(inproc, guest);
 }
 
+static struct guest *next_blocked(struct chi_inproc *inproc)
+{
+    struct chi_link *link = chi_list_take(&inproc->unfed);
+    if (!link)
+        link = chi_list_take(&inproc->fed);
+    return link ? CHI_CONTAINER(link, struct guest, blocked) : NULL;
+}
+
+/* Whether somebody is blocked who need not be. */
+static bool may_go_on(struct chi_inproc *inproc)
+{
+    return !(chi_list_empty(&inproc->unfed) && chi_list_empty(&inproc->fed)) &&
+           chi_queue_has_room(inproc->parts.queue);
+}
+
+static void let_go_on(struct chi_inproc *inproc)
+{
+    if (!may_go_on(inproc))
+        return;
+    struct guest *guest;
+    for (uint32_t i = 0; i < GO_ON_MAX && (guest = next_blocked(inproc)); i++)
+        chi_delivery_writable(inproc->parts.delivery, chi_hub_client_slot(guest->id));
+}
+
 void chi_inproc_turn(struct chi_inproc *inproc)
 {
+    uint64_t at = inproc->parts.env.ops->now(inproc->parts.env.self);
+    inproc->starved = !chi_queue_turn(inproc->parts.queue, at);
+    let_go_on(inproc);
     struct chi_link now; /* those due now: what callbacks add is for the next turn */
     chi_list_init(&now);
     struct chi_link *link;
@@ -197,6 +276,18 @@ void chi_inproc_turn(struct chi_inproc *inproc)
         chi_list_append(&now, link);
     while ((link = chi_list_take(&now)))
         guest_turn(inproc, CHI_CONTAINER(link, struct guest, link));
+}
+
+void chi_inproc_flushed(struct chi_inproc *inproc)
+{
+    chi_queue_tell(inproc->parts.queue);
+    if (!inproc->starved && may_go_on(inproc))
+        inproc->parts.env.ops->wake(inproc->parts.env.self);
+}
+
+bool chi_inproc_starved(const struct chi_inproc *inproc)
+{
+    return inproc->starved;
 }
 
 /* ------------------------------------------------------------------------------------- the face */
@@ -207,19 +298,16 @@ static struct chi_span id_of(const void *ctx, uint32_t number)
     return (struct chi_span){(const char *)&guest->id, sizeof(guest->id)};
 }
 
-int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env env,
-                   struct chi_inproc **out)
+int chi_inproc_new(const struct chi_inproc_parts *parts, struct chi_inproc **out)
 {
     struct chi_inproc *inproc = calloc(1, sizeof(*inproc));
     if (!inproc)
         return CHATHUB_ENOMEM;
     chi_slots_init(&inproc->guests, sizeof(struct guest));
-    env.ops->random(env.self, inproc->by_id.secret, sizeof(inproc->by_id.secret));
+    parts->env.ops->random(parts->env.self, inproc->by_id.secret, sizeof(inproc->by_id.secret));
     inproc->by_id.text = id_of;
     inproc->by_id.ctx = &inproc->guests;
-    inproc->hub = hub;
-    inproc->owner = owner;
-    inproc->env = env;
+    inproc->parts = *parts;
     inproc->transport = (struct chi_transport){
         .send = inproc_send,
         .write_many = inproc_write_many,
@@ -228,6 +316,8 @@ int chi_inproc_new(struct chi_hub *hub, struct chathub *owner, struct chi_env en
         .self = inproc,
     };
     chi_list_init(&inproc->due);
+    chi_list_init(&inproc->fed);
+    chi_list_init(&inproc->unfed);
     *out = inproc;
     return 0;
 }
@@ -257,7 +347,7 @@ static int guest_register(struct chi_inproc *inproc, struct guest *guest)
     };
     int error = chi_index_reserve(&inproc->by_id);
     if (!error)
-        error = chi_hub_client_open(inproc->hub, &desc, &guest->id);
+        error = chi_hub_client_open(inproc->parts.hub, &desc, &guest->id);
     if (error)
         return error;
     chi_index_put(&inproc->by_id, guest->slot.number);
@@ -319,7 +409,7 @@ void chi_inproc_abort(struct chi_inproc *inproc, uint64_t id)
     struct guest *guest = guest_find(inproc, id);
     if (!guest)
         return;
-    chi_hub_client_closed(inproc->hub, id, "no memory");
+    chi_hub_client_closed(inproc->parts.hub, id, "no memory");
     guest_free(inproc, guest);
 }
 

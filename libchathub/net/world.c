@@ -64,6 +64,11 @@ static int fold(void *self, enum chi_fold_kind kind, struct chi_span text, struc
     return chi_fold(of(self)->settings->ascii_names, kind, text, shown, key);
 }
 
+static bool wants(const struct chi_sink *sink, int level)
+{
+    return sink->log && level >= sink->level;
+}
+
 /* Values end in NUL for the host: they are copied one behind the other, then pointed at. */
 static void tell(struct chi_world *world, int level, const char *event,
                  const struct chi_field *fields, size_t n)
@@ -85,12 +90,15 @@ static void tell(struct chi_world *world, int level, const char *event,
     }
     struct chathub_record record = {
         .size = sizeof(record), .level = level, .event = event, .fields = told, .count = n};
-    world->log(&record, world->log_arg);
+    for (int i = 0; i < CHI_SINKS; i++)
+        if (wants(&world->sinks[i], level))
+            world->sinks[i].log(&record, world->sinks[i].arg);
 }
 
 static bool logs(void *self, int level)
 {
-    return of(self)->log && level >= of(self)->log_level;
+    return wants(&of(self)->sinks[CHI_SINK_HOST], level) ||
+           wants(&of(self)->sinks[CHI_SINK_QUEUE], level);
 }
 
 static void log_line(void *self, int level, const char *event, const struct chi_field *fields,

@@ -10,12 +10,18 @@
 struct chi_driver;
 struct uv_loop_s;
 
+/* A place for log lines. */
+struct chi_sink {
+    chathub_log_cb log; /* NULL: none */
+    void *arg;
+    int level; /* records below it are dropped */
+};
+enum { CHI_SINK_HOST, CHI_SINK_QUEUE, CHI_SINKS };
+
 struct chi_world {
     struct uv_loop_s *loop; /* whose clock it is */
     const struct chi_settings *settings;
-    chathub_log_cb log; /* NULL: silence */
-    void *log_arg;
-    int log_level;             /* records below it are dropped */
+    struct chi_sink sinks[CHI_SINKS];
     struct chi_buf text;       /* values of the record being told, each with a NUL */
     bool *work;                /* set by wake; the driver's */
     struct chi_driver *driver; /* woken by other threads; set before a log is made */
