@@ -546,7 +546,7 @@ static void on_driver_closed(void *arg)
     struct chathub *hub = arg;
     hub->driver = NULL;
     hub->state = STATE_STOPPED;
-    chi_queue_stop(hub->queue);
+    chi_queue_stop(hub->queue, hub->lost_records);
     if (hub->stopped)
         hub->stopped(hub->stopped_arg);
 }

@@ -398,7 +398,8 @@ enum chathub_event_type {
                                name, or the one that it wishes), sender_id, content */
     CHATHUB_EVENT_LOG, /* queue only: code (enum chathub_level), message (the record's event), json
                           (its fields, an object of texts); count: records lost before this one */
-    CHATHUB_EVENT_STOPPED /* queue only: the last event of all */
+    CHATHUB_EVENT_STOPPED /* queue only: the last event of all; count: records of the log that were
+                             lost and not told of before */
 };
 
 #define CHATHUB_DUP 1u /* ack: a repeat, answered with the first one's position */

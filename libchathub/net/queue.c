@@ -48,7 +48,8 @@ struct chi_queue {
     bool told;              /* it is readable */
     bool refused;           /* something found no room since the last take */
     bool stopped;           /* nothing comes any more … */
-    bool stop_taken;        /* … and this was taken */
+    bool stop_taken;        /* … and this was taken … */
+    uint64_t stop_count;    /* … with this count */
     bool news;              /* of the hub's side: something was added since the last tell */
     struct chi_link asking; /* of the hub's side: waiting questions */
     size_t asking_bytes;    /* of the hub's side: theirs */
@@ -348,9 +349,10 @@ void chi_queue_tell(struct chi_queue *queue)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-void chi_queue_stop(struct chi_queue *queue)
+void chi_queue_stop(struct chi_queue *queue, uint64_t count)
 {
     pthread_mutex_lock(&queue->mutex);
+    queue->stop_count = count;
     queue->stopped = true;
     tell(queue);
     pthread_mutex_unlock(&queue->mutex);
@@ -374,7 +376,8 @@ int chi_queue_fd(struct chi_queue *queue)
 static void add_stopped(struct chi_queue *queue)
 {
     static const char empty[TEXTS] = {0};
-    struct chathub_event event = {.type = CHATHUB_EVENT_STOPPED, .size = sizeof(event)};
+    struct chathub_event event = {
+        .type = CHATHUB_EVENT_STOPPED, .size = sizeof(event), .count = queue->stop_count};
     const char **texts[TEXTS];
     if (!queue->stopped || queue->stop_taken)
         return;

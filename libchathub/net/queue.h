@@ -38,8 +38,8 @@ bool chi_queue_ask(struct chi_queue *queue, const struct chathub_event *event, u
 bool chi_queue_turn(struct chi_queue *queue, uint64_t now);
 /* The descriptor is readable from now on if events wait: after as many as come at once. */
 void chi_queue_tell(struct chi_queue *queue);
-/* Adds CHATHUB_EVENT_STOPPED; nothing comes behind it. */
-void chi_queue_stop(struct chi_queue *queue);
+/* Adds CHATHUB_EVENT_STOPPED with this count; nothing comes behind it. */
+void chi_queue_stop(struct chi_queue *queue, uint64_t count);
 
 /* ----------------------------------------------------------------------------------- any thread */
 
