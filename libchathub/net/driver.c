@@ -101,7 +101,10 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_check(uv_check_t *check)
 {
-    turn(check->data);
+    struct chi_driver *driver = check->data;
+    turn(driver);
+    if (!uv_is_closing((uv_handle_t *)check)) /* whoever asks for the loop's timeout now is told */
+        keep_idle(driver);
 }
 
 static void on_async(uv_async_t *async)
