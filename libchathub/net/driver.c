@@ -58,9 +58,11 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct chi_driver *driver, uint64_t now)
 {
     uint64_t due = chi_hub_next(driver->parts.hub);
-    if ((chi_delivery_warm(driver->parts.delivery) || chi_inproc_starved(driver->parts.inproc)) &&
-        driver->ticked + TICK_MS < due)
+    uint64_t again = chi_inproc_next(driver->parts.inproc);
+    if (chi_delivery_warm(driver->parts.delivery) && driver->ticked + TICK_MS < due)
         due = driver->ticked + TICK_MS;
+    if (again < due)
+        due = again;
     if (due == driver->due && uv_is_active((uv_handle_t *)&driver->timer))
         return;
     driver->due = due;

@@ -4,7 +4,7 @@
  * until the host has taken what waits there. Then those come first who got nothing the last time.
  * Failure modes: an inbox that is full refuses; a client that the hub closed gets what it was owed
  * and CLOSED in the next turn, beyond the queue's bound; without memory for what it was owed, CLOSED
- * alone; without memory in the queue it is tried again each second. */
+ * alone; without memory in the queue it is tried again a second later. */
 #include "net/inproc.h"
 
 #include <stdlib.h>
@@ -20,6 +20,8 @@
 #define INBOX_MAX 64u
 /* Blocked clients that go on in one turn: the first of them may fill the queue again. */
 #define GO_ON_MAX 64u
+/* Until it is tried again where there was no memory. */
+#define AGAIN_MS 1000u
 
 struct message {
     struct chi_link link;
@@ -51,7 +53,7 @@ struct chi_inproc {
     struct chi_link due;   /* guests with something for a turn */
     struct chi_link unfed; /* blocked, and the queue took nothing of theirs … */
     struct chi_link fed;   /* … or something: they come behind the others */
-    bool starved;          /* the queue had no memory since the last turn */
+    uint64_t again;        /* without memory for the queue: when it is tried again */
 };
 
 static void guest_due(struct chi_inproc *inproc, struct guest *guest)
@@ -99,9 +101,21 @@ static size_t tell_records(struct chi_inproc *inproc, struct guest *guest, const
     return len;
 }
 
+static uint64_t now_of(const struct chi_inproc *inproc)
+{
+    return inproc->parts.env.ops->now(inproc->parts.env.self);
+}
+
+/* There was no memory for the queue. */
+static void starve(struct chi_inproc *inproc)
+{
+    inproc->again = now_of(inproc) + AGAIN_MS;
+}
+
 static void guest_block(struct chi_inproc *inproc, struct guest *guest, bool fed)
 {
-    inproc->starved |= chi_queue_has_room(inproc->parts.queue);
+    if (chi_queue_has_room(inproc->parts.queue))
+        starve(inproc);
     if (!chi_list_linked(&guest->blocked))
         chi_list_append(fed ? &inproc->fed : &inproc->unfed, &guest->blocked);
 }
@@ -210,15 +224,16 @@ static bool tell_end(struct chi_inproc *inproc, struct guest *guest)
     return tell_code(inproc, guest, CHATHUB_EVENT_CLOSED, code);
 }
 
-/* Without a wake: the driver's second has to be waited for. */
+/* Tried again in each turn, but that asks for none. */
 static void guest_end(struct chi_inproc *inproc, struct guest *guest)
 {
     if (tell_end(inproc, guest)) {
         guest_free(inproc, guest);
         return;
     }
-    inproc->starved = true;
-    chi_list_append(&inproc->due, &guest->link);
+    starve(inproc);
+    if (!chi_list_linked(&guest->link))
+        chi_list_append(&inproc->due, &guest->link);
 }
 
 static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
@@ -251,7 +266,8 @@ static struct guest *next_blocked(struct chi_inproc *inproc)
 /* Whether somebody is blocked who need not be. */
 static bool may_go_on(struct chi_inproc *inproc)
 {
-    return !(chi_list_empty(&inproc->unfed) && chi_list_empty(&inproc->fed)) &&
+    return now_of(inproc) >= inproc->again &&
+           !(chi_list_empty(&inproc->unfed) && chi_list_empty(&inproc->fed)) &&
            chi_queue_has_room(inproc->parts.queue);
 }
 
@@ -266,8 +282,8 @@ static void let_go_on(struct chi_inproc *inproc)
 
 void chi_inproc_turn(struct chi_inproc *inproc)
 {
-    uint64_t at = inproc->parts.env.ops->now(inproc->parts.env.self);
-    inproc->starved = !chi_queue_turn(inproc->parts.queue, at);
+    if (!chi_queue_turn(inproc->parts.queue, now_of(inproc)))
+        starve(inproc);
     let_go_on(inproc);
     struct chi_link now; /* those due now: what callbacks add is for the next turn */
     chi_list_init(&now);
@@ -281,13 +297,13 @@ void chi_inproc_turn(struct chi_inproc *inproc)
 void chi_inproc_flushed(struct chi_inproc *inproc)
 {
     chi_queue_tell(inproc->parts.queue);
-    if (!inproc->starved && may_go_on(inproc))
+    if (may_go_on(inproc))
         inproc->parts.env.ops->wake(inproc->parts.env.self);
 }
 
-bool chi_inproc_starved(const struct chi_inproc *inproc)
+uint64_t chi_inproc_next(const struct chi_inproc *inproc)
 {
-    return inproc->starved;
+    return inproc->again > now_of(inproc) ? inproc->again : UINT64_MAX;
 }
 
 /* ------------------------------------------------------------------------------------- the face */

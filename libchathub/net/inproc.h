@@ -34,7 +34,8 @@ bool chi_inproc_waiting(const struct chi_inproc *inproc);
 void chi_inproc_turn(struct chi_inproc *inproc);
 /* After the flush behind a turn: the queue's descriptor tells what came. */
 void chi_inproc_flushed(struct chi_inproc *inproc);
-/* Whether a turn within a second is needed, since there was no memory for the queue. */
-bool chi_inproc_starved(const struct chi_inproc *inproc);
+/* When a turn is needed though nothing happens, since there was no memory for the queue; UINT64_MAX:
+ * never. */
+uint64_t chi_inproc_next(const struct chi_inproc *inproc);
 
 #endif
