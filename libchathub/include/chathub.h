@@ -482,8 +482,8 @@ CHATHUB_API int chathub_disconnect(struct chathub *hub, uint64_t client, int cod
  * in-process clients that have no callback, and what chathub_queue_questions and chathub_queue_log put
  * there. It is bounded by the option event-queue, in bytes, and loses nothing: while it is full, clients
  * are sent no more (a client is a cursor in a log, and goes on from where it is), questions wait before
- * it as long as the option authorize-timeout lets them, and only records of the log are counted in place
- * of kept. */
+ * it as long as the option authorize-timeout lets them (as many bytes again; what is beyond is denied),
+ * and only records of the log are counted in place of kept. */
 
 /* Any thread. A descriptor that is readable while events wait; it stays the hub's, and is valid until
  * chathub_free. CHATHUB_EIO: the system has none. */
@@ -494,8 +494,9 @@ struct chathub_batch {
     uint32_t size;  /* of this struct, set by the caller */
     uint32_t count; /* of events */
     const struct chathub_event *events;
-    /* All texts of these events: those of one event lie one behind the other in the order of its
-     * fields, each with its NUL. For languages to which pointers are dear. */
+    /* All texts of these events, ten for each: they lie one behind the other in the order of its
+     * fields, each with its NUL, and none has another NUL in it. For languages to which pointers are
+     * dear. */
     const char *texts;
     size_t texts_len;
 };

@@ -189,8 +189,10 @@ void chi_queue_free(struct chi_queue *queue)
 {
     if (!queue)
         return;
-    while (!chi_list_empty(&queue->asking))
-        waiting_free(queue, CHI_CONTAINER(queue->asking.next, struct waiting, link));
+    for (struct chi_link *link = queue->asking.next, *next; link != &queue->asking; link = next) {
+        next = link->next;
+        waiting_free(queue, CHI_CONTAINER(link, struct waiting, link));
+    }
     side_fini(&queue->sides[0]);
     side_fini(&queue->sides[1]);
     if (queue->fd >= 0)
@@ -305,8 +307,9 @@ bool chi_queue_ask(struct chi_queue *queue, const struct chathub_event *event, u
 
 bool chi_queue_turn(struct chi_queue *queue, uint64_t now)
 {
-    while (!chi_list_empty(&queue->asking)) {
-        struct waiting *waiting = CHI_CONTAINER(queue->asking.next, struct waiting, link);
+    for (struct chi_link *link = queue->asking.next, *next; link != &queue->asking; link = next) {
+        struct waiting *waiting = CHI_CONTAINER(link, struct waiting, link);
+        next = link->next;
         if (waiting->until > now && !add_placed(queue, &waiting->event, waiting->len, false))
             return is_full_now(queue);
         waiting_free(queue, waiting);

@@ -299,13 +299,31 @@ START_TEST(stopped_is_the_last_event_behind_the_end_of_each_client)
 }
 END_TEST
 
+/* Holds the hub up until the host lets it go. */
+static void on_wake_wait(struct chathub *hub, void *arg)
+{
+    atomic_int *step = arg;
+    (void)hub;
+    atomic_store(step, 1);
+    while (atomic_load(step) == 1)
+        sched_yield();
+}
+
+/* The child is made while the hub's thread, which it does not have, is at work. */
 START_TEST(a_forked_child_may_not_use_it_and_harms_nobody)
 {
-    struct chathub *hub = hub_started();
+    struct chathub *hub = hub_new();
+    atomic_int step = 0;
+    ck_assert_int_eq(chathub_on_wake(hub, on_wake_wait, &step), 0);
+    ck_assert_int_eq(chathub_start_thread(hub), 0);
     uint64_t alice = client(hub, "alice");
     until(hub, CHATHUB_EVENT_WELCOME, alice);
+    ck_assert_int_eq(chathub_wake(hub), 0);
+    while (!atomic_load(&step))
+        sched_yield();
     pid_t child = fork();
     if (!child) {
+        alarm(60);
         struct chathub_batch batch = {.size = sizeof(batch)};
         bool right = chathub_post(hub, alice, NULL, "x", 1, NULL) == CHATHUB_EFORK &&
                      chathub_take(hub, &batch) == CHATHUB_EFORK &&
@@ -317,6 +335,7 @@ START_TEST(a_forked_child_may_not_use_it_and_harms_nobody)
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+    atomic_store(&step, 2);
     ck_assert_int_eq(chathub_join(hub, alice, NULL, CHATHUB_START_NOW, 0), 0);
     until(hub, CHATHUB_EVENT_JOINED, alice);
     stop_and_free(hub);
