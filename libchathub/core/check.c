@@ -240,6 +240,7 @@ static const char *check_work(const struct chi_hub *hub, const struct sums *sums
         mine += chi_core_client(hub, draft->client) != NULL;
     }
     holds += chi_core_looks(hub);
+    holds += chi_core_redactions(hub);
     CHECK(holds == sums->holds, "a room is held for nothing");
     CHECK(bytes == hub->draft_bytes && drafts == hub->draft_count, "the sum of drafts is wrong");
     CHECK(mine == sums->client_drafts, "the clients' counts of drafts are wrong");

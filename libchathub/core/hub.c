@@ -51,6 +51,8 @@ static void init(struct chi_hub *hub)
     chi_list_init(&hub->blocked);
     chi_list_init(&hub->jobs);
     chi_list_init(&hub->looks);
+    chi_list_init(&hub->redactions);
+    chi_list_init(&hub->ejections);
     chi_list_init(&hub->readings);
     chi_list_init(&hub->drafts);
     chi_list_init(&hub->stood_order);
@@ -90,6 +92,8 @@ static void free_work(struct chi_hub *hub)
     struct chi_link *link;
 
     chi_core_looks_free(hub);
+    chi_core_redactions_free(hub);
+    chi_core_ejections_free(hub);
     while ((link = chi_list_take(&hub->readings)) != NULL)
         free(CHI_CONTAINER(link, struct chi_reading, all));
     while ((link = chi_list_take(&hub->drafts)) != NULL) {
@@ -163,6 +167,7 @@ void chi_hub_turn(struct chi_hub *hub)
     chi_session_expire(hub);
     chi_core_work_jobs(hub);
     chi_core_work_blocked(hub);
+    chi_core_work_ejections(hub);
     chi_core_work_todo(hub);
     chi_core_work_idle(hub);
     chi_nodes_tell(hub);
@@ -170,7 +175,7 @@ void chi_hub_turn(struct chi_hub *hub)
 
 uint64_t chi_hub_next(const struct chi_hub *hub)
 {
-    if (hub->todo || !chi_list_empty(&hub->ready) || hub->idle)
+    if (hub->todo || !chi_list_empty(&hub->ready) || !chi_list_empty(&hub->ejections) || hub->idle)
         return 0;
     uint64_t next = chi_timers_next(&hub->timers);
     uint64_t log = hub->parts.log->next(hub->parts.log);
@@ -216,7 +221,7 @@ void chi_hub_stop(struct chi_hub *hub)
 
 bool chi_hub_idle(const struct chi_hub *hub)
 {
-    return hub->draft_count == 0 && chi_list_empty(&hub->jobs);
+    return hub->draft_count == 0 && chi_list_empty(&hub->jobs) && chi_list_empty(&hub->redactions);
 }
 
 void chi_hub_counts(const struct chi_hub *hub, struct chi_hub_counts *out)

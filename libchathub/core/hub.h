@@ -91,6 +91,10 @@ void chi_hub_observe(struct chi_hub *hub, uint64_t id);
  * back. */
 void chi_hub_close_client(struct chi_hub *hub, uint64_t id, int code, struct chi_span reason);
 
+/* The same as the host's decision, from inside any callback: in the next turn, with `message` told as
+ * `bye` too. CHATHUB_EGONE (or it was said before), CHATHUB_ENOMEM. */
+int chi_hub_eject(struct chi_hub *hub, uint64_t id, int code, struct chi_span message);
+
 /* The host's answer; an unknown id (too late, client gone) changes nothing: CHATHUB_EGONE.
  * `message` may be empty. */
 int chi_hub_answer(struct chi_hub *hub, uint64_t question, bool allow, struct chi_span message);
@@ -105,7 +109,8 @@ uint64_t chi_hub_next(const struct chi_hub *hub);
 /* No new clients and requests; bye to all (retry_after in it), drafts are waited for; the driver
  * looks at `idle` and then closes clients by chi_hub_close_all(1001). */
 void chi_hub_stop(struct chi_hub *hub);
-bool chi_hub_idle(const struct chi_hub *hub); /* no draft is uncommitted, no decision pending */
+/* No draft is uncommitted, no decision pending, no redaction under way. */
+bool chi_hub_idle(const struct chi_hub *hub);
 void chi_hub_close_all(struct chi_hub *hub, int code, struct chi_span reason);
 
 /* Doors for the log and for delivery: their upward tables. */

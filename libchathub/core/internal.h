@@ -49,6 +49,7 @@ struct chi_client {
     bool nameless : 1;                 /* its hello was refused: no guest is made of it */
     bool spoke : 1;                    /* it sent something, or observes */
     bool hearing : 1;                  /* it observes with signals */
+    bool ejected : 1;                  /* the host has ended it; it goes in the next turn */
 };
 
 /* Who is there. Kept through a lost connection; lingers, ended, until what the rooms know of it
@@ -170,14 +171,15 @@ enum chi_wait {
     CHI_WAIT_HUB_DRAFTS, /* too many posts of all are */
     CHI_WAIT_MEMBERS,    /* those of job->room are behind */
     CHI_WAIT_NODE,       /* another node may say where the session's cursors stood */
+    CHI_WAIT_ERASED,     /* an entry of job->room loses its texts */
     CHI_WAIT_TURN,       /* it is in hub->ready */
 };
 
 /* A request on its way. Its steps run from their beginning each time; what was found out stays
  * here. It lives on the stack until it has to wait. */
 struct chi_job {
-    struct chi_link link; /* in room->waiters, busy->posts, look->jobs, hub->blocked, hub->ready or
-                            nodes->taking */
+    struct chi_link link; /* in room->waiters, busy->posts, look->jobs, redaction->jobs,
+                            hub->blocked, hub->ready or nodes->taking */
     struct chi_link all;  /* in hub->jobs, once kept */
     struct chi_hub *hub;
     struct chi_client *client;
@@ -196,7 +198,7 @@ struct chi_job {
     char *message;                     /* the answer's, or NULL */
     struct chi_timer timer;            /* the answer's time */
     int status;                        /* what became of what it waited for: 0 or an error */
-    uint8_t found;                     /* `from` holds */
+    uint8_t found;                     /* `from` holds; redact: the log has answered */
     uint8_t wait;                      /* enum chi_wait */
     uint8_t action;                    /* enum chathub_action that was decided … */
     uint8_t decided;                   /* … 0: nothing, else 1 + enum chathub_decision */
@@ -252,6 +254,8 @@ struct chi_hub {
     struct chi_link blocked;     /* jobs that wait for hub drafts, first come first served */
     struct chi_link jobs;        /* all that are kept */
     struct chi_link looks;       /* for the last N entries, under way */
+    struct chi_link redactions;  /* asked of the log, under way */
+    struct chi_link ejections;   /* of clients that the host has ended, for the next turn */
     struct chi_link readings;    /* all */
     struct chi_link drafts;      /* all */
     struct chi_home *homes;      /* of listeners; [0] is the hub's */
@@ -382,6 +386,11 @@ void chi_core_hearing(struct chi_hub *hub, struct chi_client *client, bool hears
 void chi_core_observe_end(struct chi_hub *hub, struct chi_client *client);
 void chi_core_observe_stop(struct chi_hub *hub, struct chi_client *client);
 
+/* -------------------------------------------------------------------------------------- eject.c */
+
+void chi_core_work_ejections(struct chi_hub *hub);
+void chi_core_ejections_free(struct chi_hub *hub);
+
 /* ---------------------------------------------------------------------------------------- job.c */
 
 /* Runs a job until it is done (0) or waits (CHI_STEP_WAIT). `job` is not to be used afterwards. */
@@ -490,6 +499,8 @@ struct chi_room *chi_core_room_find(const struct chi_hub *hub, struct chi_span k
 /* Finds or makes it and has it opened. 0: open; CHI_STEP_WAIT: opening; errors. *out is set in
  * both good cases. */
 int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out);
+/* The same, but nobody is asked whether it may be made: the host wants something of it. */
+int chi_core_room_load(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out);
 int chi_core_room_fixed(struct chi_hub *hub);
 /* One that members of other nodes are in, made and not opened. NULL: there are too many, or no
  * memory. */
@@ -500,10 +511,20 @@ void chi_core_room_close(struct chi_hub *hub, struct chi_room *room);
 void chi_core_room_idle(struct chi_hub *hub, struct chi_room *room);
 void chi_core_work_idle(struct chi_hub *hub);
 void chi_core_opened(void *hub, uint32_t room, int status, void *handle, uint64_t top);
-void chi_core_redacted(void *hub, uint32_t room, uint64_t position, int status, void *token);
 /* Of chi_delivery_up. */
 void *chi_core_handle(void *hub, uint32_t room);
 void chi_core_rooms_free(struct chi_hub *hub);
+
+/* ------------------------------------------------------------------------------------- redact.c */
+
+int chi_core_redact(struct chi_hub *hub, struct chi_job *job);
+/* Asks the log for the redaction of a kept job, which is ready again once job->found and job->status
+ * tell. 0 or an error. */
+int chi_core_redact_ask(struct chi_hub *hub, struct chi_job *job);
+/* Of chi_log_up. */
+void chi_core_redacted(void *hub, uint32_t room, uint64_t position, int status, void *token);
+uint64_t chi_core_redactions(const struct chi_hub *hub); /* under way */
+void chi_core_redactions_free(struct chi_hub *hub);
 
 /* --------------------------------------------------------------------------------------- busy.c */
 

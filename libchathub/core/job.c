@@ -44,6 +44,8 @@ static int step(struct chi_hub *hub, struct chi_job *job)
         return chi_core_typing(hub, job);
     case CHI_REQUEST_STATUS:
         return chi_core_status(hub, job);
+    case CHI_REQUEST_REDACT:
+        return chi_core_redact(hub, job);
     case CHI_REQUEST_PING:
         chi_core_reply(hub, job->client,
                        &(struct chi_reply){.type = CHI_REPLY_PONG,
@@ -142,6 +144,8 @@ static int wait_for(struct chi_hub *hub, struct chi_job *job)
             return CHATHUB_ENOMEM;
         chi_list_append(&busy->posts, &job->link);
         return 0;
+    case CHI_WAIT_ERASED:
+        return chi_core_redact_ask(hub, job);
     case CHI_WAIT_NODE:
         return chi_nodes_await(hub, job);
     case CHI_WAIT_NOTHING:

@@ -25,7 +25,7 @@ enum chi_reply_type {
     CHI_REPLY_HISTORY, /* a page of entries */
     CHI_REPLY_WHO,     /* a page of presence */
     CHI_REPLY_PONG,    /* answers ping */
-    CHI_REPLY_OK,      /* answers typing and status, only where a ref asks for it */
+    CHI_REPLY_OK,      /* answers typing and status, only where a ref asks for it; and redact */
     CHI_REPLY_GAP,  /* entries after `from` up to `to` are not kept any more (made by the pump) */
     CHI_REPLY_BYE,  /* the hub will close this connection */
     CHI_REPLY_HELP, /* human lines: what can be typed */
@@ -37,7 +37,7 @@ enum chi_reply_type {
 struct chi_reply {
     enum chi_reply_type type;
     struct chi_span ref;   /* all: as in the request, raw JSON; empty: none */
-    struct chi_span room;  /* all but welcome, pong, ok, bye and help; empty: none */
+    struct chi_span room;  /* all but welcome, pong, bye and help, ok: of redact; empty: none */
     struct chi_span epoch; /* welcome, ack, joined, history, gap */
     struct chi_span cid;   /* ack, error */
     struct chi_span
@@ -52,7 +52,7 @@ struct chi_reply {
     bool observer; /* joined: listens only */
     bool renamed;  /* welcome: answers a hello that only changed the name */
     bool more;     /* history, who: there is more beyond this page */
-    uint64_t position;    /* ack: of the entry; joined: the room's top; bye: 0 */
+    uint64_t position;    /* ack, ok of redact: of the entry; joined: the room's top; bye: 0 */
     uint64_t start;       /* joined: entries after this position follow */
     uint64_t time;        /* ack: of the entry; else now (all but history, ok, help); Unix ms */
     uint64_t number;      /* error, private: another one each time, over the whole hub */

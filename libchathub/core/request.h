@@ -17,7 +17,8 @@ enum chi_request_type {
     CHI_REQUEST_TYPING,    /* room, on */
     CHI_REQUEST_STATUS,    /* content: the status text, empty for none */
     CHI_REQUEST_PING,
-    CHI_REQUEST_HELP, /* human lines only: answered by CHI_REPLY_HELP */
+    CHI_REQUEST_HELP,   /* human lines only: answered by CHI_REPLY_HELP */
+    CHI_REQUEST_REDACT, /* room, position: the host's alone, no dialect reads it */
 };
 
 /* Where a member begins to read. */
@@ -63,6 +64,7 @@ struct chi_request {
     struct chi_span cid;                      /* post */
     struct chi_span data;                     /* post: JSON object on one line, as it came */
     struct chi_start start;                   /* join */
+    uint64_t position;                        /* redact: of the entry */
     uint64_t before;                          /* history: positions below it */
     uint64_t after;                           /* history: positions above it */
     uint32_t resume_count;                    /* hello */

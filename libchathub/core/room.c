@@ -79,11 +79,16 @@ static int begin_opening(struct chi_hub *hub, struct chi_room *room)
 
 int chi_core_room_need(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out)
 {
+    if (!hub->parts.settings->create_rooms && !chi_core_room_find(hub, name->key))
+        return CHATHUB_ENOROOM;
+    return chi_core_room_load(hub, name, out);
+}
+
+int chi_core_room_load(struct chi_hub *hub, const struct chi_folded *name, struct chi_room **out)
+{
     struct chi_room *room = chi_core_room_find(hub, name->key);
 
     if (!room) {
-        if (!hub->parts.settings->create_rooms)
-            return CHATHUB_ENOROOM;
         int r = make(hub, name, &room);
         if (!room)
             return r;
@@ -174,19 +179,6 @@ void *chi_core_handle(void *self, uint32_t number)
     const struct chi_hub *hub = self;
     const struct chi_room *room = chi_slots_at(&hub->rooms, number);
     return room->handle;
-}
-
-/* Nobody waits for the answer yet: the request to erase comes with the rights to it. */
-void chi_core_redacted(void *self, uint32_t number, uint64_t position, int status, void *token)
-{
-    struct chi_hub *hub = self;
-    const struct chi_room *room = chi_slots_at(&hub->rooms, number);
-
-    (void)token;
-    if (status != 0 || !room || room->state != CHI_ROOM_OPEN)
-        return;
-    CHI_DELIVERY(hub, redact, number, position);
-    chi_core_history_stale(hub, room);
 }
 
 /* By this node's own people. */

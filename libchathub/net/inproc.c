@@ -173,7 +173,7 @@ static int error_of_close(int code)
     case 4001:
         return CHATHUB_EREPLACED;
     default:
-        return CHATHUB_EIO;
+        return code > 4001 || code == 4000 ? CHATHUB_EDENIED : CHATHUB_EIO; /* the host's own */
     }
 }
 

@@ -138,7 +138,7 @@ BREAKAGES = [
     ("hole-in-page", "a hole in the middle of a page is passed over in silence", 1000,
      ("delivery/page.c", "(n == 0 || from->entries[n]->prev == from->entries[n - 1]->position)", "true")),
     ("redacted-kept", "what delivery keeps of a redacted entry is shown on", 300,
-     ("core/room.c", "    CHI_DELIVERY(hub, redact, number, position);\n", "")),
+     ("core/redact.c", "        CHI_DELIVERY(hub, redact, number, position);\n", "")),
     ("redacted-page", "a page that was read before a redaction is shown after it", 300,
      ("delivery/delivery.c", "    chi_windows_drop(d, room->hot);\n    chi_pages_drop(d, room->hot);\n    chi_feed",
       "    chi_windows_drop(d, room->hot);\n    chi_feed")),

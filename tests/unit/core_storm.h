@@ -61,7 +61,7 @@ static void storm_request(uint64_t id)
     static struct chi_request r;
 
     memset(&r, 0, sizeof r);
-    r.type = (enum chi_request_type)(1 + pick(10));
+    r.type = (enum chi_request_type)(1 + pick(11));
     if (pick(3) == 0)
         r.type = CHI_REQUEST_POST;
     r.room = pick_room();
@@ -74,6 +74,7 @@ static void storm_request(uint64_t id)
     r.before = pick(50);
     r.has_after = pick(3) == 0;
     r.after = pick(50);
+    r.position = pick(50);
     if (r.type == CHI_REQUEST_POST || r.type == CHI_REQUEST_STATUS)
         r.content = pick(10) ? CHI_SPAN("some words") : (struct chi_span){NULL, 0};
     if (r.type == CHI_REQUEST_POST && pick(2))
@@ -97,7 +98,10 @@ static void storm_client(struct storm *storm)
         *id = 0;
         break;
     case 1:
-        chi_hub_close_client(world->hub, *id, pick(2) ? 1000 : 1008, CHI_SPAN("end"));
+        if (pick(2))
+            chi_hub_eject(world->hub, *id, pick(2) ? 1000 : 4000, CHI_SPAN("thrown out"));
+        else
+            chi_hub_close_client(world->hub, *id, pick(2) ? 1000 : 1008, CHI_SPAN("end"));
         break;
     case 2:
         chi_hub_observe(world->hub, *id);
@@ -139,6 +143,7 @@ static void storm_world(struct storm *storm)
         break;
     case 2:
         world->open_status = pick(3) ? 0 : CHATHUB_ELOG;
+        world->redact_status = pick(5) ? 0 : CHATHUB_ELOG;
         break;
     case 3:
         world->answer = answers[pick(4)];

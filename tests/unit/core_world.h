@@ -55,13 +55,14 @@ struct log_room {
     bool open;
 };
 
-enum op_kind { OP_OPEN, OP_APPEND, OP_READ };
+enum op_kind { OP_OPEN, OP_APPEND, OP_READ, OP_REDACT };
 struct op {
     enum op_kind kind;
     uint32_t room; /* index in log rooms */
     struct chi_entry *draft;
     void *token;
     struct chi_log_read read;
+    uint64_t position; /* redact */
 };
 
 struct world {
@@ -94,6 +95,8 @@ struct world {
     int commit_status; /* of the next commits */
     bool log_down;
     int open_status;
+    int redact_status; /* what redact answers */
+    uint64_t erased;   /* the last position of which delivery forgot what it keeps */
     uint64_t position;
     char epoch[CHI_EPOCH_LEN + 1];
     /* host */
@@ -314,13 +317,13 @@ static int fake_reply(struct chi_delivery *d, uint32_t client, const struct chi_
         hear(client, "pong\n");
         break;
     case CHI_REPLY_OK:
-        hear(client, "ok\n");
+        hear(client, "ok %.*s @%" PRIu64 "\n", TEXT(r->room), r->position);
         break;
     case CHI_REPLY_GAP:
         hear(client, "gap %.*s %" PRIu64 "-%" PRIu64 "\n", TEXT(r->room), r->from, r->to);
         break;
     case CHI_REPLY_BYE:
-        hear(client, "bye\n");
+        hear(client, "bye %.*s\n", TEXT(r->message));
         break;
     case CHI_REPLY_HELP:
         hear(client, "help\n");
@@ -421,8 +424,8 @@ static void fake_signal(struct chi_delivery *d, uint32_t room, const struct chi_
 static void fake_redact(struct chi_delivery *d, uint32_t room, uint64_t position)
 {
     (void)d;
-    (void)room;
-    (void)position;
+    must(world->rooms[room].open);
+    world->erased = position;
 }
 static bool fake_room_behind(struct chi_delivery *d, uint32_t room)
 {
@@ -512,10 +515,23 @@ static int fake_log_read(struct chi_log *log, void *handle, const struct chi_log
 static int fake_log_redact(struct chi_log *log, void *handle, uint64_t position, void *token)
 {
     (void)log;
-    (void)handle;
-    (void)position;
-    (void)token;
-    return CHATHUB_ENOENT;
+    struct log_room *room = handle;
+    must(room->open);
+    if (world->redact_status < 0)
+        return world->redact_status;
+    struct op *op = op_add(OP_REDACT, (uint32_t)(room - world->log_rooms));
+    op->position = position;
+    op->token = token;
+    return 0;
+}
+static void erase(struct log_room *room, const struct op *op)
+{
+    int status = CHATHUB_ENOENT;
+    must(room->open); /* of others nothing is reported */
+    for (uint32_t i = 0; i < room->count; i++)
+        if (room->entries[i]->position == op->position)
+            status = 0;
+    world->up.redacted(world->up.hub, room->number, op->position, status, op->token);
 }
 static void fake_log_stats(struct chi_log *log, struct chi_log_stats *out)
 {
@@ -569,6 +585,8 @@ static void fake_poll(struct chi_log *log)
             commit(room, &op);
         } else if (op.kind == OP_READ) {
             answer_read(room, &op.read);
+        } else if (op.kind == OP_REDACT) {
+            erase(room, &op);
         } else {
             room->open = world->open_status == 0;
             world->up.opened(world->up.hub, room->number, world->open_status,

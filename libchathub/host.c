@@ -1,0 +1,77 @@
+/* The boundary for what a host does beside chatting: erasing entries, ending clients, and handing
+ * connections over. */
+#include <string.h>
+
+#include "auth/fold.h"
+#include "boundary.h"
+#include "dialect/dialect.h"
+
+/* Bytes of the words with which a client is ended. */
+#define MESSAGE_MAX 512
+
+/* ------------------------------------------------------------------------------------ redaction */
+
+/* NULL: the default room. */
+static int check_room_name(struct chathub *hub, const char *room)
+{
+    struct chi_buf shown = {0}, key = {0};
+    int error = 0;
+    if (room)
+        error = chi_fold(hub->settings.ascii_names, CHI_FOLD_ROOM, chi_span_of(room), &shown, &key);
+    chi_buf_fini(&shown);
+    chi_buf_fini(&key);
+    return error && error != CHATHUB_ENOMEM ? CHATHUB_EROOMNAME : error;
+}
+
+int chathub_redact(struct chathub *hub, uint64_t client, const char *room, uint64_t position)
+{
+    int error = chi_enter_running(hub);
+    if (error)
+        return error;
+    if (hub->state != STATE_RUNNING)
+        return chi_plain(hub, CHATHUB_ESTOPPED);
+    if (!position || position > CHI_POSITION_MAX)
+        return chi_plain(hub, CHATHUB_EPOSITION);
+    error = check_room_name(hub, room);
+    if (error)
+        return chi_plain(hub, error);
+    const struct chi_request redact = {
+        .type = CHI_REQUEST_REDACT, .room = chi_span_of(room), .position = position};
+    return chi_plain(hub, chi_inproc_request(hub->inproc, client, &redact));
+}
+
+/* -------------------------------------------------------------------------------- disconnecting */
+
+/* A copy of one line that every protocol can carry: whole characters, no controls. */
+static struct chi_span one_line(const char *text, char out[MESSAGE_MAX])
+{
+    size_t len = text ? strnlen(text, MESSAGE_MAX + 1) : 0;
+    if (len > MESSAGE_MAX)
+        for (len = MESSAGE_MAX; len && ((unsigned char)text[len] & 0xc0) == 0x80;)
+            len--;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
+    return (struct chi_span){out, len};
+}
+
+static bool code_fits(int code)
+{
+    return code == 1000 || code == 1008 || (code >= 4000 && code <= 4999);
+}
+
+int chathub_disconnect(struct chathub *hub, uint64_t client, int code, const char *message)
+{
+    int error = chi_enter_running(hub);
+    if (error)
+        return error;
+    if (!hub->hub)
+        return chi_plain(hub, CHATHUB_EGONE);
+    if (!code_fits(code))
+        return chi_problem(hub, CHATHUB_EINVAL, "close code %d: use 1000, 1008 or 4000 to 4999",
+                           code);
+    char line[MESSAGE_MAX];
+    struct chi_span words = one_line(message, line);
+    if (!chi_utf8_valid(words.at, words.len))
+        return chi_problem(hub, CHATHUB_EINVAL, "the message has to be UTF-8");
+    return chi_plain(hub, chi_hub_eject(hub->hub, client, code, words));
+}
