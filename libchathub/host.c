@@ -5,9 +5,12 @@
 #include "auth/fold.h"
 #include "boundary.h"
 #include "dialect/dialect.h"
+#include "net/http.h"
 
 /* Bytes of the words with which a client is ended. */
 #define MESSAGE_MAX 512
+/* Bytes that were read of a connection before the hub has it. */
+#define ADOPTED_MAX 65536u
 
 /* ------------------------------------------------------------------------------------ redaction */
 
@@ -74,4 +77,54 @@ int chathub_disconnect(struct chathub *hub, uint64_t client, int code, const cha
     if (!chi_utf8_valid(words.at, words.len))
         return chi_problem(hub, CHATHUB_EINVAL, "the message has to be UTF-8");
     return chi_plain(hub, chi_hub_eject(hub->hub, client, code, words));
+}
+
+/* ------------------------------------------------------------------------------------- adoption */
+
+/* What the caller knows of the struct; the rest is 0. */
+static int read_adoption(struct chathub *hub, const struct chathub_adoption *from,
+                         struct chathub_adoption *out)
+{
+    if (!from || from->size < sizeof(*out))
+        return chi_problem(hub, CHATHUB_EINVAL, "the adoption's size has to be set");
+    *out = *from;
+    if (out->as < CHATHUB_ADOPT_HTTP || out->as > CHATHUB_ADOPT_LINES || out->reserved)
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "`as` is one of CHATHUB_ADOPT_…, not %d, and `reserved` is 0",
+                           (int)out->as);
+    if (out->len > ADOPTED_MAX || (out->len && !out->bytes))
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "%zu bytes that were read: there may be %u, and they have to be there",
+                           out->len, ADOPTED_MAX);
+    return 0;
+}
+
+int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
+{
+    int error = chi_enter_running(hub);
+    if (error)
+        return error;
+    if (hub->state != STATE_RUNNING)
+        return chi_plain(hub, CHATHUB_ESTOPPED);
+    struct chathub_adoption it;
+    struct chi_address address;
+    error = read_adoption(hub, adoption, &it);
+    if (!error)
+        error = chi_address_parse_adopted(
+            it.url, it.as == CHATHUB_ADOPT_LINES ? CHI_PROTOCOL_LINES : CHI_PROTOCOL_WEBSOCKET,
+            &address, hub->problem, sizeof(hub->problem));
+    if (error)
+        return error;
+    const struct chi_adoption what = {
+        .as = it.as,
+        .fd = it.fd,
+        .address = &address,
+        .bytes = it.bytes,
+        .len = it.len,
+        .native = it.as == CHATHUB_ADOPT_WEBSOCKET && it.subprotocol &&
+                  strcmp(it.subprotocol, CHI_SUBPROTOCOL) == 0,
+    };
+    error = chi_net_adopt(hub->net, &what, hub->problem, sizeof(hub->problem));
+    hub->work = true;
+    return error;
 }

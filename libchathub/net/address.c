@@ -21,6 +21,7 @@ struct reading {
     struct chi_address *out;
     char *problem;
     size_t size;
+    bool adopted; /* of connections that the host brings: the address may be missing */
 };
 
 static int fault(const struct reading *r, const char *what)
@@ -179,7 +180,7 @@ static int read_internet(const struct reading *r, const char *at)
 {
     size_t authority = strcspn(at, "/?");
     size_t path = strcspn(at + authority, "?");
-    int error = set_authority(r, at, authority);
+    int error = authority || !r->adopted ? set_authority(r, at, authority) : 0;
 
     if (error == 0 && path > 0)
         error = set_path(r, at + authority, path);
@@ -211,7 +212,7 @@ int chi_address_parse(const char *url, struct chi_address *out, char *problem, s
         {"ws+unix:", CHI_PROTOCOL_WEBSOCKET, true},
         {"tcp+unix:", CHI_PROTOCOL_LINES, true},
     };
-    struct reading r = {url, out, problem, size};
+    struct reading r = {url, out, problem, size, false};
 
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
@@ -227,6 +228,23 @@ int chi_address_parse(const char *url, struct chi_address *out, char *problem, s
     return fault(&r, strncmp(url, "wss://", 6) == 0
                          ? "TLS is not in this build; use ws:// behind a TLS proxy"
                          : FORM);
+}
+
+int chi_address_parse_adopted(const char *url, enum chi_protocol protocol, struct chi_address *out,
+                              char *problem, size_t size)
+{
+    bool web = protocol == CHI_PROTOCOL_WEBSOCKET;
+    const char *scheme = web ? "ws://" : "tcp://";
+    struct reading r = {url ? url : scheme, out, problem, size, true};
+
+    memset(out, 0, sizeof(*out));
+    out->protocol = protocol;
+    if (web)
+        memcpy(out->path, "/ws", 4);
+    if (strncmp(r.url, scheme, strlen(scheme)) != 0)
+        return fault(&r, web ? "use ws:///PATH?QUERY for HTTP and WebSockets"
+                             : "use tcp://?QUERY for lines");
+    return read_internet(&r, r.url + strlen(scheme));
 }
 
 bool chi_address_is_local(const struct chi_address *address)

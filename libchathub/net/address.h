@@ -26,6 +26,11 @@ struct chi_address {
 /* Reads a URL. 0, or CHATHUB_EADDRESS with one line in `problem` that says what is wrong and
  * what would be right. */
 int chi_address_parse(const char *url, struct chi_address *out, char *problem, size_t size);
+/* Reads the URL of connections that a host hands over: as above, but ws:// or tcp:// with or without
+ * an address, which means nothing there. NULL: one without wishes. Another protocol than `protocol`
+ * is an error. */
+int chi_address_parse_adopted(const char *url, enum chi_protocol protocol, struct chi_address *out,
+                              char *problem, size_t size);
 /* Whether only this machine can reach it. */
 bool chi_address_is_local(const struct chi_address *address);
 

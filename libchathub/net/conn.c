@@ -505,8 +505,7 @@ void chi_conn_fail(struct chi_conn *conn, int code, const char *reason)
         finish_goodbye(conn);
 }
 
-/* Lines have no handshake: the hub learns of the client at once. */
-static void open_lines(struct chi_conn *conn)
+void chi_conn_open_lines(struct chi_conn *conn)
 {
     const struct chi_dialect *dialect = chi_conn_listener(conn)->address.dialect;
     struct chi_encoding encoding = {dialect ? dialect : &chi_dialect_human, &chi_framing_lines};
@@ -528,7 +527,7 @@ static void open_lines(struct chi_conn *conn)
     chi_conn_goodbye(conn);
 }
 
-int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
+int chi_conn_take(struct chi_net *net, int fd, const struct chi_peer *peer, struct chi_conn **out)
 {
     struct epoll_event event = {.events = EPOLLIN};
     uint32_t now = chi_net_now(net), number;
@@ -555,8 +554,29 @@ int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer)
     net->hot[number] = (struct chi_hot){(unsigned)fd & CHI_FD_NONE, CHI_SENDING_OPEN, now};
     net->count++;
     net->mute++;
+    *out = conn;
+    return 0;
+}
+
+void chi_conn_untake(struct chi_conn *conn)
+{
+    struct chi_net *net = conn->net;
+
+    epoll_ctl(net->newcomers.epoll, EPOLL_CTL_DEL, chi_conn_fd(conn), NULL);
+    net->count--;
+    net->mute--;
+    chi_conn_free(conn);
+}
+
+int chi_conn_accept(struct chi_net *net, int fd, const struct chi_peer *peer)
+{
+    struct chi_conn *conn;
+
+    int error = chi_conn_take(net, fd, peer, &conn);
+    if (error)
+        return error;
     if (chi_conn_listener(conn)->address.protocol == CHI_PROTOCOL_LINES)
-        open_lines(conn);
+        chi_conn_open_lines(conn);
     else
         chi_conn_phase(conn, CHI_PHASE_HEAD, net->parts.settings->head_time);
     return 0;

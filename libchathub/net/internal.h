@@ -58,6 +58,7 @@ struct chi_listener {
     int fds[2];                 /* `localhost` has two; -1: none */
     bool local;                 /* only this machine can reach it */
     bool bound;                 /* a Unix socket's file is ours to remove */
+    bool adopted;               /* it has no socket: what the host brings counts for it */
     uint32_t stall_time;        /* that its sockets' TCP_USER_TIMEOUT is of */
 };
 
@@ -143,6 +144,8 @@ struct chi_conn {
     bool watched : 1;      /* in an epoll set: while `counted` the newcomers' */
     bool lined : 1;        /* a first line came */
     bool young : 1;        /* its number is in net->young */
+    bool arriving : 1;     /* adopted; the hub learns of the client from the loop */
+    bool greeted : 1;      /* adopted: chathub.v1 was agreed on */
 };
 _Static_assert(sizeof(void *) > 8 || sizeof(struct chi_conn) <= 80, "what an idle client costs");
 
@@ -265,20 +268,34 @@ int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int w
 void chi_listener_ready(struct chi_net *net, uint32_t index, int which);
 /* Accepts again after a pause, if its cause is gone. */
 void chi_listener_resume(struct chi_net *net);
+struct sockaddr;
+/* The address of a peer that came by a listener. */
+void chi_listener_peer(struct chi_peer *peer, const struct sockaddr *from, uint32_t listener);
+/* Whether handshakes, or connections, are as many as may be in all; those of one address. */
+bool chi_listener_full(const struct chi_net *net);
+bool chi_listener_crowded(const struct chi_net *net, const struct chi_peer *peer);
+/* What the sockets of connections by TCP have. */
+void chi_listener_options(int fd, const struct chi_settings *settings);
 /* Has who comes from now on get the present value of a live option. */
 void chi_listener_follow(struct chi_net *net);
 void chi_listener_close_all(struct chi_net *net);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over an open, non-blocking descriptor as a new connection. CHATHUB_ENOMEM, CHATHUB_EIO: the
- * descriptor stays the caller's. */
-int chi_conn_adopt(struct chi_net *net, int fd, const struct chi_peer *peer);
+/* Takes over an open, non-blocking descriptor that a listener accepted as a new connection.
+ * CHATHUB_ENOMEM, CHATHUB_EIO: the descriptor stays the caller's. */
+int chi_conn_accept(struct chi_net *net, int fd, const struct chi_peer *peer);
+/* The same without a beginning: it is in no phase yet. */
+int chi_conn_take(struct chi_net *net, int fd, const struct chi_peer *peer, struct chi_conn **out);
+/* Undoes that: the descriptor is the caller's again, as it was. */
+void chi_conn_untake(struct chi_conn *conn);
 /* Tells the hub that a client is there, and has it enter by the name that it connected with (may be
  * empty), if its dialect is settled; else it is in the phase in which it is silent. 0 or the hub's
  * error. */
 int chi_conn_open(struct chi_conn *conn, struct chi_encoding encoding, bool welcome,
                   struct chi_span name);
+/* The same for lines, which have no handshake; a refusal is told to the peer. */
+void chi_conn_open_lines(struct chi_conn *conn);
 /* Ends it at once (from the loop only): the socket is closed, the hub told if it knows it.
  * `reason` is a constant. */
 void chi_conn_end(struct chi_conn *conn, const char *reason);
@@ -359,6 +376,11 @@ void chi_transport_init(struct chi_net *net);
 void chi_sweep_all(struct chi_net *net);
 /* Judges heads, silence at the start and begun messages; often, while there are such. */
 void chi_sweep_young(struct chi_net *net);
+
+/* -------------------------------------------------------------------------------------- adopt.c */
+
+/* The hub learns of a client that the host has handed over. */
+void chi_conn_arrive(struct chi_conn *conn);
 
 /* ----------------------------------------------------------------- http.c, websocket.c, lines.c */
 

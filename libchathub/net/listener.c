@@ -56,8 +56,8 @@ static int url_of(const struct chi_address *address, uint16_t port, char *out, s
 
 int chi_net_listener(const struct chi_net *net, uint32_t index, char *out, size_t size)
 {
-    if (index >= net->listener_count)
-        return CHATHUB_ENOENT;
+    if (index >= net->listener_count || net->listeners[index]->adopted)
+        return CHATHUB_ENOENT; /* listeners are opened before anything is adopted */
     const struct chi_address *address = &net->listeners[index]->address;
     return url_of(address, address->port, out, size);
 }
@@ -112,7 +112,7 @@ static socklen_t fill_internet(union socket_address *to, const char *host, uint1
 
 /* Linux gives what is accepted the options of the socket that listens, so that no connection costs
  * system calls for them. */
-static void set_options(int fd, const struct chi_settings *settings)
+void chi_listener_options(int fd, const struct chi_settings *settings)
 {
     const int on = 1, idle = 60, interval = 15, probes = 4;
     int notsent = (int)settings->notsent;
@@ -138,7 +138,7 @@ static int listen_on(const union socket_address *at, socklen_t len,
         return -errno;
     if (at->any.sa_family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-        set_options(fd, settings);
+        chi_listener_options(fd, settings);
     }
     if (at->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
@@ -314,7 +314,7 @@ static void follow_stall_time(const struct chi_settings *settings, struct chi_li
     listener->stall_time = settings->stall_time;
     for (int i = 0; i < 2 && !listener->address.is_unix; i++)
         if (listener->fds[i] >= 0)
-            set_options(listener->fds[i], settings);
+            chi_listener_options(listener->fds[i], settings);
 }
 
 void chi_listener_follow(struct chi_net *net)
@@ -336,7 +336,7 @@ void chi_listener_close_all(struct chi_net *net)
 }
 
 /* Connections that the hub does not know (handshakes, answers, goodbyes) are bounded, too. */
-static bool is_full(const struct chi_net *net)
+bool chi_listener_full(const struct chi_net *net)
 {
     const struct chi_settings *settings = net->parts.settings;
     return net->mute >= settings->max_handshakes ||
@@ -356,7 +356,7 @@ static void watch(struct chi_net *net, bool on)
 
 void chi_listener_resume(struct chi_net *net)
 {
-    if (net->accepting || net->stopped || is_full(net))
+    if (net->accepting || net->stopped || chi_listener_full(net))
         return;
     if (net->parts.env.ops->now(net->parts.env.self) >= net->accept_again)
         watch(net, true);
@@ -380,23 +380,26 @@ static void out_of_descriptors(struct chi_net *net, int error)
     env->ops->log(env->self, CHATHUB_ERROR, "accept failed", fields, 2);
 }
 
-static void fill_peer(struct chi_peer *peer, const union socket_address *from, uint32_t listener)
+void chi_listener_peer(struct chi_peer *peer, const struct sockaddr *from, uint32_t listener)
 {
+    const struct sockaddr_in *four = (const void *)from;
+    const struct sockaddr_in6 *six = (const void *)from;
+
     memset(peer, 0, sizeof(*peer));
     peer->listener = (uint8_t)listener;
-    if (from->any.sa_family == AF_INET) {
+    if (from->sa_family == AF_INET) {
         peer->family = 4;
-        peer->port = ntohs(from->four.sin_port);
-        memcpy(peer->bytes, &from->four.sin_addr, 4);
-    } else if (from->any.sa_family == AF_INET6) {
+        peer->port = ntohs(four->sin_port);
+        memcpy(peer->bytes, &four->sin_addr, 4);
+    } else if (from->sa_family == AF_INET6) {
         peer->family = 6;
-        peer->port = ntohs(from->six.sin6_port);
-        memcpy(peer->bytes, &from->six.sin6_addr, 16);
+        peer->port = ntohs(six->sin6_port);
+        memcpy(peer->bytes, &six->sin6_addr, 16);
     }
 }
 
 /* Whether this address has its share of handshakes already. */
-static bool crowded(const struct chi_net *net, const struct chi_peer *peer)
+bool chi_listener_crowded(const struct chi_net *net, const struct chi_peer *peer)
 {
     uint32_t n = 0;
 
@@ -437,10 +440,10 @@ static bool accept_one(struct chi_net *net, uint32_t listener, int which)
             out_of_descriptors(net, errno);
         return errno == EINTR || errno == ECONNABORTED || errno == EPROTO;
     }
-    fill_peer(&peer, &from, listener);
-    if (crowded(net, &peer))
+    chi_listener_peer(&peer, &from.any, listener);
+    if (chi_listener_crowded(net, &peer))
         refuse_crowd(net, fd, &peer);
-    else if (chi_conn_adopt(net, fd, &peer) != 0)
+    else if (chi_conn_accept(net, fd, &peer) != 0)
         close(fd);
     return true;
 }
@@ -453,7 +456,7 @@ void chi_listener_ready(struct chi_net *net, uint32_t index, int which)
         follow_stall_time(net->parts.settings, listener);
     for (int i = 0; i < CHI_ACCEPT_BATCH && listener && listener->fds[which] >= 0 && net->accepting;
          i++) {
-        if (is_full(net)) {
+        if (chi_listener_full(net)) {
             watch(net, false);
             return;
         }

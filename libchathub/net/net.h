@@ -38,6 +38,20 @@ int chi_net_listen(struct chi_net *net, const struct chi_address *address, char 
 /* URL of open listener `index` with its real port, as chathub_listener. */
 int chi_net_listener(const struct chi_net *net, uint32_t index, char *out, size_t size);
 
+/* A connection that the host hands over. */
+struct chi_adoption {
+    int as;                            /* enum chathub_adopted_as */
+    int fd;                            /* whatever it may be */
+    const struct chi_address *address; /* what its listener would say; copied */
+    const void *bytes;                 /* what was read of it; copied */
+    size_t len;
+    bool native; /* chathub.v1 was agreed on */
+};
+/* As if a listener of that address had accepted it; from the loop, not within the call. 0, or an error
+ * of chathub_adopt, with one line in `problem`: the descriptor is as it was. */
+int chi_net_adopt(struct chi_net *net, const struct chi_adoption *adoption, char *problem,
+                  size_t size);
+
 /* Accepts no more; connections still in their handshake are closed. */
 void chi_net_stop_accepting(struct chi_net *net);
 

@@ -223,6 +223,8 @@ static void feed_rest(struct chi_conn *conn)
     if (conn->hung && hears(conn))
         while (hears(conn) && read_once(conn))
             continue;
+    if (conn->hung && conn->deaf && conn->phase == CHI_PHASE_CLOSING)
+        peer_ended(conn); /* nobody looked, since it was to be read from later */
 }
 
 static void end_broken(struct chi_conn *conn)
@@ -241,6 +243,8 @@ static void work_one(struct chi_conn *conn)
         chi_conn_free(conn);
     else if (conn->broken)
         end_broken(conn);
+    else if (conn->arriving)
+        chi_conn_arrive(conn);
     else if (conn->resume)
         feed_rest(conn);
 }
