@@ -9,6 +9,7 @@
 #include "chathub.h"
 #include "core/hub.h"
 #include "delivery/delivery.h"
+#include "net/carrier.h"
 #include "net/driver.h"
 #include "net/inproc.h"
 #include "net/net.h"
@@ -35,6 +36,7 @@ struct chathub {
     struct chi_hub *hub;
     struct chi_queue *queue; /* of events, from new to free */
     struct chi_inproc *inproc;
+    struct chi_carriers *carriers;
     struct chi_net *net;
     struct chi_driver *driver;
     uv_timer_t *stop_timer; /* allocated by itself: it outlives a free */

@@ -99,11 +99,13 @@ static void world_free(struct chathub *hub)
     if (hub->log)
         hub->log->free(hub->log);
     chi_inproc_free(hub->inproc);
+    chi_carriers_free(hub->carriers);
     chi_hub_free(hub->hub);
     chi_delivery_free(hub->delivery);
     hub->log = NULL;
     hub->bus = NULL;
     hub->inproc = NULL;
+    hub->carriers = NULL;
     hub->hub = NULL;
     hub->delivery = NULL;
 }
@@ -411,7 +413,9 @@ static int make_hub(struct chathub *hub, struct chi_env env)
     chi_delivery_bind(hub->delivery, chi_hub_delivery_up(hub->hub));
     struct chi_inproc_parts inproc = {
         .hub = hub->hub, .delivery = hub->delivery, .queue = hub->queue, .owner = hub, .env = env};
-    return chi_plain(hub, chi_inproc_new(&inproc, &hub->inproc));
+    const struct chi_carriers_parts carriers = {&hub->settings, env, hub->hub, hub->delivery};
+    error = chi_inproc_new(&inproc, &hub->inproc);
+    return chi_plain(hub, error ? error : chi_carriers_new(&carriers, &hub->carriers));
 }
 
 static int make_net(struct chathub *hub, struct chi_env env)
@@ -440,6 +444,7 @@ static void start_driver(struct chathub *hub)
         .hub = hub->hub,
         .delivery = hub->delivery,
         .inproc = hub->inproc,
+        .carriers = hub->carriers,
         .after = after_turn,
         .woken = on_woken,
         .arg = hub,
@@ -551,12 +556,13 @@ static void on_driver_closed(void *arg)
         hub->stopped(hub->stopped_arg);
 }
 
-/* In-process clients hear their end here at the latest. */
+/* In-process clients hear their end here at the latest, carriers theirs. */
 static void on_net_closed(void *arg)
 {
     struct chathub *hub = arg;
     hub->net = NULL;
     chi_inproc_turn(hub->inproc);
+    chi_carriers_end(hub->carriers);
     world_free(hub);
     chi_driver_close(hub->driver, on_driver_closed, hub);
 }
@@ -604,7 +610,8 @@ static void stop_step(struct chathub *hub)
     }
     if (!hub->said_goodbye && (is_done(hub) || now + half >= hub->stop_at))
         say_goodbye(hub);
-    bool all_gone = hub->said_goodbye && !chi_net_connections(hub->net);
+    bool all_gone = hub->said_goodbye && !chi_net_connections(hub->net) &&
+                    !chi_carriers_count(hub->carriers);
     if (all_gone || hub->end_now || now >= hub->stop_at)
         stop_end(hub);
 }

@@ -128,3 +128,78 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
     hub->work = true;
     return error;
 }
+
+/* ------------------------------------------------------------------------------------- carriers */
+
+static int read_carrier(struct chathub *hub, const struct chathub_carrier *from,
+                        struct chathub_carrier *out)
+{
+    if (!from || from->size < sizeof(*out))
+        return chi_problem(hub, CHATHUB_EINVAL, "the carrier's size has to be set");
+    *out = *from;
+    return !out->send || !out->close || out->reserved
+               ? chi_problem(hub, CHATHUB_EINVAL,
+                             "a carrier needs `send` and `close`, and `reserved` is 0")
+               : 0;
+}
+
+static int read_carried_url(struct chathub *hub, const char *url, struct chi_address *out)
+{
+    int error =
+        chi_address_parse_adopted(url, CHI_PROTOCOL_LINES, out, hub->problem, sizeof(hub->problem));
+    if (!error && out->dialect && out->dialect != &chi_dialect_native &&
+        out->dialect != &chi_dialect_human)
+        error = chi_problem(hub, CHATHUB_EADDRESS,
+                            "%s: carriers speak native or human; choose one of these", url);
+    return error;
+}
+
+int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier, void *conn,
+                  const char *url, const char *address, uint64_t *client)
+{
+    int error = chi_enter_running(hub);
+    if (error)
+        return error;
+    if (hub->state != STATE_RUNNING)
+        return chi_plain(hub, CHATHUB_ESTOPPED);
+    if (!client)
+        return chi_plain(hub, CHATHUB_EINVAL);
+    struct chathub_carrier ops;
+    struct chi_address listener;
+    error = read_carrier(hub, carrier, &ops);
+    if (!error)
+        error = read_carried_url(hub, url, &listener);
+    if (error)
+        return error;
+    return chi_plain(
+        hub, chi_carriers_open(hub->carriers, &ops, conn, &listener, chi_span_of(address), client));
+}
+
+int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line, size_t len)
+{
+    int error = chi_enter_running(hub);
+    if (error)
+        return error;
+    if (!line)
+        return chi_plain(hub, CHATHUB_EINVAL);
+    struct chi_span text = {line, len == CHATHUB_NUL ? strlen(line) : len};
+    return chi_plain(hub, chi_carriers_line(hub->carriers, client, text));
+}
+
+int chathub_carrier_ready(const struct chathub *hub, uint64_t client)
+{
+    int error = chi_enter_running(hub);
+    return error ? error : chi_carriers_ready(hub->carriers, client);
+}
+
+int chathub_carrier_writable(struct chathub *hub, uint64_t client)
+{
+    int error = chi_enter_running(hub);
+    return error ? error : chi_plain(hub, chi_carriers_writable(hub->carriers, client));
+}
+
+int chathub_carrier_closed(struct chathub *hub, uint64_t client, int left)
+{
+    int error = chi_enter_running(hub);
+    return error ? error : chi_plain(hub, chi_carriers_closed(hub->carriers, client, left != 0));
+}

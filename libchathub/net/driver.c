@@ -58,11 +58,12 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct chi_driver *driver, uint64_t now)
 {
     uint64_t due = chi_hub_next(driver->parts.hub);
-    uint64_t again = chi_inproc_next(driver->parts.inproc);
+    uint64_t carriers = chi_carriers_next(driver->parts.carriers);
+    uint64_t inproc = chi_inproc_next(driver->parts.inproc);
     if (chi_delivery_warm(driver->parts.delivery) && driver->ticked + TICK_MS < due)
         due = driver->ticked + TICK_MS;
-    if (again < due)
-        due = again;
+    due = carriers < due ? carriers : due;
+    due = inproc < due ? inproc : due;
     if (due == driver->due && uv_is_active((uv_handle_t *)&driver->timer))
         return;
     driver->due = due;
@@ -80,6 +81,7 @@ static void turn(struct chi_driver *driver)
     *driver->work = false;
     uint64_t now = uv_now(driver->parts.loop);
     chi_inproc_turn(driver->parts.inproc);
+    chi_carriers_turn(driver->parts.carriers);
     chi_hub_turn(driver->parts.hub);
     if (now - driver->ticked >= TICK_MS) {
         driver->ticked = now;

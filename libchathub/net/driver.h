@@ -6,6 +6,7 @@
 
 #include "core/hub.h"
 #include "delivery/delivery.h"
+#include "net/carrier.h"
 #include "net/inproc.h"
 
 struct uv_loop_s;
@@ -16,6 +17,7 @@ struct chi_driver_parts {
     struct chi_hub *hub;
     struct chi_delivery *delivery;
     struct chi_inproc *inproc;
+    struct chi_carriers *carriers;
     void (*after)(void *arg); /* after each turn and flush */
     void (*woken)(void *arg); /* chi_driver_wake was called on some thread */
     void *arg;
