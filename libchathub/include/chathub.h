@@ -459,19 +459,23 @@ CHATHUB_API int chathub_request(struct chathub *hub, uint64_t client, const char
  * committed as ever, but its ack may not come any more. CHATHUB_EGONE. */
 CHATHUB_API int chathub_close(struct chathub *hub, uint64_t client);
 
-/* Removes the text of an entry, everywhere and for good, as the host; its position stays. `client`
- * is told by OK, or by ERROR: "not_found" where there is no such entry, "feature" where the log cannot
- * do it. Who has read it keeps what it has read: a message to them is the host's to post. CHATHUB_EGONE,
- * CHATHUB_EAGAIN, CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_ENOMEM. */
+/* Removes the text of an entry, everywhere and for good, as the host: no history, no page and no
+ * restart shows it again, on any node. Its position stays, and `room` (NULL: the default room) need
+ * have nobody in it. `client`, an in-process one, is told by OK, with room and position, or by ERROR:
+ * "not_found" where there is no such entry, "log_failed" where the log cannot do it now; its next
+ * request waits for that. Who has read it keeps what it has read: a message to them is the host's to
+ * post. CHATHUB_EGONE, CHATHUB_EAGAIN, CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_redact(struct chathub *hub, uint64_t client, const char *room,
                                uint64_t position);
 
 /* ------------------------------------------------------------------------------ clients, any kind */
 
-/* Ends a client of any kind, by the number that a question or a log record named: it gets what it is
- * owed and then `message` ("" or NULL: none), over a WebSocket with close code `code`, which is 1000,
- * 1008 or 4000 to 4999. With 1000 its session ends too, else it may come back. To keep it out, deny its
- * next hello. CHATHUB_EGONE, CHATHUB_EINVAL. */
+/* Ends a client of any kind, by the number that a question or a log record named: from the loop, it
+ * gets what it is owed, then `message` as a `bye` (NULL or "": none; also none if it has said nothing
+ * yet; UTF-8 on one line, cut at 512 bytes), and is closed: over a WebSocket with close code `code`,
+ * which is 1000, 1008 or 4000 to 4999, and the first 123 bytes of `message`. With 1000 its session
+ * ends too, else it may come back. To keep it out, deny its next hello. CHATHUB_EGONE (or it was
+ * said before), CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_disconnect(struct chathub *hub, uint64_t client, int code,
                                    const char *message);
 
@@ -534,14 +538,22 @@ struct chathub_adoption {
     size_t len;
     const char *subprotocol; /* WEBSOCKET: the one that the host has agreed to, or NULL */
 };
-/* A host that has its own server hands a connection over. On success the descriptor is the hub's, which
- * closes it; on an error it is still the host's, and nothing was sent or read. CHATHUB_EINVAL (no
- * such socket, too many bytes …), CHATHUB_EADDRESS (the URL), CHATHUB_EFULL, CHATHUB_ESTOPPED,
- * CHATHUB_ENOMEM, CHATHUB_EIO. */
+/* A host that has its own server hands a connection over, and reads and watches it no more (a libuv
+ * handle that is to be closed keeps its descriptor: adopt a dup). On success the descriptor is the
+ * hub's, which closes it and sets it non-blocking, close-on-exec and the options of its own sockets;
+ * on an error it is still the host's, as it was, and nothing was sent or read. It goes on from the
+ * loop, with the rules and bounds of a listener, such as those for origins (but WEBSOCKET: who may
+ * upgrade was the host's decision) and for newcomers. The path of the URL is where upgrades are taken,
+ * "ws:///chat"; its host and port mean nothing. The option `insecure` is not asked: the host has
+ * accepted the connection, and knows from whom. URLs that differ, together with listeners, may be 64 in
+ * one hub. CHATHUB_EINVAL (no such socket, too many bytes …), CHATHUB_EADDRESS (the URL),
+ * CHATHUB_EFULL, CHATHUB_ESTOPPED, CHATHUB_ENOMEM, CHATHUB_EIO. */
 CHATHUB_API int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption);
 
-/* A transport of the host's own, for connections of a kind that the hub does not know. It carries lines:
- * each frame ends in a newline, and holds none. The functions are called from the loop. */
+/* A transport of the host's own, for connections of a kind that the hub does not know. It carries lines,
+ * each with a newline at its end. The functions are called from the loop, never within a call of the
+ * host's, and not after chathub_carrier_closed or chathub_free. One that takes nothing of what waits
+ * for the option stall-time is closed, as is one that takes nothing of a goodbye for close-time. */
 struct chathub_carrier {
     uint32_t size; /* of this struct, set by the caller */
     uint32_t reserved;
@@ -553,24 +565,26 @@ struct chathub_carrier {
      * RFC 6455, `reason` a text, "" if none. */
     void (*close)(void *conn, int code, const char *reason);
 };
-/* A client that comes over a connection of the host's. `carrier` is copied; `conn` is handed to its
- * functions. `url`: as in chathub_adoption ("tcp://?dialect=human"); dialects are native (the default)
- * and human. `address`: where the peer is, for log lines; copied. The number goes to *client.
+/* A client that comes over a connection of the host's; it is silent, and hears nothing, until its first
+ * line. `carrier` is copied; `conn` is handed to its functions. `url`: as in chathub_adoption
+ * ("tcp://?dialect=human"); dialects are native (the default) and human. `address`: where the peer is,
+ * for log lines; copied. The number goes to *client.
  * CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_EADDRESS, CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier,
                               void *conn, const char *url, const char *address, uint64_t *client);
-/* One line from the peer, without its newline; it is copied. CHATHUB_EAGAIN: the hub has as much to do
- * for this client as it may have; read no more of it, and hand this line in again when
- * chathub_carrier_ready says so, or a little later. CHATHUB_EGONE, CHATHUB_ETOOLONG (close it),
- * CHATHUB_ENOMEM. */
+/* One line from the peer, without its newline; it is copied, and heard from the loop. What cannot be
+ * understood is answered by the hub. CHATHUB_EAGAIN: the hub has as much to do for this client as
+ * it may have; read no more of it, and hand this line in again when chathub_carrier_ready says so, or
+ * a little later. CHATHUB_EGONE, CHATHUB_ETOOLONG (above the option max-message; close it),
+ * CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line,
                                      size_t len);
 /* Whether a line would be taken: 1 or 0; CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_ready(const struct chathub *hub, uint64_t client);
 /* After `send` took less than all: it can take more. CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_writable(struct chathub *hub, uint64_t client);
-/* The connection is gone; `close` is not called any more. `left` 1: the peer said goodbye, and its
- * session ends; 0: it may come back. CHATHUB_EGONE. */
+/* The connection is gone; `close` is not called any more. What it said before is heard. `left` 1: the
+ * peer said goodbye, and its session ends; 0: it may come back. CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_closed(struct chathub *hub, uint64_t client, int left);
 
 /* ----------------------------------------------------------------------------------- statistics */
