@@ -106,7 +106,7 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
         return error;
     if (hub->state != STATE_RUNNING)
         return chi_plain(hub, CHATHUB_ESTOPPED);
-    struct chathub_adoption it;
+    struct chathub_adoption it = {.size = 0};
     struct chi_address address;
     error = read_adoption(hub, adoption, &it);
     if (!error)
@@ -164,7 +164,7 @@ int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier, vo
         return chi_plain(hub, CHATHUB_ESTOPPED);
     if (!client)
         return chi_plain(hub, CHATHUB_EINVAL);
-    struct chathub_carrier ops;
+    struct chathub_carrier ops = {.size = 0};
     struct chi_address listener;
     error = read_carrier(hub, carrier, &ops);
     if (!error)

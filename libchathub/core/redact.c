@@ -101,7 +101,7 @@ static int answer(struct chi_hub *hub, const struct chi_job *job, struct chi_spa
 int chi_core_redact(struct chi_hub *hub, struct chi_job *job)
 {
     struct chi_folded name;
-    struct chi_room *room;
+    struct chi_room *room = NULL;
 
     int r = check(job);
     if (r == 0)
