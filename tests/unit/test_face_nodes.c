@@ -9,7 +9,9 @@ static struct chathub *hubs[2];
 static struct chathub *node(void)
 {
     struct chathub *hub = hub_new();
-    ck_assert_int_eq(chathub_set(hub, "log", server.url), 0);
+    char log[200];
+    snprintf(log, sizeof(log), "jetstream:%s", server.url);
+    ck_assert_int_eq(chathub_set(hub, "log", log), 0);
     int error = chathub_start(hub, NULL);
     ck_assert_msg(error == 0, "%s", chathub_problem(hub));
     return hub;
