@@ -610,8 +610,8 @@ static void stop_step(struct chathub *hub)
     }
     if (!hub->said_goodbye && (is_done(hub) || now + half >= hub->stop_at))
         say_goodbye(hub);
-    bool all_gone = hub->said_goodbye && !chi_net_connections(hub->net) &&
-                    !chi_carriers_count(hub->carriers);
+    bool all_gone =
+        hub->said_goodbye && !chi_net_connections(hub->net) && !chi_carriers_count(hub->carriers);
     if (all_gone || hub->end_now || now >= hub->stop_at)
         stop_end(hub);
 }
