@@ -69,8 +69,9 @@ static inline struct chathub *hub_new(void)
 {
     struct chathub *hub = NULL;
     ck_assert_int_eq(chathub_new(&hub), 0);
-    ck_assert_int_eq(chathub_set(hub, "stop-time", "10m"),
-                     0); /* what a stop waits for has to come */
+    /* What an end waits for has to come by itself. */
+    ck_assert_int_eq(chathub_set(hub, "stop-time", "10m"), 0);
+    ck_assert_int_eq(chathub_set(hub, "close-time", "10m"), 0);
     return hub;
 }
 

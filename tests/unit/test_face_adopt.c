@@ -511,6 +511,24 @@ START_TEST(a_stop_says_goodbye_to_them)
 }
 END_TEST
 
+/* The end of both sides comes together with the hub's goodbye, while what was handed over still waits
+ * to be looked at. */
+START_TEST(who_hangs_up_at_a_stop_does_not_hold_it_up)
+{
+    for (int round = 0; round < 40; round++) {
+        struct chathub *hub = hub_started();
+        struct talk talks[4];
+        for (int i = 0; i < 4; i++) {
+            must(adopt(hub, CHATHUB_ADOPT_LINES, pair(&talks[i], false), NULL, "hi\n", 3) == 0);
+            must(shutdown(talks[i].fd, SHUT_WR) == 0);
+        }
+        hub_end(hub);
+        for (int i = 0; i < 4; i++)
+            close(talks[i].fd);
+    }
+}
+END_TEST
+
 START_TEST(a_hub_that_is_freed_closes_them)
 {
     struct chathub *hub = hub_started();
@@ -569,6 +587,7 @@ int main(void)
     tcase_add_test(tc, an_event_may_adopt);
     tcase_add_test(tc, nothing_is_asked_within_the_call);
     tcase_add_test(tc, a_stop_says_goodbye_to_them);
+    tcase_add_test(tc, who_hangs_up_at_a_stop_does_not_hold_it_up);
     tcase_add_test(tc, a_hub_that_is_freed_closes_them);
     tcase_add_test(tc, on_the_hosts_loop_it_is_the_same);
     suite_add_tcase(suite, tc);
