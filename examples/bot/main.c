@@ -3,10 +3,9 @@
  *
  *     bot [URL]      default: tcp://localhost:7000
  *
- * Try it: nc localhost 7000, then type !time, !dice or !help. */
+ * Try it: nc localhost 7000, then type !time, !me or !help. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,10 +56,10 @@ static void on_command(const struct chathub_event *event)
     if (strcmp(command, "!time") == 0) {
         time_t now = time(NULL);
         strftime(text, sizeof(text), "it is %H:%M:%S (UTC)", gmtime(&now));
-    } else if (strcmp(command, "!dice") == 0) {
-        snprintf(text, sizeof(text), "%s threw a %d", event->sender, rand() % 6 + 1);
+    } else if (strcmp(command, "!me") == 0) {
+        snprintf(text, sizeof(text), "you are %s, by the id %s", event->sender, event->sender_id);
     } else {
-        snprintf(text, sizeof(text), "%s, I know !time, !dice and !help", event->sender);
+        snprintf(text, sizeof(text), "%s, I know !time, !me and !help", event->sender);
     }
     say(event->room, text);
 }
