@@ -135,6 +135,7 @@ struct uv_loop_s; /* libuv's uv_loop_t; this header does not need uv.h */
     X(ESHUTDOWN, -45, "shutdown", "the server is shutting down; come back shortly")                \
     X(EPOSITION, -46, "bad_position", "this is no position; use one that an entry had")
 
+/* CHATHUB_ENOMEM and so on, as listed above. */
 enum chathub_error {
     CHATHUB_OK = 0,
 #define CHATHUB_X(name, number, word, text) CHATHUB_##name = (number),
@@ -209,6 +210,7 @@ CHATHUB_API int chathub_fd(const struct chathub *hub);
  * limit. Ask again after every call into the hub. */
 CHATHUB_API int chathub_timeout(const struct chathub *hub);
 
+/* The hub has stopped. On its thread. */
 typedef void (*chathub_stop_cb)(void *arg);
 /* Stops in good order: no new connections or requests, `bye` to clients, what is under way is
  * finished, within the option stop-time; then all are closed, and `done` (may be NULL) is
@@ -220,7 +222,9 @@ CHATHUB_API int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *ar
  * return from its wait, and `on_wake` (if set) be called on the hub's thread. Not before start
  * has returned, nor after stop's `done`. */
 CHATHUB_API int chathub_wake(struct chathub *hub);
+/* chathub_wake was called, once or several times. On the hub's thread. */
 typedef void (*chathub_wake_cb)(struct chathub *hub, void *arg);
+/* Calls `cb` after chathub_wake. NULL: nothing (the default). */
 CHATHUB_API int chathub_on_wake(struct chathub *hub, chathub_wake_cb cb, void *arg);
 
 /* -------------------------------------------------------------------------------------- options */
@@ -235,6 +239,7 @@ CHATHUB_API int chathub_set_number(struct chathub *hub, const char *name, uint64
  * Answers the length it has uncut, or CHATHUB_EOPTION. */
 CHATHUB_API int chathub_get(const struct chathub *hub, const char *name, char *out, size_t size);
 
+/* What values an option takes. */
 enum chathub_option_type {
     CHATHUB_OPTION_TEXT = 0,
     CHATHUB_OPTION_SWITCH = 1,
@@ -283,6 +288,7 @@ CHATHUB_API int chathub_listener(const struct chathub *hub, uint32_t index, char
 CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char *type,
                               const void *bytes, size_t len);
 
+/* Of HTTP requests. */
 enum chathub_method {
     CHATHUB_METHOD_GET = 0,
     CHATHUB_METHOD_HEAD = 1,
@@ -323,22 +329,24 @@ CHATHUB_API int chathub_http_body(struct chathub *hub, const char *type, const v
 
 /* ------------------------------------------------------------------------------------ log lines */
 
+/* Of log records: details, the way of things, what an operator should know, what fails. */
 enum chathub_level { CHATHUB_DEBUG = 0, CHATHUB_INFO = 1, CHATHUB_WARNING = 2, CHATHUB_ERROR = 3 };
 
 struct chathub_field {
     const char *key;   /* a constant word */
     const char *value; /* ends in NUL, but may hold anything a peer sent: escape it for your sink */
-    size_t len;
+    size_t len;        /* of value */
 };
 
 /* One thing that happened. No line ever holds a post's text, a session's key or a token. */
 struct chathub_record {
     uint32_t size;     /* of this struct, set by the library */
     int32_t level;     /* enum chathub_level */
-    const char *event; /* a constant: "listening", "connected", "joined", "refused", "slow" … */
-    const struct chathub_field *fields;
-    size_t count;
+    const char *event; /* a constant: "connected", "joined", "left", "refused", "slow" … */
+    const struct chathub_field *fields; /* what about it */
+    size_t count;                       /* of fields */
 };
+/* A record for the host's log. */
 typedef void (*chathub_log_cb)(const struct chathub_record *record, void *arg);
 /* Calls `cb` for records of at least `level`. It may be called from inside a call of the host's
  * (it is the exception), must not call the hub, and must not block. NULL: silence (the default). */
@@ -346,7 +354,9 @@ CHATHUB_API int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb
 
 /* ------------------------------------------------------------------------------------ authorize */
 
+/* What a client is about to do. */
 enum chathub_action { CHATHUB_HELLO = 0, CHATHUB_JOIN = 1, CHATHUB_POST = 2, CHATHUB_HISTORY = 3 };
+/* What the host says to it. */
 enum chathub_decision { CHATHUB_DENY = 0, CHATHUB_ALLOW = 1, CHATHUB_LATER = 2 };
 
 struct chathub_question {
@@ -358,7 +368,7 @@ struct chathub_question {
     const char *name;    /* its name; for a hello the wished one; "" if none */
     const char *room;    /* of join, post and history, else "" */
     const char *content; /* of post, else "" */
-    size_t content_len;
+    size_t content_len;  /* bytes of content */
 };
 /* Answers enum chathub_decision. LATER: chathub_answer follows within the option
  * authorize-timeout, after which it counts as denied; until then nothing more is read from that
@@ -376,6 +386,7 @@ CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow
 
 /* --------------------------------------------------------------------------- in-process clients */
 
+/* What happened, and the fields of chathub_event that tell of it. */
 enum chathub_event_type {
     CHATHUB_EVENT_WELCOME = 1, /* name, sender_id; session: the key to come back with */
     CHATHUB_EVENT_MESSAGE, /* an entry: room, sender, sender_id, content, cid, data, positions, time */
@@ -407,29 +418,30 @@ enum chathub_event_type {
 
 /* All texts end in NUL, "" where there is none, and hold until the callback returns. */
 struct chathub_event {
-    uint32_t size;   /* of this struct, set by the library */
-    uint32_t type;   /* enum chathub_event_type */
-    uint64_t client; /* the client it is for */
-    uint64_t position;
-    uint64_t prev;
-    uint64_t time; /* Unix ms */
-    uint64_t count;
+    uint32_t size;     /* of this struct, set by the library */
+    uint32_t type;     /* enum chathub_event_type */
+    uint64_t client;   /* the client it is for */
+    uint64_t position; /* of the entry; joined: the room's top; gap: the last one lost */
+    uint64_t prev;  /* the position before it in the room; gap: the last one before what is lost */
+    uint64_t time;  /* Unix ms */
+    uint64_t count; /* of the room's members */
     int32_t code;   /* enum chathub_error */
     uint32_t flags; /* CHATHUB_DUP, CHATHUB_ON */
-    const char *room;
-    const char *sender;
-    const char *sender_id;
-    const char *content;
-    size_t content_len;
-    const char *cid;
-    const char *data; /* a JSON object, or "" */
-    const char *session;
-    const char *message;
-    const char *ref;  /* of the request that this answers, as JSON */
-    const char *json; /* the same event as native clients get it (docs/protocol.md) */
-    size_t json_len;
-    uint64_t id; /* of a question, for chathub_answer */
+    const char *room;      /* as it is shown */
+    const char *sender;    /* the name of who said or did it; welcome: the client's own */
+    const char *sender_id; /* the public id of who goes by that name, and stays when it changes */
+    const char *content;   /* what was said; the text of a status */
+    size_t content_len;    /* bytes of content */
+    const char *cid;       /* as the post's sender chose it */
+    const char *data;      /* a JSON object, or "" */
+    const char *session;   /* a key: whoever shows it is this client */
+    const char *message;   /* what is the matter and what to do, for a person */
+    const char *ref;       /* of the request that this answers, as JSON */
+    const char *json;      /* the same event as native clients get it (docs/protocol.md) */
+    size_t json_len;       /* bytes of json */
+    uint64_t id;           /* of a question, for chathub_answer */
 };
+/* Something happened to an in-process client. From the loop, one event at a time, in order. */
 typedef void (*chathub_event_cb)(struct chathub *hub, const struct chathub_event *event, void *arg);
 
 /* A client inside this process: a full participant. Says hello as `name` (NULL: a guest name is
@@ -437,19 +449,22 @@ typedef void (*chathub_event_cb)(struct chathub *hub, const struct chathub_event
  * number goes to *client and is never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb,
                                void *arg, uint64_t *client);
+/* Where the entries begin that a client gets when it joins. */
+enum chathub_start_at {
+    CHATHUB_START_DEFAULT = 0, /* where it is already, else the last ones (option join-history) */
+    CHATHUB_START_NOW = 1,     /* only what is yet to come */
+    CHATHUB_START_LAST = 2,    /* the last `from` entries */
+    CHATHUB_START_AFTER = 3    /* what follows the position `from` */
+};
 /* Requests of an in-process client. They are taken (0) or not (CHATHUB_EGONE; CHATHUB_EAGAIN: 64
  * wait already; CHATHUB_ENOMEM), take effect in the order made, and are answered by events. room
- * NULL: the default room. start: enum below, with `position` or count in `from`. */
-enum chathub_start_at {
-    CHATHUB_START_DEFAULT = 0,
-    CHATHUB_START_NOW = 1,
-    CHATHUB_START_LAST = 2,
-    CHATHUB_START_AFTER = 3
-};
+ * NULL: the default room. start: enum chathub_start_at, with `from`. JOINED or ERROR answers; a
+ * member that joins again goes on from its new place. */
 CHATHUB_API int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start,
                              uint64_t from);
+/* LEFT or ERROR answers. */
 CHATHUB_API int chathub_leave(struct chathub *hub, uint64_t client, const char *room);
-/* cid NULL: none; it is then not protected against being posted twice. */
+/* ACK or ERROR answers. cid NULL: none; it is then not protected against being posted twice. */
 CHATHUB_API int chathub_post(struct chathub *hub, uint64_t client, const char *room,
                              const char *content, size_t len, const char *cid);
 /* Any request of the native protocol, as its JSON text. CHATHUB_EJSON and the like if it cannot
@@ -495,14 +510,14 @@ CHATHUB_API int chathub_queue_fd(struct chathub *hub);
 
 /* Events that were taken from the queue. */
 struct chathub_batch {
-    uint32_t size;  /* of this struct, set by the caller */
-    uint32_t count; /* of events */
-    const struct chathub_event *events;
+    uint32_t size;                      /* of this struct, set by the caller */
+    uint32_t count;                     /* of events */
+    const struct chathub_event *events; /* in the order in which they happened */
     /* All texts of these events, ten for each: they lie one behind the other in the order of its
      * fields, each with its NUL, and none has another NUL in it. For languages to which pointers are
      * dear. */
     const char *texts;
-    size_t texts_len;
+    size_t texts_len; /* their bytes */
 };
 /* Takes all events that wait, without waiting for any. They are the caller's to read until the next call
  * of this function, or chathub_free. One thread at a time. Answers their number, or a negative error:
@@ -518,24 +533,25 @@ CHATHUB_API int chathub_queue_log(struct chathub *hub, int level);
 
 /* ----------------------------------------------------------------------- connections of the host's */
 
+/* What has happened on a connection that is handed over. */
 enum chathub_adopted_as {
-    CHATHUB_ADOPT_HTTP =
-        0, /* `bytes` is the beginning of an HTTP request, or nothing: as if the hub
-                               had accepted the socket */
-    CHATHUB_ADOPT_WEBSOCKET =
-        1,                  /* the host has answered the upgrade: `bytes` is what came behind it */
-    CHATHUB_ADOPT_LINES = 2 /* lines, as on a tcp:// listener */
+    /* `bytes` is the beginning of an HTTP request, or nothing: as if the hub had accepted it. */
+    CHATHUB_ADOPT_HTTP = 0,
+    /* The host has answered the upgrade: `bytes` is what came behind it. */
+    CHATHUB_ADOPT_WEBSOCKET = 1,
+    /* Lines, as on a tcp:// listener. */
+    CHATHUB_ADOPT_LINES = 2
 };
 struct chathub_adoption {
     uint32_t size;     /* of this struct, set by the caller */
     int32_t as;        /* enum chathub_adopted_as */
     int32_t fd;        /* a connected stream socket, of TCP or Unix */
     uint32_t reserved; /* 0 */
-    const char
-        *url; /* the listener that it is to count for, such as "ws://?dialect=native&room=lobby",
-                          with the query as in chathub_listen; NULL: no wishes */
-    const void *bytes; /* what was already read of it, copied; up to 64 KiB */
-    size_t len;
+    /* The listener that it is to count for, such as "ws://?dialect=native&room=lobby", with the query
+     * as in chathub_listen; NULL: no wishes. */
+    const char *url;
+    const void *bytes;       /* what was already read of it, copied; up to 64 KiB */
+    size_t len;              /* of bytes */
     const char *subprotocol; /* WEBSOCKET: the one that the host has agreed to, or NULL */
 };
 /* A host that has its own server hands a connection over, and reads and watches it no more (a libuv
@@ -592,24 +608,24 @@ CHATHUB_API int chathub_carrier_closed(struct chathub *hub, uint64_t client, int
 struct chathub_stats {
     uint32_t size; /* of this struct, set by the caller */
     uint32_t reserved;
-    uint64_t clients; /* now */
-    uint64_t observers;
-    uint64_t sessions;
-    uint64_t rooms;
-    uint64_t members;
+    uint64_t clients;      /* now, as are all down to behind; those at sockets and in-process */
+    uint64_t observers;    /* of them, who only listen to the default room */
+    uint64_t sessions;     /* of clients, and those kept for who lost its connection */
+    uint64_t rooms;        /* open */
+    uint64_t members;      /* of all rooms, those at other nodes included */
     uint64_t drafts;       /* posts not committed yet */
     uint64_t connections;  /* sockets open, in any state */
     uint64_t window_bytes; /* of encoded entries kept for members */
     uint64_t held_bytes;   /* of replies and half-sent frames that wait */
     uint64_t behind;       /* members that have not got all entries */
     uint64_t posts;        /* committed since the start, as are all below */
-    uint64_t dups;
-    uint64_t refused;
-    uint64_t bad_requests;
-    uint64_t deliveries;
-    uint64_t writes;
-    uint64_t pages;
-    uint64_t gaps;
+    uint64_t dups;         /* posts that had been committed before, by their cid */
+    uint64_t refused;      /* requests that were answered by an error */
+    uint64_t bad_requests; /* that could not be understood */
+    uint64_t deliveries;   /* entries handed to clients */
+    uint64_t writes;       /* to transports */
+    uint64_t pages;        /* of older entries, read back for members */
+    uint64_t gaps;         /* told to members */
     uint64_t log_commits;  /* transactions of the log */
     uint64_t log_failures; /* … that failed, or whose outcome is not known */
     uint64_t log_pages;    /* read from the log's storage */

@@ -1,0 +1,178 @@
+/* What the public face tells a host: its options, its log records, and what joining and leaving
+ * mean for a client inside the process. */
+#include "unit.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "chathub.h"
+
+static struct chathub *hub_new(void)
+{
+    struct chathub *hub = NULL;
+    ck_assert_int_eq(chathub_new(&hub), 0);
+    return hub;
+}
+
+START_TEST(each_option_describes_itself_and_takes_its_own_default)
+{
+    struct chathub *hub = hub_new();
+    struct chathub_option option;
+    char value[256];
+    uint32_t count = 0;
+    while (chathub_option_at(count, &option) == 0) {
+        ck_assert_uint_eq(option.size, sizeof(option));
+        ck_assert_uint_le(option.type, CHATHUB_OPTION_LIST);
+        ck_assert(option.name[0] && option.help[0] && option.group[0]);
+        ck_assert_uint_le(option.min, option.max);
+        ck_assert_int_ge(chathub_get(hub, option.name, value, sizeof(value)), 0);
+        if (option.type != CHATHUB_OPTION_LIST)
+            ck_assert_msg(chathub_set(hub, option.name, option.standard) == 0, "%s: %s",
+                          option.name, chathub_problem(hub));
+        count++;
+    }
+    ck_assert_uint_gt(count, 50);
+    ck_assert_int_eq(chathub_option_at(count, &option), CHATHUB_ENOENT);
+    ck_assert_int_eq(chathub_option_at(UINT32_MAX, &option), CHATHUB_ENOENT);
+    chathub_free(hub);
+}
+END_TEST
+
+struct records {
+    char events[1000]; /* their words, each behind a blank */
+    int32_t least;     /* level */
+    uint32_t count;
+};
+
+static void on_record(const struct chathub_record *record, void *arg)
+{
+    struct records *records = arg;
+    size_t len = strlen(records->events);
+    ck_assert_uint_ge(record->size, sizeof(*record));
+    snprintf(records->events + len, sizeof(records->events) - len, " %s", record->event);
+    if (record->level < records->least)
+        records->least = record->level;
+    for (size_t i = 0; i < record->count; i++)
+        ck_assert_uint_eq(strlen(record->fields[i].value), record->fields[i].len);
+    records->count++;
+}
+
+/* A client that writes down what it is told, a letter and a number each: "J0 m1 m2 L0". */
+struct diary {
+    uint64_t id;
+    char text[1000];
+};
+
+static void on_event(struct chathub *hub, const struct chathub_event *event, void *arg)
+{
+    static const char LETTERS[] = " wmAEJL";
+    struct diary *diary = arg;
+    size_t len = strlen(diary->text);
+    (void)hub;
+    if (event->type == CHATHUB_EVENT_MESSAGE)
+        snprintf(diary->text + len, sizeof(diary->text) - len, " %s", event->content);
+    else if (event->type < sizeof(LETTERS) - 1)
+        snprintf(diary->text + len, sizeof(diary->text) - len, " %c", LETTERS[event->type]);
+}
+
+static void begin(struct chathub *hub, struct diary *diary, const char *name)
+{
+    *diary = (struct diary){0};
+    ck_assert_int_eq(chathub_client(hub, name, on_event, diary, &diary->id), 0);
+    ck_assert_int_eq(chathub_join(hub, diary->id, NULL, CHATHUB_START_NOW, 0), 0);
+}
+
+static void say(struct chathub *hub, const struct diary *diary, const char *text)
+{
+    ck_assert_int_eq(chathub_post(hub, diary->id, NULL, text, CHATHUB_NUL, NULL), 0);
+}
+
+static void until(struct chathub *hub, const struct diary *diary, const char *text)
+{
+    while (!strstr(diary->text, text))
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+}
+
+START_TEST(records_are_told_from_their_level_on_until_nobody_wants_them)
+{
+    struct records all = {.least = CHATHUB_ERROR}, serious = {.least = CHATHUB_ERROR};
+    struct chathub *hub = hub_new(), *quiet = hub_new();
+    struct diary alice, bob;
+    ck_assert_int_eq(chathub_on_log(hub, CHATHUB_DEBUG, on_record, &all), 0);
+    ck_assert_int_eq(chathub_on_log(quiet, CHATHUB_WARNING, on_record, &serious), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    ck_assert_int_eq(chathub_start(quiet, NULL), 0);
+    begin(hub, &alice, "alice");
+    begin(quiet, &bob, "bob");
+    until(hub, &alice, "J");
+    until(quiet, &bob, "J");
+    ck_assert_ptr_nonnull(strstr(all.events, " joined"));
+    ck_assert_int_le(all.least, CHATHUB_INFO);
+    ck_assert_uint_eq(serious.count, 0);
+    uint32_t before = all.count;
+    ck_assert_int_eq(chathub_on_log(hub, CHATHUB_DEBUG, NULL, NULL), 0);
+    ck_assert_int_eq(chathub_leave(hub, alice.id, NULL), 0);
+    until(hub, &alice, "L");
+    ck_assert_uint_eq(all.count, before);
+    chathub_free(hub);
+    chathub_free(quiet);
+}
+END_TEST
+
+START_TEST(who_leaves_hears_left_and_nothing_of_the_room_after_it)
+{
+    struct chathub *hub = hub_new();
+    struct diary alice, bob;
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    begin(hub, &alice, "alice");
+    begin(hub, &bob, "bob");
+    say(hub, &alice, "one");
+    until(hub, &bob, "one");
+    ck_assert_int_eq(chathub_leave(hub, bob.id, NULL), 0);
+    until(hub, &bob, "L");
+    say(hub, &alice, "two");
+    until(hub, &alice, "two");
+    ck_assert_int_eq(chathub_leave(hub, bob.id, NULL), 0); /* taken, and answered by an error */
+    until(hub, &bob, "E");
+    ck_assert_str_eq(bob.text, " w J one L E");
+    ck_assert_int_eq(chathub_leave(hub, bob.id + 1, NULL), CHATHUB_EGONE);
+    chathub_free(hub);
+}
+END_TEST
+
+/* As the bridge of the examples does that let entries pass by. */
+START_TEST(a_member_that_joins_again_goes_on_from_its_new_place)
+{
+    struct chathub *hub = hub_new();
+    struct diary alice, bob;
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    begin(hub, &alice, "alice");
+    begin(hub, &bob, "bob");
+    say(hub, &alice, "one");
+    say(hub, &alice, "two");
+    say(hub, &alice, "three");
+    until(hub, &bob, "three");
+    ck_assert_int_eq(chathub_join(hub, bob.id, NULL, CHATHUB_START_LAST, 2), 0);
+    until(hub, &bob, "J two three");
+    ck_assert_int_eq(chathub_join(hub, bob.id, NULL, CHATHUB_START_AFTER, 0), 0);
+    until(hub, &bob, "J two three J one two three");
+    ck_assert_int_eq(chathub_join(hub, bob.id, NULL, CHATHUB_START_DEFAULT, 0), 0);
+    say(hub, &alice, "four");
+    until(hub, &bob, "four");
+    ck_assert_str_eq(bob.text, " w J one two three J two three J one two three J four");
+    chathub_free(hub);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("face_told");
+    TCase *tc = tcase_create("host");
+    tcase_add_test(tc, each_option_describes_itself_and_takes_its_own_default);
+    tcase_add_test(tc, records_are_told_from_their_level_on_until_nobody_wants_them);
+    tcase_add_test(tc, who_leaves_hears_left_and_nothing_of_the_room_after_it);
+    tcase_add_test(tc, a_member_that_joins_again_goes_on_from_its_new_place);
+    suite_add_tcase(suite, tc);
+    return unit_run(suite);
+}
