@@ -547,8 +547,8 @@ struct chathub_adoption {
     int32_t as;        /* enum chathub_adopted_as */
     int32_t fd;        /* a connected stream socket, of TCP or Unix */
     uint32_t reserved; /* 0 */
-    /* The listener that it is to count for, such as "ws://?dialect=native&room=lobby", with the query
-     * as in chathub_listen; NULL: no wishes. */
+    /* The listener that it is to count for, such as "ws://?dialect=native&room=lobby", with the
+     * query as in chathub_listen; NULL: no wishes. */
     const char *url;
     const void *bytes;       /* what was already read of it, copied; up to 64 KiB */
     size_t len;              /* of bytes */

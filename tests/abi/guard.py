@@ -134,10 +134,8 @@ def renew():
     print(f"{BASELINE} is what the headers declare now")
 
 
-GROWN = """    size_t json_len;       /* bytes of json */
-    uint64_t more;         /* and more */
-"""
-LAST = "    size_t json_len;       /* bytes of json */\n"
+LAST = "    size_t content_len;  /* bytes of content */\n};"  # of chathub_question
+GROWN = LAST.replace("};", "    uint64_t more; /* and more */\n};")
 LEAVE = "CHATHUB_API int chathub_leave(struct chathub *hub, uint64_t client, const char *room);\n"
 
 # What is replaced in chathub.h by what, and what has to be told then; nothing: it is compatible.
@@ -148,7 +146,7 @@ PROOFS = [
     (LEAVE, LEAVE + LEAVE.replace("leave", "go"), ""),
     ("(*chathub_stop_cb)(void *arg)", "(*chathub_stop_cb)(int why, void *arg)", "chathub_stop"),
     (LAST, GROWN, ""),
-    (LAST, "", "json_len"),
+    (LAST, "};", "content_len"),
     ("    int32_t code;", "    uint32_t code;", "chathub_event_given_code"),
     ("    uint64_t observers;", "    uint64_t listeners;", "chathub_stats_observers"),
     ("    uint64_t prev;", "    uint64_t more, prev;", "chathub_event_prev"),
