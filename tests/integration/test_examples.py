@@ -20,7 +20,8 @@ def start():
     def go(name, *args, ending=signal.SIGINT):
         process = subprocess.Popen([str(find_program(name)), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    stdin=subprocess.DEVNULL)
-        running.append((process, Lines(process.stderr), ending))
+        errors = Lines(process.stderr)
+        running.append((process, errors, ending))
         return process
     yield go
     while LineClient.opened:
@@ -39,7 +40,7 @@ def listening(process):
 
 
 @pytest.mark.parametrize("name,most", [("ws-chat", 60), ("tcp-chat", 60), ("embed", 40), ("embed-epoll", 150),
-                                       ("bot", 150), ("auth", 160), ("bridge", 220)])
+                                       ("embed-thread", 150), ("bot", 150), ("auth", 160), ("bridge", 220)])
 def test_examples_are_short_and_use_the_public_face_alone(name, most):
     text = (ROOT / "examples" / name / "main.c").read_text()
     assert len(text.splitlines()) <= most
@@ -173,7 +174,21 @@ def test_bridge_keeps_the_order_of_more_than_it_can_hold(start):
             assert line.endswith(f"@{where}: from the {where} {number}")
 
 
-@pytest.mark.parametrize("name", ["ws-chat", "tcp-chat", "embed-epoll", "bot", "auth", "bridge"])
+def test_embed_thread_answers_from_its_own_thread(start):
+    alice, = people(start("embed-thread", "tcp://127.0.0.1:0"), "alice")
+    for number in range(3):
+        alice.say("ping")
+        alice.until(lambda line: "thread" in line and "pong, alice" in line)
+
+
+def test_embed_thread_loses_nothing_of_a_burst(start):
+    alice, = people(start("embed-thread", "tcp://127.0.0.1:0", ending=signal.SIGTERM), "alice")
+    alice.socket.sendall(b"ping\n" * 2000)
+    for _ in range(2000):
+        alice.until(lambda line: "pong, alice" in line)
+
+
+@pytest.mark.parametrize("name", ["ws-chat", "tcp-chat", "embed-epoll", "embed-thread", "bot", "auth", "bridge"])
 def test_an_address_that_cannot_be_used_is_told(name):
     done = subprocess.run([str(find_program(name)), "nonsense", "1"], capture_output=True, text=True, timeout=PATIENCE,
                           check=False)
