@@ -34,7 +34,13 @@ static void on_message(const struct chathub_event *event)
     if (strcmp(event->content, "ping") != 0)
         return;
     snprintf(text, sizeof(text), "pong, %s", event->sender);
-    if (chathub_post(hub, client, event->room, text, CHATHUB_NUL, NULL) < 0)
+    int error, patience = 1000;
+    /* Unlike a callback, this thread may wait a little: meanwhile the hub goes on. */
+    while ((error = chathub_post(hub, client, event->room, text, CHATHUB_NUL, NULL)) ==
+               CHATHUB_EAGAIN &&
+           patience-- > 0)
+        poll(NULL, 0, 1);
+    if (error < 0)
         fprintf(stderr, "embed-thread: %s\n", chathub_problem(hub));
 }
 
