@@ -366,7 +366,7 @@ struct chathub_question {
     uint64_t client;     /* who asks */
     const char *user;    /* its public id (sender_id); "" before its first hello */
     const char *name;    /* its name; for a hello the wished one; "" if none */
-    const char *room;    /* of join, post and history, else "" */
+    const char *room;    /* of join, post and history, else ""; not folded, see chathub_fold */
     const char *content; /* of post, else "" */
     size_t content_len;  /* bytes of content */
 };
@@ -383,6 +383,15 @@ CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chat
  * denied. An answer that comes too late, or twice, is CHATHUB_EGONE and changes nothing. */
 CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow,
                                const char *message);
+
+/* --------------------------------------------------------------------------------------- names */
+
+/* Writes the form by which names of people and rooms are compared, with its NUL, cut to `size`:
+ * "Staff", "STAFF" and "staff" in full width are one room and have one form, by which a host keeps
+ * and looks up what it knows of it. (Questions and events have names as they are typed or shown.) The
+ * form of a form is itself. Answers the length it has uncut, CHATHUB_ENAME (it is no name) or
+ * CHATHUB_ENOMEM. Any thread. */
+CHATHUB_API int chathub_fold(const struct chathub *hub, const char *name, char *out, size_t size);
 
 /* --------------------------------------------------------------------------- in-process clients */
 

@@ -165,6 +165,68 @@ START_TEST(a_member_that_joins_again_goes_on_from_its_new_place)
 }
 END_TEST
 
+static const char *folded(struct chathub *hub, const char *name)
+{
+    static char form[100];
+    int len = chathub_fold(hub, name, form, sizeof(form));
+    ck_assert_int_eq(len, (int)strlen(form));
+    return form;
+}
+
+START_TEST(names_that_are_the_same_have_one_form)
+{
+    struct chathub *hub = hub_new();
+    char form[4];
+    ck_assert_str_eq(folded(hub, "Staff"), "staff");
+    ck_assert_str_eq(folded(hub, "  STAFF "), "staff");
+    ck_assert_str_eq(folded(hub, "staff"), "staff");
+    ck_assert_int_eq(chathub_fold(hub, "Staff", form, sizeof(form)), 5);
+    ck_assert_str_eq(form, "sta");
+    ck_assert_int_eq(chathub_fold(hub, "Staff", NULL, 0), 5);
+    ck_assert_int_eq(chathub_fold(hub, "", form, sizeof(form)), CHATHUB_ENAME);
+    ck_assert_int_eq(chathub_fold(hub, "a\nb", form, sizeof(form)), CHATHUB_ENAME);
+    ck_assert_int_eq(chathub_fold(hub, NULL, form, sizeof(form)), CHATHUB_EINVAL);
+    ck_assert_int_eq(chathub_fold(NULL, "a", form, sizeof(form)), CHATHUB_EINVAL);
+    if (chathub_has("unicode")) {
+        /* full width; e with an accent, in one and in two */
+        ck_assert_str_eq(folded(hub, "\uff33\uff34\uff21\uff26\uff26"), "staff");
+        ck_assert_str_eq(folded(hub, "CAFE\u0301"), "caf\u00e9");
+        ck_assert_str_eq(folded(hub, "caf\u00e9"), "caf\u00e9");
+        ck_assert_int_eq(chathub_fold(hub, "ca\u00e9", form, sizeof(form)), 4);
+        ck_assert_str_eq(form, "ca"); /* no half a character */
+        ck_assert_int_eq(chathub_set(hub, "ascii-names", "yes"), 0);
+        ck_assert_int_eq(chathub_fold(hub, "caf\u00e9", form, sizeof(form)), CHATHUB_ENAME);
+    }
+    chathub_free(hub);
+}
+END_TEST
+
+static int deny_staff(struct chathub *hub, const struct chathub_question *question, void *arg)
+{
+    char room[64];
+    (*(int *)arg)++;
+    ck_assert_int_gt(chathub_fold(hub, question->room, room, sizeof(room)), 0);
+    return strcmp(room, "staff") == 0 ? CHATHUB_DENY : CHATHUB_ALLOW;
+}
+
+START_TEST(a_hook_knows_a_room_however_it_is_typed)
+{
+    struct chathub *hub = hub_new();
+    struct diary eve;
+    int asked = 0;
+    ck_assert_int_eq(chathub_on_authorize(hub, 1u << CHATHUB_JOIN, deny_staff, &asked), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    begin(hub, &eve, "eve");
+    ck_assert_int_eq(chathub_join(hub, eve.id, "STAFF", CHATHUB_START_NOW, 0), 0);
+    ck_assert_int_eq(chathub_join(hub, eve.id, "staff", CHATHUB_START_NOW, 0), 0);
+    ck_assert_int_eq(chathub_join(hub, eve.id, " Staff ", CHATHUB_START_NOW, 0), 0);
+    until(hub, &eve, "E E E");
+    ck_assert_str_eq(eve.text, " w J E E E");
+    ck_assert_int_eq(asked, 4);
+    chathub_free(hub);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("face_told");
@@ -173,6 +235,8 @@ int main(void)
     tcase_add_test(tc, records_are_told_from_their_level_on_until_nobody_wants_them);
     tcase_add_test(tc, who_leaves_hears_left_and_nothing_of_the_room_after_it);
     tcase_add_test(tc, a_member_that_joins_again_goes_on_from_its_new_place);
+    tcase_add_test(tc, names_that_are_the_same_have_one_form);
+    tcase_add_test(tc, a_hook_knows_a_room_however_it_is_typed);
     suite_add_tcase(suite, tc);
     return unit_run(suite);
 }
