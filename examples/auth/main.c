@@ -70,22 +70,25 @@ static void *look_up(void *arg)
 /* The hub asks. Until it is answered nothing more is read from that client; all others go on. */
 static int on_authorize(struct chathub *of, const struct chathub_question *question, void *arg)
 {
-    (void)of;
     (void)arg;
-    /* What is open is named, not what is closed: names are as they were typed, and "Staff" is the
-     * same room as "staff". */
-    if (strcmp(question->room, "general") == 0)
+    char room[200], name[80];
+    /* Names are as they were typed, and "Staff" is the same room as "staff": so their common form
+     * is compared. What is open is named, not what is closed. */
+    if (chathub_fold(of, question->room, room, sizeof(room)) < 0 ||
+        chathub_fold(of, question->name, name, sizeof(name)) < 0)
+        return CHATHUB_DENY;
+    if (strcmp(room, "general") == 0)
         return CHATHUB_ALLOW;
     pthread_mutex_lock(&lock);
-    bool room = asked - told < MOST && !ending;
-    if (room) {
+    bool ask = asked - told < MOST && !ending;
+    if (ask) {
         struct lookup *next = &ring[asked++ % MOST];
         next->question = question->id;
-        snprintf(next->name, sizeof(next->name), "%s", question->name);
+        snprintf(next->name, sizeof(next->name), "%s", name);
         pthread_cond_signal(&changed);
     }
     pthread_mutex_unlock(&lock);
-    return room ? CHATHUB_LATER : CHATHUB_DENY;
+    return ask ? CHATHUB_LATER : CHATHUB_DENY;
 }
 
 /* Back on the hub's thread. Who has left meanwhile gets no answer: CHATHUB_EGONE, which is fine. */

@@ -40,7 +40,7 @@ def listening(process):
 
 
 @pytest.mark.parametrize("name,most", [("ws-chat", 60), ("tcp-chat", 60), ("embed", 40), ("embed-epoll", 150),
-                                       ("embed-thread", 150), ("bot", 150), ("auth", 160), ("bridge", 220)])
+                                       ("embed-thread", 150), ("bot", 150), ("auth", 170), ("bridge", 220)])
 def test_examples_are_short_and_use_the_public_face_alone(name, most):
     text = (ROOT / "examples" / name / "main.c").read_text()
     assert len(text.splitlines()) <= most
@@ -141,6 +141,12 @@ def test_auth_asks_elsewhere_who_may_enter(start):
         alice.say("/leave staff")
     eve.say("/join STAFF")
     eve.until(lambda line: "this room is for alice and bob" in line)
+
+
+def test_auth_knows_names_however_they_are_typed(start):
+    alice, = people(start("auth", "tcp://127.0.0.1:0"), "ALICE")
+    alice.say("/join Staff")
+    alice.until(lambda line: "joined" in line and "staff" in line.lower())
 
 
 def test_auth_ends_in_the_middle_of_many_questions(start):
