@@ -1,6 +1,5 @@
-"""Looks at what the built libraries show to the linker: `symbols.py FOLDER-OF-HEADERS LIBRARY…`."""
+"""Looks at what the built libraries show to the linker: `symbols.py HEADER LIBRARY…`."""
 
-import pathlib
 import re
 import subprocess
 import sys
@@ -28,8 +27,8 @@ def static_faults(library):
 def shared_faults(library, public):
     found = []
     shown = defined(library, "--dynamic") - {"CHATHUB_0"}
-    found += [f"{library}: {name} is shown, but in no public header" for name in sorted(shown - public)]
-    found += [f"{library}: {name} is in a public header, but not shown" for name in sorted(public - shown)]
+    found += [f"{library}: {name} is shown, but not in chathub.h" for name in sorted(shown - public)]
+    found += [f"{library}: {name} is in chathub.h, but not shown" for name in sorted(public - shown)]
     dynamic = output("readelf", "--wide", "--dynamic", "--program-headers", library)
     for want, why in (("[libchathub.so.0]", "soname"), ("GNU_RELRO", "read-only relocations"),
                       ("BIND_NOW", "immediate binding")):
@@ -41,10 +40,10 @@ def shared_faults(library, public):
 
 
 def main():
-    folder, *libraries = sys.argv[1:]
-    headers = "\n".join(path.read_text(encoding="utf-8") for path in pathlib.Path(folder).glob("*.h"))
-    public = set(re.findall(r"^CHATHUB_API[^(]*?\b(chathub_\w+)\(", headers, re.MULTILINE))
-    assert len(public) > 20, "the headers were not understood"
+    header, *libraries = sys.argv[1:]
+    with open(header, encoding="utf-8") as file:
+        public = set(re.findall(r"^CHATHUB_API[^(]*?\b(chathub_\w+)\(", file.read(), re.MULTILINE))
+    assert len(public) > 20, "chathub.h was not understood"
     found = []
     for library in libraries:
         found += static_faults(library) if library.endswith(".a") else shared_faults(library, public)
