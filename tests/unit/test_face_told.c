@@ -39,6 +39,25 @@ START_TEST(each_option_describes_itself_and_takes_its_own_default)
 }
 END_TEST
 
+START_TEST(numbers_are_set_without_being_text)
+{
+    struct chathub *hub = hub_new();
+    char value[32];
+    ck_assert_int_eq(chathub_set_number(hub, "max-content", 2048), 0);
+    ck_assert_int_ge(chathub_get(hub, "max-content", value, sizeof(value)), 0);
+    ck_assert_str_eq(value, "2k");
+    ck_assert_int_eq(chathub_set_number(hub, "create-rooms", 0), 0);
+    ck_assert_int_ge(chathub_get(hub, "create-rooms", value, sizeof(value)), 0);
+    ck_assert_str_eq(value, "no");
+    ck_assert_int_eq(chathub_set_number(hub, "max-content", UINT64_MAX), CHATHUB_EVALUE);
+    ck_assert_int_eq(chathub_set_number(hub, "name", 1), CHATHUB_EVALUE);
+    ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "name"));
+    ck_assert_int_eq(chathub_set_number(hub, "no-such", 1), CHATHUB_EOPTION);
+    ck_assert_int_eq(chathub_set_number(hub, NULL, 1), CHATHUB_EINVAL);
+    chathub_free(hub);
+}
+END_TEST
+
 struct records {
     char events[1000]; /* their words, each behind a blank */
     int32_t least;     /* level */
@@ -232,6 +251,7 @@ int main(void)
     Suite *suite = suite_create("face_told");
     TCase *tc = tcase_create("host");
     tcase_add_test(tc, each_option_describes_itself_and_takes_its_own_default);
+    tcase_add_test(tc, numbers_are_set_without_being_text);
     tcase_add_test(tc, records_are_told_from_their_level_on_until_nobody_wants_them);
     tcase_add_test(tc, who_leaves_hears_left_and_nothing_of_the_room_after_it);
     tcase_add_test(tc, a_member_that_joins_again_goes_on_from_its_new_place);
