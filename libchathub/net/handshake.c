@@ -1,12 +1,9 @@
 /* The opening handshake of a WebSocket (RFC 6455 section 4.2), and who may open one. */
 #include "net/http.h"
 
-#include <sha1.h>
 #include <string.h>
 
-/* Section 1.3. */
-#define KEY_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-#define KEY_LEN  24
+#include "util/websocket.h"
 
 /* -------------------------------------------------------------------------------------- origins */
 
@@ -117,47 +114,12 @@ static int base64_value(char c)
 /* 16 bytes in base64: 22 characters, of which the last has 4 bits too many, and two =. */
 static bool key_fits(struct chi_span key)
 {
-    if (key.len != KEY_LEN || key.at[22] != '=' || key.at[23] != '=')
+    if (key.len != CHI_WEBSOCKET_KEY_LEN || key.at[22] != '=' || key.at[23] != '=')
         return false;
     for (size_t i = 0; i < 22; i++)
         if (base64_value(key.at[i]) < 0)
             return false;
     return (base64_value(key.at[21]) & 15) == 0;
-}
-
-/* SHA-1 of a key and the GUID. They always have 60 bytes, so their padding is known (RFC 3174
- * section 4): two blocks. SHA1Final would put it there byte by byte, which takes longer. */
-static void digest_key(struct chi_span key, uint8_t digest[SHA1_DIGEST_LENGTH])
-{
-    uint8_t message[2 * SHA1_BLOCK_LENGTH] = {0};
-    SHA1_CTX sha;
-
-    memcpy(message, key.at, KEY_LEN);
-    memcpy(message + KEY_LEN, KEY_GUID, sizeof(KEY_GUID) - 1);
-    message[60] = 0x80;
-    message[126] = 60 * 8 >> 8;
-    message[127] = 60 * 8 & 255;
-    SHA1Init(&sha);
-    SHA1Transform(sha.state, message);
-    SHA1Transform(sha.state, message + SHA1_BLOCK_LENGTH);
-    for (size_t i = 0; i < SHA1_DIGEST_LENGTH; i++)
-        digest[i] = (uint8_t)(sha.state[i / 4] >> (24 - 8 * (i % 4)));
-}
-
-static void add_accept(struct chi_buf *out, struct chi_span key)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint8_t digest[SHA1_DIGEST_LENGTH + 1] = {0};
-
-    digest_key(key, digest);
-    for (size_t i = 0; i < SHA1_DIGEST_LENGTH; i += 3) {
-        unsigned three = (unsigned)digest[i] << 16 | (unsigned)digest[i + 1] << 8 | digest[i + 2];
-        for (int shift = 18; shift >= 0; shift -= 6)
-            if (i + 3 <= SHA1_DIGEST_LENGTH || shift > 0)
-                chi_buf_add_char(out, alphabet[three >> shift & 63]);
-    }
-    chi_buf_add_char(out, '=');
 }
 
 /* ---------------------------------------------------------------------------------- the request */
@@ -226,6 +188,7 @@ static bool may_upgrade(struct chi_conn *conn, const struct chi_head *head)
 static bool begin_answer(struct chi_conn *conn, const struct chi_head *head, bool subprotocol)
 {
     struct chi_out *out = chi_out_get(conn);
+    char answer[CHI_WEBSOCKET_ACCEPT_LEN + 1];
     struct chi_span key;
 
     if (!out)
@@ -235,7 +198,8 @@ static bool begin_answer(struct chi_conn *conn, const struct chi_head *head, boo
         &out->bytes,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Accept: ");
-    add_accept(&out->bytes, key);
+    chi_websocket_accept(key.at, answer);
+    chi_buf_add_text(&out->bytes, answer);
     if (subprotocol)
         chi_buf_add_text(&out->bytes, "\r\nSec-WebSocket-Protocol: " CHI_SUBPROTOCOL);
     chi_buf_add_text(&out->bytes, "\r\n\r\n");
