@@ -309,7 +309,10 @@ void chi_session_lose(struct chi_hub *hub, struct chi_session *session, bool lea
 static void replace(struct chi_hub *hub, struct chi_client *old)
 {
     struct chi_span why = chi_span_of(chathub_strerror(CHATHUB_EREPLACED));
-    struct chi_reply bye = {.type = CHI_REPLY_BYE, .message = why, .time = chi_core_wall(hub)};
+    struct chi_reply bye = {.type = CHI_REPLY_BYE,
+                            .code = CHATHUB_EREPLACED,
+                            .message = why,
+                            .time = chi_core_wall(hub)};
 
     chi_core_reply(hub, old, &bye);
     chi_core_close(hub, old, CLOSE_REPLACED, why, false);

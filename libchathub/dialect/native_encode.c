@@ -202,6 +202,8 @@ static void add_gap(struct chi_buf *out, const struct chi_reply *reply)
 
 static void add_bye(struct chi_buf *out, const struct chi_reply *reply)
 {
+    if (reply->code)
+        text_field(out, ",\"code\":", chi_span_of(chathub_errname(reply->code)));
     text_field(out, ",\"message\":", reply->message);
     if (reply->retry_after)
         number_field(out, ",\"retry_after_ms\":", reply->retry_after);
