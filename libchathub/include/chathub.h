@@ -133,7 +133,9 @@ struct uv_loop_s; /* libuv's uv_loop_t; this header does not need uv.h */
     X(ESLOW, -43, "slow", "the other side takes no data")                                          \
     X(EBUSY, -44, "one_at_a_time", "one such request at a time; wait for its answer")              \
     X(ESHUTDOWN, -45, "shutdown", "the server is shutting down; come back shortly")                \
-    X(EPOSITION, -46, "bad_position", "this is no position; use one that an entry had")
+    X(EPOSITION, -46, "bad_position", "this is no position; use one that an entry had")            \
+    X(EPROTOCOL, -47, "protocol",                                                                  \
+      "the other side does not keep to the protocol; is this the address of a hub?")
 
 /* CHATHUB_ENOMEM and so on, as listed above. */
 enum chathub_error {
