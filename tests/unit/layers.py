@@ -15,9 +15,13 @@ BELOW = {
     "dialect": {"dialect", "core", "util"},
     "auth": {"auth", "core", "util"},
     "net": {"net", "delivery", "log", "dialect", "auth", "core", "util"},
+    "client": {"client", "util"},
     "top": {"top", "net", "delivery", "log", "dialect", "auth", "core", "util"},
     "include": set(),
 }
+
+# What hosts may include.
+PUBLIC = ("chathub.h", "chathub_client.h")
 
 # Headers of the C standard that do no I/O: all that core may have.
 PURE = {
@@ -28,15 +32,15 @@ PURE = {
 # Headers of other projects, and the only places that may have them.
 FOREIGN = {
     "uthash.h": ("util/map.c",),
-    "uv.h": ("net/", "chathub.c", "boundary.h"),
-    "wslay/wslay.h": ("net/",),
-    "llhttp.h": ("net/",),
-    "jansson.h": ("dialect/", "auth/", "log/jetstream/wire_json.c"),
+    "uv.h": ("net/", "client/", "chathub.c", "boundary.h"),
+    "wslay/wslay.h": ("net/", "client/socket.c"),
+    "llhttp.h": ("net/", "client/upgrade.c"),
+    "jansson.h": ("dialect/", "auth/", "client/", "log/jetstream/wire_json.c"),
     "nats.h": ("log/jetstream/link.c",),
     "nats/nats.h": ("log/jetstream/link.c",),
     "sqlite3.h": ("log/sqlite/",),
     "utf8proc.h": ("auth/",),
-    "sha1.h": ("net/", "chathub.c"),
+    "sha1.h": ("util/websocket.c",),
     "sha2.h": ("net/", "chathub.c"),
 }
 
@@ -58,7 +62,7 @@ def layer_of(name):
 def library_faults(name, mark, header):
     """What is wrong with `header` included by libchathub/`name`."""
     layer = layer_of(name)
-    if header == "chathub.h":
+    if header == "chathub.h" or (header == "chathub_client.h" and layer == "client"):
         return None
     if mark == '"':
         if header in ("options.h", "boundary.h"):
@@ -101,8 +105,8 @@ def faults(root):
                 continue
             for mark, header in includes(path):
                 own = mark == '"' and (path.parent / header).exists()
-                if header != "chathub.h" and header in inside and not own:
-                    found.append(f"{name}: {header}: only chathub.h is for hosts")
+                if header not in PUBLIC and header in inside and not own:
+                    found.append(f"{name}: {header}: only " + " and ".join(PUBLIC) + " are for hosts")
     return found
 
 
@@ -136,6 +140,12 @@ PROOFS = [
     ("libchathub/chathub.c", '"options.h"', True),
     ("libchathub/chathub.c", "<uv.h>", True),
     ("libchathub/options.c", "<uv.h>", False),
+    ("libchathub/client/wire.c", "<uv.h>", True),
+    ("libchathub/client/wire.c", '"util/buf.h"', True),
+    ("libchathub/client/wire.c", '"core/hub.h"', False),
+    ("libchathub/client/wire.c", "<wslay/wslay.h>", False),
+    ("libchathub/net/conn.c", '"chathub_client.h"', False),
+    ("examples/chat/main.c", "<chathub_client.h>", True),
     ("libchathub/include/chathub.h", "<uv.h>", False),
     ("libchathub/include/chathub.h", "<stdint.h>", True),
     ("examples/chatd/main.c", '"util/buf.h"', False),

@@ -1,4 +1,4 @@
-"""Looks at what the built libraries show to the linker: `symbols.py HEADER LIBRARY…`."""
+"""Looks at what the built libraries show to the linker: `symbols.py HEADER… LIBRARY…`."""
 
 import re
 import subprocess
@@ -27,8 +27,8 @@ def static_faults(library):
 def shared_faults(library, public):
     found = []
     shown = defined(library, "--dynamic") - {"CHATHUB_0"}
-    found += [f"{library}: {name} is shown, but not in chathub.h" for name in sorted(shown - public)]
-    found += [f"{library}: {name} is in chathub.h, but not shown" for name in sorted(public - shown)]
+    found += [f"{library}: {name} is shown, but in no public header" for name in sorted(shown - public)]
+    found += [f"{library}: {name} is in a public header, but not shown" for name in sorted(public - shown)]
     dynamic = output("readelf", "--wide", "--dynamic", "--program-headers", library)
     for want, why in (("[libchathub.so.0]", "soname"), ("GNU_RELRO", "read-only relocations"),
                       ("BIND_NOW", "immediate binding")):
@@ -40,10 +40,14 @@ def shared_faults(library, public):
 
 
 def main():
-    header, *libraries = sys.argv[1:]
-    with open(header, encoding="utf-8") as file:
-        public = set(re.findall(r"^CHATHUB_API[^(]*?\b(chathub_\w+)\(", file.read(), re.MULTILINE))
-    assert len(public) > 20, "chathub.h was not understood"
+    headers = [name for name in sys.argv[1:] if name.endswith(".h")]
+    libraries = [name for name in sys.argv[1:] if not name.endswith(".h")]
+    public = set()
+    for header in headers:
+        with open(header, encoding="utf-8") as file:
+            names = re.findall(r"^CHATHUB_API[^(]*?\b(chathub_\w+)\(", file.read(), re.MULTILINE)
+        assert len(names) > 10, f"{header} was not understood"
+        public |= set(names)
     found = []
     for library in libraries:
         found += static_faults(library) if library.endswith(".a") else shared_faults(library, public)

@@ -1,0 +1,545 @@
+/* Happy path: the host's name is looked up, its addresses are tried one after the other, the
+ * WebSocket is opened (upgrade.h), and texts go to and fro (socket.h, or lines) until either side
+ * ends it. What is sent gathers in `out` while a write is under way, and goes out in the next.
+ *
+ * Failure modes: each step has its timeout; whatever goes wrong ends the wire with one line about it
+ * (fail), told by `lost` from the loop: a failure that is found in a call of the owner's waits for
+ * the timer. A wire that was dropped lives on without an owner until libuv has given back its
+ * handles and requests, which are counted in `held`. */
+#include "client/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <uv.h>
+
+#include "chathub.h"
+#include "client/socket.h"
+#include "client/upgrade.h"
+#include "util/list.h"
+
+#define READ_SIZE  16384u
+#define GOODBYE_MS 2000u /* that the other side's goodbye may take */
+
+/* One address' handle. */
+struct attempt {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+};
+
+enum phase { RESOLVING, CONNECTING, UPGRADING, OPEN, CLOSING, LOST };
+
+struct chi_wire {
+    struct chi_wire_plan plan; /* owner NULL: dropped */
+    enum phase phase;
+    unsigned held;    /* handles and requests that libuv has */
+    bool writing;     /* `write` is under way, with `busy` */
+    bool shut;        /* nothing more is to be written */
+    bool connected;   /* the present handle is */
+    uint64_t heard;   /* the loop's ms of the last byte */
+    uv_timer_t timer; /* of the present step; or at once, to tell a failure */
+    uv_getaddrinfo_t lookup;
+    struct addrinfo *addresses; /* owned */
+    struct addrinfo *next;      /* the one to try after the present one */
+    uv_tcp_t *tcp;              /* of the present attempt, owned; freed once it is closed */
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    struct chi_buf in;         /* an answer's head, or the beginning of a line */
+    struct chi_buf out;        /* waits for the write that is under way */
+    struct chi_buf busy;       /* is being written */
+    struct chi_socket *socket; /* of a WebSocket that is open */
+    char key[CHI_WEBSOCKET_KEY_LEN + 1];
+    int code; /* of the failure, and so on as in `lost` */
+    unsigned status;
+    char why[256];
+    char read[READ_SIZE]; /* what libuv reads into */
+};
+
+static void try_next(struct chi_wire *wire);
+
+/* ------------------------------------------------------------------------------------- lifetime */
+
+static void release(struct chi_wire *wire)
+{
+    if (--wire->held > 0)
+        return;
+    if (wire->addresses)
+        uv_freeaddrinfo(wire->addresses);
+    chi_socket_free(wire->socket);
+    chi_buf_fini(&wire->in);
+    chi_buf_fini(&wire->out);
+    chi_buf_fini(&wire->busy);
+    free(wire);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
+static void on_tcp_closed(uv_handle_t *handle)
+{
+    struct chi_wire *wire = handle->data;
+
+    free(CHI_CONTAINER(handle, struct attempt, tcp));
+    release(wire);
+}
+
+static void close_tcp(struct chi_wire *wire)
+{
+    if (wire->tcp)
+        uv_close((uv_handle_t *)wire->tcp, on_tcp_closed);
+    wire->tcp = NULL;
+    wire->connected = false;
+}
+
+void chi_wire_drop(struct chi_wire *wire)
+{
+    if (!wire || !wire->plan.owner)
+        return;
+    wire->plan.owner = NULL;
+    wire->phase = LOST;
+    if (wire->socket)
+        chi_socket_stop(wire->socket);
+    uv_cancel((uv_req_t *)&wire->lookup); /* harmless where it is not under way */
+    close_tcp(wire);
+    uv_close((uv_handle_t *)&wire->timer, on_timer_closed);
+}
+
+/* ------------------------------------------------------------------------------------- failures */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct chi_wire *wire = timer->data;
+
+    if (wire->phase == CONNECTING) {
+        snprintf(wire->why, sizeof(wire->why), "it does not answer");
+        try_next(wire);
+        return;
+    }
+    if (wire->phase == CLOSING) {
+        wire->phase = LOST;
+    } else if (wire->phase != LOST) {
+        wire->code = CHATHUB_EIO;
+        snprintf(wire->why, sizeof(wire->why), "%s",
+                 wire->phase == RESOLVING ? "the host's address is not found in time"
+                                          : "the server does not open the WebSocket in time");
+    }
+    wire->phase = LOST;
+    wire->plan.ops->lost(wire->plan.owner, wire->code, wire->status, wire->why);
+}
+
+static void within(struct chi_wire *wire, uint64_t ms)
+{
+    uv_timer_start(&wire->timer, on_timer, ms, 0);
+}
+
+/* Ends it, in the loop's next turn. The first failure counts. */
+static void end(struct chi_wire *wire, int code, unsigned status, const char *why)
+{
+    if (wire->phase == LOST)
+        return;
+    wire->phase = LOST;
+    wire->code = code;
+    wire->status = status;
+    if (why != wire->why)
+        snprintf(wire->why, sizeof(wire->why), "%s", why);
+    close_tcp(wire);
+    within(wire, 0);
+}
+
+static void fail_system(struct chi_wire *wire, int code, const char *what, int error)
+{
+    char why[sizeof(wire->why)];
+
+    snprintf(why, sizeof(why), "%s: %s", what, uv_strerror(error));
+    end(wire, error == UV_ENOMEM ? CHATHUB_ENOMEM : code, 0, why);
+}
+
+/* -------------------------------------------------------------------------------------- writing */
+
+static void on_shutdown(uv_shutdown_t *shutdown, int status)
+{
+    (void)status; /* its end comes as the other side's, or by the timer */
+    release(shutdown->data);
+}
+
+/* After the last byte: the other side sees the end of the stream. */
+static void shut(struct chi_wire *wire)
+{
+    if (wire->shut || !wire->tcp || !wire->connected)
+        return;
+    wire->shut = true;
+    wire->shutdown.data = wire;
+    if (uv_shutdown(&wire->shutdown, (uv_stream_t *)wire->tcp, on_shutdown) == 0)
+        wire->held++;
+}
+
+static void flush(struct chi_wire *wire);
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct chi_wire *wire = write->data;
+
+    wire->writing = false;
+    chi_buf_reset(&wire->busy, READ_SIZE);
+    if (wire->phase != LOST && status < 0)
+        fail_system(wire, CHATHUB_EIO, "the connection was lost", status);
+    if (wire->phase != LOST) {
+        flush(wire);
+        if (wire->phase == OPEN && !wire->writing)
+            wire->plan.ops->drained(wire->plan.owner);
+    }
+    release(wire);
+}
+
+static void flush(struct chi_wire *wire)
+{
+    if (wire->phase == LOST || wire->writing)
+        return;
+    if (wire->out.failed) {
+        end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+        return;
+    }
+    if (wire->out.len == 0) {
+        if (wire->phase == CLOSING)
+            shut(wire);
+        return;
+    }
+    struct chi_buf empty = wire->busy;
+    wire->busy = wire->out;
+    wire->out = empty;
+    uv_buf_t bytes = uv_buf_init(wire->busy.at, (unsigned)wire->busy.len);
+    wire->write.data = wire;
+    int error = uv_write(&wire->write, (uv_stream_t *)wire->tcp, &bytes, 1, on_written);
+    if (error) {
+        fail_system(wire, CHATHUB_EIO, "the connection was lost", error);
+        return;
+    }
+    wire->writing = true;
+    wire->held++;
+}
+
+int chi_wire_send(struct chi_wire *wire, struct chi_span text)
+{
+    int error = 0;
+
+    if (wire->phase != OPEN)
+        return 0;
+    if (!text.at) {
+        error = CHATHUB_ENOMEM;
+    } else if (wire->socket) {
+        error = chi_socket_send(wire->socket, text);
+    } else {
+        chi_buf_add(&wire->out, text.at, text.len);
+        chi_buf_add_char(&wire->out, '\n');
+    }
+    if (error || wire->out.failed) {
+        end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+        return CHATHUB_ENOMEM;
+    }
+    flush(wire);
+    return 0;
+}
+
+size_t chi_wire_waiting(const struct chi_wire *wire)
+{
+    return wire->out.len + (wire->writing ? wire->busy.len : 0);
+}
+
+uint64_t chi_wire_heard(const struct chi_wire *wire)
+{
+    return wire->heard;
+}
+
+void chi_wire_close(struct chi_wire *wire)
+{
+    if (wire->phase != OPEN) {
+        end(wire, 0, 0, "closed");
+        return;
+    }
+    wire->phase = CLOSING;
+    if (wire->socket && chi_socket_close(wire->socket, 1000) < 0)
+        end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+    if (wire->phase == CLOSING)
+        within(wire, wire->plan.timeout_ms < GOODBYE_MS ? wire->plan.timeout_ms : GOODBYE_MS);
+    flush(wire);
+}
+
+/* -------------------------------------------------------------------------------------- reading */
+
+static void on_text(void *ctx, struct chi_span text)
+{
+    struct chi_wire *wire = ctx;
+
+    if (wire->phase == OPEN && text.len > 0)
+        wire->plan.ops->text(wire->plan.owner, text);
+}
+
+static void end_socket(struct chi_wire *wire)
+{
+    struct chi_span reason;
+    unsigned status;
+    int code = chi_socket_end(wire->socket, &status, &reason);
+    char why[sizeof(wire->why)];
+
+    if (code == CHATHUB_EPROTOCOL)
+        snprintf(why, sizeof(why), "the server broke the WebSocket protocol");
+    else if (code == CHATHUB_ETOOLONG)
+        snprintf(why, sizeof(why), "the server sent a message of more than %u bytes",
+                 wire->plan.max_frame);
+    else if (code)
+        snprintf(why, sizeof(why), "%s", chathub_strerror(code));
+    else if (chi_text_clean(reason.at, reason.len) && reason.len)
+        snprintf(why, sizeof(why), "the server closed the connection: %.*s (%u)", (int)reason.len,
+                 reason.at, status);
+    else
+        snprintf(why, sizeof(why), "the server closed the connection (%u)", status);
+    /* what is to be said about it goes out with the last bytes, as far as the system takes them */
+    if (wire->out.len && !wire->out.failed && wire->tcp && !wire->writing) {
+        uv_buf_t bytes = uv_buf_init(wire->out.at, (unsigned)wire->out.len);
+        uv_try_write((uv_stream_t *)wire->tcp, &bytes, 1);
+    }
+    end(wire, code, status, why);
+}
+
+static void one_line(struct chi_wire *wire, struct chi_span line)
+{
+    if (line.len && line.at[line.len - 1] == '\r')
+        line.len--;
+    if (!chi_utf8_valid(line.at, line.len))
+        end(wire, CHATHUB_EPROTOCOL, 0, "the server sent a line that is not UTF-8");
+    else
+        on_text(wire, line);
+}
+
+static void feed_lines(struct chi_wire *wire, struct chi_span bytes)
+{
+    while (bytes.len && (wire->phase == OPEN || wire->phase == CLOSING)) {
+        const char *newline = memchr(bytes.at, '\n', bytes.len);
+        size_t len = newline ? (size_t)(newline - bytes.at) : bytes.len;
+        if (wire->in.len + len > wire->plan.max_frame) {
+            end(wire, CHATHUB_ETOOLONG, 0, "the server sent a line that is too long");
+            return;
+        }
+        if (!newline || wire->in.len)
+            chi_buf_add(&wire->in, bytes.at, len);
+        if (wire->in.failed) {
+            end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+            return;
+        }
+        if (!newline)
+            return;
+        if (wire->in.len)
+            one_line(wire, (struct chi_span){wire->in.at, wire->in.len});
+        else
+            one_line(wire, (struct chi_span){bytes.at, len});
+        chi_buf_reset(&wire->in, READ_SIZE);
+        bytes = (struct chi_span){newline + 1, bytes.len - len - 1};
+    }
+}
+
+static void feed(struct chi_wire *wire, struct chi_span bytes);
+
+static void opened(struct chi_wire *wire)
+{
+    uv_timer_stop(&wire->timer);
+    wire->phase = OPEN;
+    wire->plan.ops->opened(wire->plan.owner);
+}
+
+static void feed_upgrade(struct chi_wire *wire, struct chi_span bytes)
+{
+    struct chi_buf head = wire->in;
+    char why[sizeof(wire->why)];
+
+    chi_buf_add(&head, bytes.at, bytes.len);
+    wire->in = head;
+    if (head.failed) {
+        end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+        return;
+    }
+    int used = chi_upgrade_read((struct chi_span){head.at, head.len}, wire->key, why, sizeof(why));
+    if (used < 0)
+        end(wire, used, 0, why);
+    if (used <= 0)
+        return;
+    wire->socket = chi_socket_new(wire->plan.max_frame, &wire->out, on_text, wire);
+    if (!wire->socket) {
+        end(wire, CHATHUB_ENOMEM, 0, "out of memory");
+        return;
+    }
+    wire->in = (struct chi_buf){0};
+    opened(wire);
+    feed(wire, (struct chi_span){head.at + used, head.len - (size_t)used});
+    chi_buf_fini(&head);
+}
+
+static void feed(struct chi_wire *wire, struct chi_span bytes)
+{
+    if (wire->phase == LOST || bytes.len == 0)
+        return;
+    if (wire->phase == UPGRADING) {
+        feed_upgrade(wire, bytes);
+    } else if (wire->plan.target->lines) {
+        feed_lines(wire, bytes);
+    } else {
+        bool over = chi_socket_feed(wire->socket, bytes.at, bytes.len) != 0;
+        if (wire->phase != LOST && over)
+            end_socket(wire);
+        else
+            flush(wire);
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
+{
+    struct chi_wire *wire = handle->data;
+
+    (void)wanted;
+    *out = uv_buf_init(wire->read, sizeof(wire->read));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct chi_wire *wire = stream->data;
+
+    (void)buf;
+    if (wire->phase == LOST || n == 0)
+        return;
+    wire->heard = uv_now(wire->plan.loop);
+    if (n > 0)
+        feed(wire, (struct chi_span){wire->read, (size_t)n});
+    else if (n == UV_EOF)
+        end(wire, 0, 0, "the server ended the connection");
+    else
+        fail_system(wire, CHATHUB_EIO, "the connection was lost", (int)n);
+}
+
+/* ----------------------------------------------------------------------------------- connecting */
+
+static void begin_upgrade(struct chi_wire *wire)
+{
+    uint8_t random[16];
+
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        end(wire, CHATHUB_EIO, 0, "the system has no random bytes");
+        return;
+    }
+    chi_websocket_key(random, wire->key);
+    chi_upgrade_ask(&wire->out, wire->plan.target, wire->key);
+    wire->phase = UPGRADING;
+    within(wire, wire->plan.timeout_ms);
+    flush(wire);
+}
+
+static void on_connect(uv_connect_t *connect, int status)
+{
+    struct chi_wire *wire = connect->data;
+
+    if (wire->phase == CONNECTING && status != UV_ECANCELED) {
+        if (status == 0)
+            status = uv_read_start((uv_stream_t *)wire->tcp, on_alloc, on_read);
+        if (status < 0) {
+            snprintf(wire->why, sizeof(wire->why), "%s", uv_strerror(status));
+            try_next(wire);
+        } else {
+            wire->connected = true;
+            wire->heard = uv_now(wire->plan.loop);
+            uv_tcp_nodelay(wire->tcp, 1);
+            if (wire->plan.target->lines)
+                opened(wire);
+            else
+                begin_upgrade(wire);
+        }
+    }
+    release(wire);
+}
+
+/* A handle for the next address. 0 or an error of libuv's. */
+static int begin_connect(struct chi_wire *wire, const struct sockaddr *address)
+{
+    struct attempt *attempt = malloc(sizeof(*attempt));
+
+    if (!attempt)
+        return UV_ENOMEM;
+    int error = uv_tcp_init(wire->plan.loop, &attempt->tcp);
+    if (error) {
+        free(attempt);
+        return error;
+    }
+    wire->tcp = &attempt->tcp;
+    wire->held++;
+    attempt->tcp.data = attempt->connect.data = wire;
+    error = uv_tcp_connect(&attempt->connect, wire->tcp, address, on_connect);
+    if (!error)
+        wire->held++;
+    return error;
+}
+
+/* Tries the addresses that are left; without any, the reason of the last one is told. */
+static void try_next(struct chi_wire *wire)
+{
+    int error = UV_EADDRNOTAVAIL;
+
+    close_tcp(wire);
+    while (wire->next && error) {
+        const struct sockaddr *address = wire->next->ai_addr;
+        wire->next = wire->next->ai_next;
+        error = begin_connect(wire, address);
+        if (error) {
+            snprintf(wire->why, sizeof(wire->why), "%s", uv_strerror(error));
+            close_tcp(wire);
+        }
+    }
+    if (error) {
+        char why[sizeof(wire->why)];
+        snprintf(why, sizeof(why), "cannot connect to %.120s:%s: %.80s", wire->plan.target->host,
+                 wire->plan.target->port, wire->why);
+        end(wire, CHATHUB_EIO, 0, why);
+        return;
+    }
+    within(wire, wire->plan.timeout_ms);
+}
+
+static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
+{
+    struct chi_wire *wire = lookup->data;
+
+    wire->addresses = wire->next = addresses;
+    if (wire->phase == RESOLVING && status < 0) {
+        char why[sizeof(wire->why)];
+        snprintf(why, sizeof(why), "there is no host %.150s: %.60s", wire->plan.target->host,
+                 uv_strerror(status));
+        end(wire, CHATHUB_EADDRESS, 0, why);
+    } else if (wire->phase == RESOLVING) {
+        wire->phase = CONNECTING;
+        try_next(wire);
+    }
+    release(wire);
+}
+
+int chi_wire_open(const struct chi_wire_plan *plan, struct chi_wire **out)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct chi_wire *wire = calloc(1, sizeof(*wire));
+
+    if (!wire)
+        return CHATHUB_ENOMEM;
+    wire->plan = *plan;
+    wire->lookup.data = wire;
+    uv_timer_init(plan->loop, &wire->timer);
+    wire->timer.data = wire;
+    wire->held = 1;
+    int error = uv_getaddrinfo(plan->loop, &wire->lookup, on_found, plan->target->host,
+                               plan->target->port, &hints);
+    if (error) {
+        chi_wire_drop(wire);
+        return error == UV_ENOMEM ? CHATHUB_ENOMEM : CHATHUB_EIO;
+    }
+    wire->held++;
+    within(wire, plan->timeout_ms);
+    *out = wire;
+    return 0;
+}
