@@ -201,9 +201,11 @@ int chi_socket_end(const struct chi_socket *socket, unsigned *status, struct chi
     *reason = (struct chi_span){"", 0};
     if (socket->short_of)
         return CHATHUB_ENOMEM;
-    if (socket->long_one || wslay_event_get_status_code_sent(socket->context) == 1009)
-        return CHATHUB_ETOOLONG;
-    if (socket->opcode != WSLAY_CONNECTION_CLOSE || socket->closing == 1)
+    if (socket->opcode != WSLAY_CONNECTION_CLOSE) {
+        bool long_one = wslay_event_get_status_code_sent(socket->context) == 1009;
+        return long_one || socket->long_one ? CHATHUB_ETOOLONG : CHATHUB_EPROTOCOL;
+    }
+    if (socket->closing == 1)
         return CHATHUB_EPROTOCOL;
     if (socket->closing < 2)
         return 0;

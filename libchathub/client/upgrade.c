@@ -102,6 +102,20 @@ static const llhttp_settings_t parser_settings = {
     .on_headers_complete = on_head,
 };
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static struct chi_span trim(struct chi_span text)
+{
+    while (text.len && is_blank(text.at[0]))
+        text = (struct chi_span){text.at + 1, text.len - 1};
+    while (text.len && is_blank(text.at[text.len - 1]))
+        text.len--;
+    return text;
+}
+
 /* Whether a list, separated by commas, has this token in any case. */
 static bool has_token(struct chi_span list, const char *token)
 {
@@ -109,12 +123,9 @@ static bool has_token(struct chi_span list, const char *token)
 
     while (list.len > 0) {
         const char *comma = memchr(list.at, ',', list.len);
-        size_t len = comma ? (size_t)(comma - list.at) : list.len, from = 0, to = len;
-        while (from < to && (list.at[from] == ' ' || list.at[from] == '\t'))
-            from++;
-        while (to > from && (list.at[to - 1] == ' ' || list.at[to - 1] == '\t'))
-            to--;
-        if (to - from == size && strncasecmp(list.at + from, token, size) == 0)
+        size_t len = comma ? (size_t)(comma - list.at) : list.len;
+        struct chi_span one = trim((struct chi_span){list.at, len});
+        if (one.len == size && strncasecmp(one.at, token, size) == 0)
             return true;
         len += comma != NULL;
         list = (struct chi_span){list.at + len, list.len - len};
@@ -133,11 +144,11 @@ static const char *fault(const struct answer *answer, const char *key)
     if (!has_token(answer->values[UPGRADE], "websocket") ||
         !has_token(answer->values[CONNECTION], "upgrade"))
         return "its answer does not upgrade to a WebSocket";
-    if (!chi_span_is(answer->values[ACCEPT], wanted))
+    if (!chi_span_is(trim(answer->values[ACCEPT]), wanted))
         return "its answer does not fit the key that was sent";
     if (answer->values[EXTENSIONS].at)
         return "it uses an extension that was not offered";
-    if (!chi_span_is(answer->values[PROTOCOL], SUBPROTOCOL))
+    if (!chi_span_is(trim(answer->values[PROTOCOL]), SUBPROTOCOL))
         return "it does not speak " SUBPROTOCOL;
     return NULL;
 }

@@ -19,7 +19,9 @@
 #include "client/upgrade.h"
 #include "util/list.h"
 
-#define READ_SIZE  16384u
+#define READ_SIZE 16384u
+#define WAITING_MAX                                                                                \
+    (1u << 20)           /* bytes that a server leaves unread: more than an owner ever sends */
 #define GOODBYE_MS 2000u /* that the other side's goodbye may take */
 
 /* One address' handle. */
@@ -196,7 +198,13 @@ static void on_written(uv_write_t *write, int status)
 
 static void flush(struct chi_wire *wire)
 {
-    if (wire->phase == LOST || wire->writing)
+    if (wire->phase == LOST)
+        return;
+    if (wire->out.len > WAITING_MAX) {
+        end(wire, CHATHUB_ESLOW, 0, "the server takes nothing of what is sent");
+        return;
+    }
+    if (wire->writing)
         return;
     if (wire->out.failed) {
         end(wire, CHATHUB_ENOMEM, 0, "out of memory");
