@@ -57,9 +57,9 @@ __attribute__((format(printf, 1, 2))) void chat_complain(const char *format, ...
 int chat_input_open(struct chat *chat);
 /* Gives it back. */
 void chat_input_close(struct chat *chat);
-/* Around a line that is shown: takes the line that is being typed away, and brings it back. */
+/* Before a line is shown: takes the one that is being typed away. It comes back before the loop
+ * waits. */
 void chat_input_hide(void);
-void chat_input_show(void);
 /* The prompt shows where one talks, and whether it is heard. */
 void chat_prompt_changed(struct chat *chat);
 /* A post was answered: input that waited for room in the outbox goes on. */

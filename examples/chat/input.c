@@ -141,6 +141,7 @@ static bool hidden;
 static wchar_t *kept; /* the line while it is hidden */
 static int kept_from_end;
 static uv_signal_t resized, continued;
+static uv_prepare_t before_wait; /* shows the line again */
 
 static char *prompt(EditLine *el)
 {
@@ -203,9 +204,11 @@ void chat_input_hide(void)
     wipe(above);
 }
 
-void chat_input_show(void)
+/* Once for all that was shown in a turn of the loop. */
+static void show(uv_prepare_t *prepare)
 {
-    if (!editor || !hidden)
+    (void)prepare;
+    if (!hidden)
         return;
     hidden = false;
     el_set(editor, EL_UNBUFFERED, 1);
@@ -236,8 +239,6 @@ static void take_typed(const char *typed, size_t len)
     hidden = true;
     chat_line(the_chat, copy);
     free(copy);
-    if (hidden)
-        chat_input_show();
 }
 
 static void on_key(uv_poll_t *poll, int status, int events)
@@ -262,7 +263,6 @@ static void on_redraw(uv_signal_t *signal, int number)
     (void)signal;
     (void)number;
     chat_input_hide();
-    chat_input_show();
 }
 
 static int open_editor(void)
@@ -287,6 +287,8 @@ static int open_editor(void)
     uv_signal_start(&resized, on_redraw, SIGWINCH);
     uv_signal_init(the_chat->loop, &continued);
     uv_signal_start(&continued, on_redraw, SIGCONT);
+    uv_prepare_init(the_chat->loop, &before_wait);
+    uv_prepare_start(&before_wait, show);
     return uv_poll_start(&poll_in, UV_READABLE, on_key);
 }
 
@@ -301,13 +303,10 @@ static void close_editor(void)
     editor = NULL;
     uv_close((uv_handle_t *)&resized, NULL);
     uv_close((uv_handle_t *)&continued, NULL);
+    uv_close((uv_handle_t *)&before_wait, NULL);
 }
 #else
 void chat_input_hide(void)
-{
-}
-
-void chat_input_show(void)
 {
 }
 
@@ -325,10 +324,8 @@ static void close_editor(void)
 
 void chat_prompt_changed(struct chat *chat)
 {
-    if (chat->interactive && open_in) {
+    if (chat->interactive && open_in)
         chat_input_hide();
-        chat_input_show();
-    }
 }
 
 /* Drops what was typed; with nothing typed, ends. */
@@ -341,7 +338,6 @@ static void on_interrupt(uv_signal_t *signal, int number)
         chat_input_hide();
         free(kept);
         kept = NULL;
-        chat_input_show();
         return;
     }
 #endif

@@ -126,7 +126,6 @@ void chat_end(void)
     fwrite(line, 1, used, stdout);
     putchar('\n');
     fflush(stdout);
-    chat_input_show();
 }
 
 static void tell(const char *mark, enum chat_style style, const char *format, va_list args)
