@@ -274,7 +274,10 @@ static uint64_t work(struct chathub_connection *connection)
     if (connection->state == CHATHUB_STATE_CONNECTED)
         next = chi_say_all(connection);
     uint64_t look = watch(connection);
-    return look == CHI_NEVER ? look : sooner(next, look);
+    if (look == CHI_NEVER)
+        return look;
+    chi_wire_flush(connection->wire);
+    return sooner(next, look);
 }
 
 static void on_turn(uv_timer_t *timer)

@@ -133,10 +133,13 @@ static uint64_t say_posts(struct chathub_connection *connection, uint64_t now)
 {
     struct chi_post *post;
 
-    while (chi_wire_waiting(connection->wire) < MUCH &&
-           (post = chi_outbox_next(&connection->outbox))) {
+    while ((post = chi_outbox_next(&connection->outbox))) {
         if (post->due > now)
             return post->due;
+        if (chi_wire_waiting(connection->wire) >= MUCH)
+            chi_wire_flush(connection->wire);
+        if (chi_wire_waiting(connection->wire) >= MUCH)
+            break;
         if (chi_wire_send(connection->wire, (struct chi_span){post->frame, post->len}) < 0)
             break;
         post->sent = post->tried = true;

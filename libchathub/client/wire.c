@@ -1,17 +1,24 @@
 /* Happy path: the host's name is looked up, its addresses are tried one after the other, the
  * WebSocket is opened (upgrade.h), and texts go to and fro (socket.h, or lines) until either side
- * ends it. What is sent gathers in `out` while a write is under way, and goes out in the next.
+ * ends it. What is sent gathers in `out` until it is flushed, or as long as the system takes no more.
  *
  * Failure modes: each step has its timeout; whatever goes wrong ends the wire with one line about it
  * (fail), told by `lost` from the loop: a failure that is found in a call of the owner's waits for
  * the timer. A wire that was dropped lives on without an owner until libuv has given back its
- * handles and requests, which are counted in `held`. */
+ * handles and requests, which are counted in `held`.
+ *
+ * Sockets are written to by send, since libuv's own writes raise SIGPIPE, which ends a host that does
+ * not expect it. */
 #include "client/wire.h"
 
+#include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "chathub.h"
@@ -24,10 +31,10 @@
     (1u << 20)           /* bytes that a server leaves unread: more than an owner ever sends */
 #define GOODBYE_MS 2000u /* that the other side's goodbye may take */
 
-/* One address' handle. */
+/* One address' socket. */
 struct attempt {
-    uv_tcp_t tcp;
-    uv_connect_t connect;
+    uv_poll_t poll;
+    int fd;
 };
 
 enum phase { RESOLVING, CONNECTING, UPGRADING, OPEN, CLOSING, LOST };
@@ -36,26 +43,21 @@ struct chi_wire {
     struct chi_wire_plan plan; /* owner NULL: dropped */
     enum phase phase;
     unsigned held;    /* handles and requests that libuv has */
-    bool writing;     /* `write` is under way, with `busy` */
-    bool shut;        /* nothing more is to be written */
-    bool connected;   /* the present handle is */
+    bool full;        /* the system takes no more now: it is waited for */
     uint64_t heard;   /* the loop's ms of the last byte */
     uv_timer_t timer; /* of the present step; or at once, to tell a failure */
     uv_getaddrinfo_t lookup;
     struct addrinfo *addresses; /* owned */
     struct addrinfo *next;      /* the one to try after the present one */
-    uv_tcp_t *tcp;              /* of the present attempt, owned; freed once it is closed */
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    struct chi_buf in;         /* an answer's head, or the beginning of a line */
-    struct chi_buf out;        /* waits for the write that is under way */
-    struct chi_buf busy;       /* is being written */
-    struct chi_socket *socket; /* of a WebSocket that is open */
+    struct attempt *attempt;    /* the present one, owned; freed once its handle is closed */
+    struct chi_buf in;          /* an answer's head, or the beginning of a line */
+    struct chi_buf out;         /* what the system has not taken */
+    struct chi_socket *socket;  /* of a WebSocket that is open */
     char key[CHI_WEBSOCKET_KEY_LEN + 1];
     int code; /* of the failure, and so on as in `lost` */
     unsigned status;
     char why[256];
-    char read[READ_SIZE]; /* what libuv reads into */
+    char read[READ_SIZE]; /* what is read into */
 };
 
 static void try_next(struct chi_wire *wire);
@@ -71,7 +73,6 @@ static void release(struct chi_wire *wire)
     chi_socket_free(wire->socket);
     chi_buf_fini(&wire->in);
     chi_buf_fini(&wire->out);
-    chi_buf_fini(&wire->busy);
     free(wire);
 }
 
@@ -80,20 +81,25 @@ static void on_timer_closed(uv_handle_t *handle)
     release(handle->data);
 }
 
-static void on_tcp_closed(uv_handle_t *handle)
+static void on_poll_closed(uv_handle_t *handle)
 {
+    struct attempt *attempt = CHI_CONTAINER(handle, struct attempt, poll);
     struct chi_wire *wire = handle->data;
 
-    free(CHI_CONTAINER(handle, struct attempt, tcp));
+    free(attempt);
     release(wire);
 }
 
-static void close_tcp(struct chi_wire *wire)
+static void close_attempt(struct chi_wire *wire)
 {
-    if (wire->tcp)
-        uv_close((uv_handle_t *)wire->tcp, on_tcp_closed);
-    wire->tcp = NULL;
-    wire->connected = false;
+    struct attempt *attempt = wire->attempt;
+
+    if (!attempt)
+        return;
+    wire->attempt = NULL;
+    wire->full = false;
+    uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
+    close(attempt->fd);
 }
 
 void chi_wire_drop(struct chi_wire *wire)
@@ -105,7 +111,7 @@ void chi_wire_drop(struct chi_wire *wire)
     if (wire->socket)
         chi_socket_stop(wire->socket);
     uv_cancel((uv_req_t *)&wire->lookup); /* harmless where it is not under way */
-    close_tcp(wire);
+    close_attempt(wire);
     uv_close((uv_handle_t *)&wire->timer, on_timer_closed);
 }
 
@@ -147,7 +153,7 @@ static void end(struct chi_wire *wire, int code, unsigned status, const char *wh
     wire->status = status;
     if (why != wire->why)
         snprintf(wire->why, sizeof(wire->why), "%s", why);
-    close_tcp(wire);
+    close_attempt(wire);
     within(wire, 0);
 }
 
@@ -161,72 +167,52 @@ static void fail_system(struct chi_wire *wire, int code, const char *what, int e
 
 /* -------------------------------------------------------------------------------------- writing */
 
-static void on_shutdown(uv_shutdown_t *shutdown, int status)
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static void watch(struct chi_wire *wire)
 {
-    (void)status; /* its end comes as the other side's, or by the timer */
-    release(shutdown->data);
+    int events = wire->phase == CONNECTING ? UV_WRITABLE
+                 : wire->full              ? UV_READABLE | UV_WRITABLE
+                                           : UV_READABLE;
+    int error = uv_poll_start(&wire->attempt->poll, events, on_ready);
+    if (error)
+        fail_system(wire, CHATHUB_EIO, "the connection cannot be watched", error);
 }
 
-/* After the last byte: the other side sees the end of the stream. */
-static void shut(struct chi_wire *wire)
+static void set_full(struct chi_wire *wire, bool full)
 {
-    if (wire->shut || !wire->tcp || !wire->connected)
+    if (wire->full == full)
         return;
-    wire->shut = true;
-    wire->shutdown.data = wire;
-    if (uv_shutdown(&wire->shutdown, (uv_stream_t *)wire->tcp, on_shutdown) == 0)
-        wire->held++;
+    wire->full = full;
+    watch(wire);
 }
 
-static void flush(struct chi_wire *wire);
-
-static void on_written(uv_write_t *write, int status)
+void chi_wire_flush(struct chi_wire *wire)
 {
-    struct chi_wire *wire = write->data;
-
-    wire->writing = false;
-    chi_buf_reset(&wire->busy, READ_SIZE);
-    if (wire->phase != LOST && status < 0)
-        fail_system(wire, CHATHUB_EIO, "the connection was lost", status);
-    if (wire->phase != LOST) {
-        flush(wire);
-        if (wire->phase == OPEN && !wire->writing)
-            wire->plan.ops->drained(wire->plan.owner);
-    }
-    release(wire);
-}
-
-static void flush(struct chi_wire *wire)
-{
-    if (wire->phase == LOST)
-        return;
-    if (wire->out.len > WAITING_MAX) {
-        end(wire, CHATHUB_ESLOW, 0, "the server takes nothing of what is sent");
-        return;
-    }
-    if (wire->writing)
+    if (wire->phase == LOST || !wire->attempt)
         return;
     if (wire->out.failed) {
         end(wire, CHATHUB_ENOMEM, 0, "out of memory");
         return;
     }
-    if (wire->out.len == 0) {
-        if (wire->phase == CLOSING)
-            shut(wire);
-        return;
+    while (wire->out.len > 0) {
+        ssize_t n =
+            send(wire->attempt->fd, wire->out.at, wire->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN) {
+            fail_system(wire, CHATHUB_EIO, "the connection was lost", -errno);
+            return;
+        }
+        if (n < 0)
+            break;
+        chi_buf_consume(&wire->out, (size_t)n);
     }
-    struct chi_buf empty = wire->busy;
-    wire->busy = wire->out;
-    wire->out = empty;
-    uv_buf_t bytes = uv_buf_init(wire->busy.at, (unsigned)wire->busy.len);
-    wire->write.data = wire;
-    int error = uv_write(&wire->write, (uv_stream_t *)wire->tcp, &bytes, 1, on_written);
-    if (error) {
-        fail_system(wire, CHATHUB_EIO, "the connection was lost", error);
-        return;
-    }
-    wire->writing = true;
-    wire->held++;
+    set_full(wire, wire->out.len > 0);
+    if (wire->out.len > WAITING_MAX)
+        end(wire, CHATHUB_ESLOW, 0, "the server takes nothing of what is sent");
+    else if (wire->out.len == 0 && wire->phase == CLOSING)
+        shutdown(wire->attempt->fd, SHUT_WR); /* its end is seen as the other side's, or in time */
 }
 
 int chi_wire_send(struct chi_wire *wire, struct chi_span text)
@@ -247,13 +233,12 @@ int chi_wire_send(struct chi_wire *wire, struct chi_span text)
         end(wire, CHATHUB_ENOMEM, 0, "out of memory");
         return CHATHUB_ENOMEM;
     }
-    flush(wire);
     return 0;
 }
 
 size_t chi_wire_waiting(const struct chi_wire *wire)
 {
-    return wire->out.len + (wire->writing ? wire->busy.len : 0);
+    return wire->out.len;
 }
 
 uint64_t chi_wire_heard(const struct chi_wire *wire)
@@ -272,7 +257,7 @@ void chi_wire_close(struct chi_wire *wire)
         end(wire, CHATHUB_ENOMEM, 0, "out of memory");
     if (wire->phase == CLOSING)
         within(wire, wire->plan.timeout_ms < GOODBYE_MS ? wire->plan.timeout_ms : GOODBYE_MS);
-    flush(wire);
+    chi_wire_flush(wire);
 }
 
 /* -------------------------------------------------------------------------------------- reading */
@@ -304,11 +289,8 @@ static void end_socket(struct chi_wire *wire)
                  reason.at, status);
     else
         snprintf(why, sizeof(why), "the server closed the connection (%u)", status);
-    /* what is to be said about it goes out with the last bytes, as far as the system takes them */
-    if (wire->out.len && !wire->out.failed && wire->tcp && !wire->writing) {
-        uv_buf_t bytes = uv_buf_init(wire->out.at, (unsigned)wire->out.len);
-        uv_try_write((uv_stream_t *)wire->tcp, &bytes, 1);
-    }
+    if (!wire->out.failed)
+        chi_wire_flush(wire); /* what is to be said about it, as far as the system takes it */
     end(wire, code, status, why);
 }
 
@@ -396,33 +378,22 @@ static void feed(struct chi_wire *wire, struct chi_span bytes)
         bool over = chi_socket_feed(wire->socket, bytes.at, bytes.len) != 0;
         if (wire->phase != LOST && over)
             end_socket(wire);
-        else
-            flush(wire);
     }
 }
 
-static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
+static void read_some(struct chi_wire *wire)
 {
-    struct chi_wire *wire = handle->data;
+    ssize_t n = recv(wire->attempt->fd, wire->read, sizeof(wire->read), MSG_DONTWAIT);
 
-    (void)wanted;
-    *out = uv_buf_init(wire->read, sizeof(wire->read));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct chi_wire *wire = stream->data;
-
-    (void)buf;
-    if (wire->phase == LOST || n == 0)
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     wire->heard = uv_now(wire->plan.loop);
     if (n > 0)
         feed(wire, (struct chi_span){wire->read, (size_t)n});
-    else if (n == UV_EOF)
+    else if (n == 0)
         end(wire, 0, 0, "the server ended the connection");
     else
-        fail_system(wire, CHATHUB_EIO, "the connection was lost", (int)n);
+        fail_system(wire, CHATHUB_EIO, "the connection was lost", -errno);
 }
 
 /* ----------------------------------------------------------------------------------- connecting */
@@ -439,51 +410,73 @@ static void begin_upgrade(struct chi_wire *wire)
     chi_upgrade_ask(&wire->out, wire->plan.target, wire->key);
     wire->phase = UPGRADING;
     within(wire, wire->plan.timeout_ms);
-    flush(wire);
 }
 
-static void on_connect(uv_connect_t *connect, int status)
+static void on_connected(struct chi_wire *wire)
 {
-    struct chi_wire *wire = connect->data;
+    int error = 0, on = 1;
+    socklen_t size = sizeof(error);
 
-    if (wire->phase == CONNECTING && status != UV_ECANCELED) {
-        if (status == 0)
-            status = uv_read_start((uv_stream_t *)wire->tcp, on_alloc, on_read);
-        if (status < 0) {
-            snprintf(wire->why, sizeof(wire->why), "%s", uv_strerror(status));
-            try_next(wire);
-        } else {
-            wire->connected = true;
-            wire->heard = uv_now(wire->plan.loop);
-            uv_tcp_nodelay(wire->tcp, 1);
-            if (wire->plan.target->lines)
-                opened(wire);
-            else
-                begin_upgrade(wire);
-        }
+    getsockopt(wire->attempt->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) {
+        snprintf(wire->why, sizeof(wire->why), "%s", uv_strerror(-error));
+        try_next(wire);
+        return;
     }
-    release(wire);
+    setsockopt(wire->attempt->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    wire->heard = uv_now(wire->plan.loop);
+    if (wire->plan.target->lines)
+        opened(wire);
+    else
+        begin_upgrade(wire);
+    if (wire->phase != LOST) {
+        watch(wire);
+        chi_wire_flush(wire);
+    }
 }
 
-/* A handle for the next address. 0 or an error of libuv's. */
-static int begin_connect(struct chi_wire *wire, const struct sockaddr *address)
+/* The socket can be read, or written to; the owner may drop the wire meanwhile. */
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct chi_wire *wire = poll->data;
+
+    if (wire->phase == CONNECTING) {
+        on_connected(wire);
+        return;
+    }
+    bool was_full = wire->full;
+    if (status < 0 || events & UV_READABLE)
+        read_some(wire);
+    if (wire->phase != LOST)
+        chi_wire_flush(wire);
+    if (wire->phase == OPEN && was_full && !wire->full)
+        wire->plan.ops->drained(wire->plan.owner);
+}
+
+/* A socket for the next address. 0 or an error of the system, negative. */
+static int begin_connect(struct chi_wire *wire, const struct addrinfo *to)
 {
     struct attempt *attempt = malloc(sizeof(*attempt));
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = -errno;
 
-    if (!attempt)
-        return UV_ENOMEM;
-    int error = uv_tcp_init(wire->plan.loop, &attempt->tcp);
+    if (attempt && fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS)
+        error = -errno;
+    else
+        error = !attempt ? UV_ENOMEM : fd < 0 ? error : 0;
+    if (!error)
+        error = uv_poll_init(wire->plan.loop, &attempt->poll, fd);
     if (error) {
         free(attempt);
+        if (fd >= 0)
+            close(fd);
         return error;
     }
-    wire->tcp = &attempt->tcp;
+    attempt->fd = fd;
+    attempt->poll.data = wire;
+    wire->attempt = attempt;
     wire->held++;
-    attempt->tcp.data = attempt->connect.data = wire;
-    error = uv_tcp_connect(&attempt->connect, wire->tcp, address, on_connect);
-    if (!error)
-        wire->held++;
-    return error;
+    watch(wire);
+    return 0;
 }
 
 /* Tries the addresses that are left; without any, the reason of the last one is told. */
@@ -491,24 +484,22 @@ static void try_next(struct chi_wire *wire)
 {
     int error = UV_EADDRNOTAVAIL;
 
-    close_tcp(wire);
+    close_attempt(wire);
     while (wire->next && error) {
-        const struct sockaddr *address = wire->next->ai_addr;
-        wire->next = wire->next->ai_next;
-        error = begin_connect(wire, address);
-        if (error) {
+        const struct addrinfo *to = wire->next;
+        wire->next = to->ai_next;
+        error = begin_connect(wire, to);
+        if (error)
             snprintf(wire->why, sizeof(wire->why), "%s", uv_strerror(error));
-            close_tcp(wire);
-        }
     }
     if (error) {
         char why[sizeof(wire->why)];
         snprintf(why, sizeof(why), "cannot connect to %.120s:%s: %.80s", wire->plan.target->host,
                  wire->plan.target->port, wire->why);
         end(wire, CHATHUB_EIO, 0, why);
-        return;
+    } else if (wire->phase == CONNECTING) {
+        within(wire, wire->plan.timeout_ms);
     }
-    within(wire, wire->plan.timeout_ms);
 }
 
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)

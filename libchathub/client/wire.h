@@ -17,7 +17,7 @@ struct chi_wire_ops {
     void (*opened)(void *owner);
     /* One text of the hub's: valid UTF-8, not empty, at most max_frame bytes, until it returns. */
     void (*text)(void *owner, struct chi_span text);
-    /* The system has taken all that was sent. */
+    /* The system has taken all that waited for it. */
     void (*drained)(void *owner);
     /* It has ended: the last call, after which the owner drops it. `code` is 0 if the other side
      * ended it, with the WebSocket's `status` (0: there was none), else a chathub_error; `why` is
@@ -36,9 +36,11 @@ struct chi_wire_plan {
 
 /* Begins. CHATHUB_ENOMEM or CHATHUB_EIO. */
 int chi_wire_open(const struct chi_wire_plan *plan, struct chi_wire **out);
-/* Sends a text, which must be on one line. CHATHUB_ENOMEM, also if there is no text at all (NULL), for
+/* Takes a text, which must be on one line, to be sent by the next flush. CHATHUB_ENOMEM, also if there is no text at all (NULL), for
  * want of memory: it is not sent, and the wire is lost soon. */
 int chi_wire_send(struct chi_wire *wire, struct chi_span text);
+/* Has the system take what it takes of it; the rest follows by itself. */
+void chi_wire_flush(struct chi_wire *wire);
 /* Bytes that the system has not taken yet. */
 size_t chi_wire_waiting(const struct chi_wire *wire);
 /* When something was heard last, in the loop's ms. */
