@@ -2,7 +2,7 @@
 
 # The packages that a build needs; llhttp is a library in newer releases, and C sources in Debian 12.
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-dev libjansson-dev libsqlite3-dev libutf8proc-dev
-    uthash-dev libmd-dev libyaml-dev libnats-dev)
+    uthash-dev libmd-dev libyaml-dev libnats-dev libedit-dev)
 test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
     strace chromium nats-server nftables iproute2)
 # Any npm will do for the tests' own packages.

@@ -161,6 +161,7 @@ static int send_json(struct chathub_connection *connection, struct chi_span json
     add_line(out, json);
     if (out->failed)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
+    chi_connection_kick(connection);
     return chi_plain_fail(connection,
                           chi_wire_send(connection->wire, (struct chi_span){out->at, out->len}));
 }

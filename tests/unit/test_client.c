@@ -174,7 +174,7 @@ START_TEST(messages_come_whole_however_they_are_cut)
         ck_assert_uint_eq(heard.count, 3);
         ck_assert_str_eq(heard.texts[0], "hello");
         ck_assert_str_eq(heard.texts[1], "abc");
-        if (cut == 1) { /* else the close may go first */
+        if (cut == 1) {                                        /* else the close may go first */
             ck_assert_uint_eq(out.len, (6 + 2) + 6 + (6 + 5)); /* two pongs, and the close back */
             ck_assert_uint_eq((unsigned char)out.at[0], 0x8a);
             ck_assert_uint_eq((unsigned char)out.at[1], 0x82); /* masked */
