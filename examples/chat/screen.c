@@ -128,7 +128,8 @@ void chat_end(void)
     fflush(stdout);
 }
 
-static void tell(const char *mark, enum chat_style style, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void tell(const char *mark, enum chat_style style,
+                                                       const char *format, va_list args)
 {
     char text[2048];
 

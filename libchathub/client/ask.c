@@ -129,7 +129,7 @@ static int post_json(struct chathub_connection *connection, const json_t *object
 
     if (!error && own && !json_is_null(own))
         error = check_cid(connection, cid);
-    if (!error && text && json_is_string(text))
+    if (!error && json_is_string(text))
         error = check_content(connection,
                               (struct chi_span){json_string_value(text), json_string_length(text)});
     if (error)
@@ -186,7 +186,7 @@ static int ask(struct chathub_connection *connection, const json_t *object, stru
 
 int chathub_connection_request(struct chathub_connection *connection, const char *json, size_t len)
 {
-    struct chi_span text = span(json, len);
+    struct chi_span text = span(json ? json : "", json ? len : 0);
     json_error_t wrong;
     int error = chi_connection_enter(connection);
 
@@ -196,7 +196,7 @@ int chathub_connection_request(struct chathub_connection *connection, const char
         return chi_plain_fail(connection, CHATHUB_ETEXT);
     if (text.len > CHI_REQUEST_MAX)
         return chi_plain_fail(connection, CHATHUB_ETOOLONG);
-    json_t *object = json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, &wrong);
+    json_t *object = json_loadb(text.at, text.len, JSON_REJECT_DUPLICATES, &wrong);
     if (!object && json_error_code(&wrong) == json_error_out_of_memory)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
     error = json_is_object(object) ? ask(connection, object, text)

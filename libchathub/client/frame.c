@@ -112,18 +112,27 @@ static uint64_t number_of(const json_t *object, const char *key)
 /* "2026-01-02T03:04:05.678Z", as hubs write it; 0 if it is something else. */
 static uint64_t time_of(const json_t *object)
 {
+    static const char form[] = "0000-00-00T00:00:00.000Z";
     const char *text = text_of(object, "timestamp");
-    unsigned year, month, day, hour, minute, second, ms;
-    char zone;
+    unsigned n[7] = {0}, part = 0; /* year, month, day, hour, minute, second, ms */
 
-    if (sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u.%3u%c", &year, &month, &day, &hour, &minute, &second,
-               &ms, &zone) != 8 ||
-        zone != 'Z' || year < 1970 || month < 1 || month > 12)
+    if (strlen(text) != sizeof(form) - 1)
+        return 0;
+    for (size_t i = 0; form[i]; i++) {
+        bool digit = text[i] >= '0' && text[i] <= '9';
+        if (form[i] == '0' ? !digit : text[i] != form[i])
+            return 0;
+        if (digit)
+            n[part] = n[part] * 10 + (unsigned)(text[i] - '0');
+        else if (part < 6)
+            part++;
+    }
+    if (n[0] < 1970 || n[1] < 1 || n[1] > 12)
         return 0;
     /* days by years that begin in March, so that a leap day is a year's last */
-    unsigned y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
-    uint64_t days = 365u * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
-    return (days * 86400 + hour * 3600 + minute * 60 + second) * 1000 + ms;
+    unsigned y = n[1] > 2 ? n[0] : n[0] - 1, m = n[1] > 2 ? n[1] - 3 : n[1] + 9;
+    uint64_t days = 365u * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + n[2] - 1 - 719468;
+    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
 }
 
 /* ------------------------------------------------------------------------------------------ kinds */

@@ -42,10 +42,9 @@ static void on_refused(struct chathub_connection *connection, const struct chi_f
         return;
     }
     connection->welcome_due = CHI_NEVER;
-    if (connection->state == CHATHUB_STATE_CONNECTED)
-        chi_connection_tell(connection, &frame->event); /* of two hellos the second */
-    else if (chi_connection_change(connection, CHATHUB_STATE_REFUSED, frame->event.code,
-                                   frame->event.message))
+    bool second = connection->state == CHATHUB_STATE_CONNECTED; /* of two hellos */
+    if (second || chi_connection_change(connection, CHATHUB_STATE_REFUSED, frame->event.code,
+                                        frame->event.message))
         chi_connection_tell(connection, &frame->event);
 }
 

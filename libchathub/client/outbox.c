@@ -22,10 +22,12 @@ void chi_outbox_init(struct chi_outbox *outbox, uint32_t max, size_t max_bytes)
 
 void chi_outbox_fini(struct chi_outbox *outbox)
 {
-    struct chi_post *post;
+    struct chi_link *link;
 
-    while ((post = chi_outbox_first(outbox)))
-        chi_outbox_remove(outbox, post);
+    while ((link = chi_list_take(&outbox->posts)))
+        free(post_of(link));
+    outbox->count = 0;
+    outbox->bytes = 0;
 }
 
 int chi_outbox_add(struct chi_outbox *outbox, struct chi_span cid, struct chi_span frame)
