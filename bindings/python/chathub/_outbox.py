@@ -1,0 +1,114 @@
+"""Posts that have no answer yet, in the order in which they were made.
+
+A post is waiting (to be sent), or flying (sent over this connection). Both end with its answer: a
+position, or an error. A lost connection, or a refusal that passes, puts what was flying back to
+waiting, in the old order and under the old cids, by which the hub knows those that it has committed.
+"""
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
+
+from . import _frames
+from .errors import CODES, Error
+
+# Posts without an answer at one time. The hub reads on until 64 are uncommitted; a ping has to get through.
+MOST_FLYING = 32
+
+
+class Post(NamedTuple):
+    """A post in the outbox, as `Client.post` makes it again after a restart of the program."""
+
+    cid: str
+    room: str  # "": the default room
+    content: str
+    data: Optional[Mapping[str, Any]]
+
+
+class Sending:
+    """A post on its way."""
+
+    __slots__ = ("post", "text", "answered", "flying", "first_sent")
+
+    def __init__(self, post: Post, text: str, answered: "asyncio.Future[Union[int, Error]]") -> None:
+        self.post = post
+        self.text = text  # the frame
+        self.answered = answered
+        self.flying = False
+        self.first_sent: Optional[float] = None  # on the loop's clock; None: never
+
+
+def new_cid() -> str:
+    return secrets.token_urlsafe(12)
+
+
+def frame_of(post: Post) -> str:
+    """The post's frame. Error if it can be none."""
+    frame: Dict[str, Any] = {"type": "post", "cid": post.cid}
+    if post.room:
+        frame["room"] = post.room
+    if post.content:
+        frame["content"] = post.content
+    if post.data is not None:
+        frame["data"] = dict(post.data)
+    try:
+        text = _frames.dump(frame)
+        text.encode()
+    except UnicodeEncodeError:
+        raise Error(CODES["bad_text"], "the text holds half a character (a surrogate)") from None
+    return text
+
+
+class Outbox:
+    """All posts of a client that have no answer."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.all: Dict[str, Sending] = {}  # by cid, in order
+        self.flying = 0
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def add(self, sending: Sending) -> None:
+        if len(self.all) >= self.most:
+            raise Error(CODES["full"], f"{self.most} posts wait for their answers already; await some of them")
+        self.all[sending.post.cid] = sending
+
+    def next(self) -> Optional[Sending]:
+        """The next post to send, which flies from now on."""
+        if self.flying >= MOST_FLYING or self.flying == len(self.all):
+            return None
+        sending = next(one for one in self.all.values() if not one.flying)
+        sending.flying = True
+        self.flying += 1
+        return sending
+
+    def lost(self) -> None:
+        """What was flying may not have arrived."""
+        self.flying = 0
+        for sending in self.all.values():
+            sending.flying = False
+
+    def back(self, sending: Sending) -> None:
+        """It is to be sent again."""
+        if sending.flying:
+            sending.flying = False
+            self.flying -= 1
+
+    def answer(self, cid: str, answer: Union[int, Error]) -> bool:
+        """Ends a post. False if there is none of this cid."""
+        sending = self.all.pop(cid, None)
+        if sending is None:
+            return False
+        if sending.flying:
+            self.flying -= 1
+        if not sending.answered.done():
+            sending.answered.set_result(answer)
+        return True
+
+    def too_old(self, now: float, horizon: float) -> List[str]:
+        """Those sent so long ago that the hub may have forgotten their cids: again they might be said twice."""
+        return [cid for cid, sending in self.all.items()
+                if sending.first_sent is not None and not sending.flying and now - sending.first_sent > horizon]

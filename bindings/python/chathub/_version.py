@@ -1,0 +1,3 @@
+"""The version of this package, which is that of the library that it goes with."""
+
+__version__ = "0.1.0"
