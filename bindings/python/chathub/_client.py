@@ -171,6 +171,11 @@ class Client:
         return self._connected
 
     @property
+    def ended(self) -> Optional[Ended]:
+        """How the client came to its end, once it did."""
+        return self._ended
+
+    @property
     def rooms(self) -> Tuple[str, ...]:
         """The rooms that this client is in, or goes back into."""
         return tuple(room.name for room in self._rooms.wanted())

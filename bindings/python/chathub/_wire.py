@@ -7,7 +7,9 @@ A wire that ends, or cannot be opened, says so by Lost. What it holds is bounded
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
+import os
 import ssl as ssl_module
 import urllib.parse
 from typing import Any, Awaitable, Callable, Final, NamedTuple, Optional, TypeVar
@@ -254,13 +256,22 @@ async def _open_websocket(address: Address, ssl: Optional[ssl_module.SSLContext]
     raise Lost(f"the server does not speak {SUBPROTOCOL} there")
 
 
+def _reason(error: BaseException) -> str:
+    """Why a connection could not be made, in words for a person."""
+    number = getattr(error, "errno", None)
+    # asyncio puts the address in the place of the words, and getaddrinfo has numbers of its own.
+    words = os.strerror(number) if isinstance(number, int) and number > 0 else getattr(error, "strerror", "") or str(error)
+    refused = number in (errno.ECONNREFUSED, errno.ENOENT) or f"Errno {errno.ECONNREFUSED}]" in words
+    return f"{words}; is the server running there?" if refused else words
+
+
 async def open_wire(address: Address, seconds: float, ssl: Optional[ssl_module.SSLContext] = None) -> Wire:
     """A connection. Lost if there is none in time; ImportError if `websockets` is missing."""
     work = (_open_lines(address) if address.scheme.startswith("tcp") else _open_websocket(address, ssl))
     try:
         return await within(seconds, work, abort_wire)
     except (OSError, EOFError) as error:
-        raise Lost(f"cannot connect to {address.url}: {error}") from error
+        raise Lost(f"cannot connect to {address.url}: {_reason(error)}") from error
 
 
 async def abort_wire(wire: Wire) -> None:
