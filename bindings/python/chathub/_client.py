@@ -22,7 +22,7 @@ from typing import (Any, AsyncIterator, Deque, Dict, Final, Generator, Iterable,
                     Union)
 
 from . import _frames
-from ._outbox import Outbox, Post, Sending, frame_of, new_cid
+from ._outbox import REF, Outbox, Post, Sending, frame_of, new_cid
 from ._rooms import MOST_IN_HELLO, Place, Room, Rooms
 from ._wire import Address, Lost, Wire, abort_wire, close_wire, finish, open_wire, parse_url
 from .errors import CODES, Error
@@ -116,7 +116,7 @@ class Client:
         try:
             await asyncio.wait({self._ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await finish(self._task)
+            await self.close()
             raise
         if self._crash is not None:
             crash, self._crash = self._crash, None
@@ -525,16 +525,16 @@ class Client:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await finish(*tasks)
-        reasons = [task.exception() for task in tasks if not task.cancelled()]
-        # Each of them may have failed by the same loss; what is no loss is told first.
-        for reason in sorted(filter(None, reasons), key=lambda one: isinstance(one, Lost)):
-            if isinstance(reason, Lost):
-                return reason
-            if isinstance(reason, _frames.Nonsense):
-                self._attempts += 1
-                return Lost(f"the server does not speak the protocol: {reason}")
-            raise reason
-        raise AssertionError("nothing has ended")
+            # Each of them may have failed by the same loss; what is no loss is not hidden by it, nor by a cancellation.
+            failures = [failure for task in tasks if not task.cancelled() and (failure := task.exception())]
+            for failure in failures:
+                if not isinstance(failure, (Lost, _frames.Nonsense)):
+                    raise failure
+        for failure in failures:
+            if isinstance(failure, Lost):
+                return failure
+        self._attempts += 1
+        return Lost(f"the server does not speak the protocol: {failures[0]}")
 
     def _begin(self) -> None:
         """What there is to say on a new connection."""
@@ -737,8 +737,8 @@ class Client:
     def _take_failure(self, failure: Failure, ref: Optional[str]) -> None:
         if ref == "hello":
             self._refused_hello(failure)
-        elif failure.cid:
-            self._refused_post(failure)
+        elif failure.cid or ref is not None and ref.startswith(REF):
+            self._refused_post(failure, failure.cid or str(ref)[len(REF):])
         elif ref is not None and ref in self._requests:
             self._refused_request(self._requests[ref], failure)
         elif ref is None and failure.room:
@@ -773,14 +773,14 @@ class Client:
             self._rooms.drop(room.name)
             self._emit(Left(room.name, failure.code, failure.message))
 
-    def _refused_post(self, failure: Failure) -> None:
-        sending = self._outbox.all.get(failure.cid)
+    def _refused_post(self, failure: Failure, cid: str) -> None:
+        sending = self._outbox.all.get(cid)
         if sending is None or not sending.flying:
             return
         room = self._rooms.find(sending.post.room or self.default_room)
         outside = failure.name == "not_member" and room is not None and not room.inside and not room.leaving
         if failure.name not in LATER and not outside:
-            self._answer_post(failure.cid, failure.error())
+            self._answer_post(cid, failure.error())
             return
         # It waits, and with it all that were made after it and are not sent yet.
         self._outbox.back(sending)

@@ -15,6 +15,8 @@ from .errors import CODES, Error
 
 # Posts without an answer at one time. The hub reads on until 64 are uncommitted; a ping has to get through.
 MOST_FLYING = 32
+# A post's ref is this and its cid: a request that is not understood is answered without the cid.
+REF = "post "
 
 
 class Post(NamedTuple):
@@ -45,10 +47,10 @@ def new_cid() -> str:
 
 def frame_of(post: Post) -> str:
     """The post's frame. Error if it can be none."""
-    frame: Dict[str, Any] = {"type": "post", "cid": post.cid}
+    frame: Dict[str, Any] = {"type": "post", "ref": REF + post.cid, "cid": post.cid}
     if post.room:
         frame["room"] = post.room
-    if post.content:
+    if post.content or post.data is None:
         frame["content"] = post.content
     if post.data is not None:
         frame["data"] = dict(post.data)
