@@ -142,8 +142,14 @@ class Client:
     async def close(self) -> None:
         """Ends the client and its session. What has no answer yet is not waited for: `flush` does that."""
         self._closing = True
-        if self._task is not None and not self._task.done():
-            await finish(self._task)
+        if self._task is None or self._task.done():
+            return
+        self._task.cancel()
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            await finish(self._task)  # without waiting for the hub's part of the goodbye
+            raise
 
     # ---------------------------------------------------------------------------------- what it is
 

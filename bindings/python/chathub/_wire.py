@@ -87,13 +87,25 @@ async def within(seconds: float, work: Awaitable[T], undo: Optional[Callable[[T]
     return task.result()
 
 
+async def outlast(*tasks: "asyncio.Future[Any]") -> None:
+    """Waits until all are done, which has to be soon: a cancellation comes through only then. Their exceptions are the
+    caller's matter."""
+    cancelled: Optional[asyncio.CancelledError] = None
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait({task for task in tasks if not task.done()})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
 async def finish(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancels what is not done, and waits for all of them. Their exceptions are the caller's matter."""
-    open_ones = {task for task in tasks if not task.done()}
-    for task in open_ones:
-        task.cancel()
-    if open_ones:
-        await asyncio.wait(open_ones)
+    """Cancels what is not done, and outlasts it."""
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+    await outlast(*tasks)
 
 
 class Wire:
@@ -217,16 +229,31 @@ class WebSocket(Wire):
     def abort(self) -> None:
         self._socket.transport.abort()
 
-    async def ended(self) -> None:
+    async def _drain(self) -> None:
+        """What was read ahead keeps the package from hearing the end."""
         try:
-            while True:  # what was read ahead would keep the package's own task waiting
+            while True:
                 await self._socket.recv()
         except self._closed:
-            pass
-        await self._socket.close()
+            pass  # that is what was waited for
+
+    async def _close(self) -> None:
+        try:
+            await self._socket.close(1000)
+        except self._closed:
+            pass  # it broke first
+
+    async def ended(self) -> None:
+        await self._drain()
+        await self._close()
 
     async def goodbye(self) -> None:
-        await self._socket.close(1000)
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await self._drain()
+        finally:
+            await outlast(closing)
+        closing.result()
 
 
 def _socket_options(address: Address, ssl: Optional[ssl_module.SSLContext]) -> Any:
@@ -277,14 +304,19 @@ async def open_wire(address: Address, seconds: float, ssl: Optional[ssl_module.S
 async def abort_wire(wire: Wire) -> None:
     """Ends it at once."""
     wire.abort()
-    await wire.ended()
+    ending = asyncio.ensure_future(wire.ended())
+    await outlast(ending)
+    ending.result()
 
 
 async def close_wire(wire: Wire) -> None:
     """Ends it in good order, or else at once, if the other side takes too long to do its part."""
+    leaving = asyncio.ensure_future(wire.goodbye())
     try:
-        await within(GOODBYE, wire.goodbye())
-    except Lost:
-        pass  # abort ends it all the same
+        await asyncio.wait({leaving}, timeout=GOODBYE)
     finally:
+        wire.abort()  # first: `websockets` does not let a goodbye be cancelled before its time is over
+        await finish(leaving)
         await abort_wire(wire)
+    if not leaving.cancelled():
+        leaving.result()
