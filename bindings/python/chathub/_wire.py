@@ -129,7 +129,7 @@ class Wire:
         raise NotImplementedError
 
     async def goodbye(self) -> None:
-        """Ends it in good order, if the other side does its part in time."""
+        """Ends it in good order, if the other side does its part in time; abort ends that, too."""
         raise NotImplementedError
 
 
@@ -248,12 +248,10 @@ class WebSocket(Wire):
         await self._close()
 
     async def goodbye(self) -> None:
-        closing = asyncio.ensure_future(self._close())
-        try:
-            await self._drain()
-        finally:
-            await outlast(closing)
-        closing.result()
+        parts = [asyncio.ensure_future(self._close()), asyncio.ensure_future(self._drain())]
+        await outlast(*parts)
+        for part in parts:
+            part.result()
 
 
 def _socket_options(address: Address, ssl: Optional[ssl_module.SSLContext]) -> Any:
