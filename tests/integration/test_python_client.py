@@ -144,6 +144,15 @@ async def test_history_comes_in_pages_one_after_the_other(url):
         assert [entry.content for entry in newer.entries] == ["3", "4"]
 
 
+async def test_what_was_asked_first_takes_effect_first(url):
+    async with watched(url, name="bob", rooms=["tea"]) as bob, watched(url, name="ann", rooms=["tea"]) as ann:
+        asked = [ann.client.post(str(number), "tea") for number in range(100)]
+        await asyncio.gather(*asked, ann.client.rename("Bea"), ann.client.post("last", "tea"), ann.client.leave("tea"))
+        await bob.get(chathub.Message, content="last")
+        said = [(event.sender, event.content) for event in bob.events if isinstance(event, chathub.Message)]
+        assert said == [*(("ann", str(number)) for number in range(100)), ("Bea", "last")]
+
+
 async def test_a_first_post_joins_the_default_room(url):
     async with watched(url) as ann:
         await ann.client.post("hi")
@@ -729,7 +738,7 @@ async def test_the_end_of_the_loop_ends_a_client_that_was_forgotten(url):
 
 async def test_a_fault_of_the_client_is_not_swallowed(url, monkeypatch):
     async with chathub.connect(url, rooms=["tea"]) as client:
-        monkeypatch.setattr(_outbox.Outbox, "next", lambda self: 1 / 0)
+        monkeypatch.setattr(_outbox.Outbox, "waiting", lambda self: 1 / 0)
         with refused("gone"):
             await client.post("hi", "tea")
         with pytest.raises(ZeroDivisionError):

@@ -32,6 +32,7 @@ from .events import (Ack, Bye, Connected, Ended, Entry, Event, Failure, Gap, His
 MOST_REQUESTS: Final = 64  # without an answer, beside posts
 # Events for each one that `max_events` allows, while somebody waits for an answer that is behind them.
 PATIENT: Final = 64
+OWN_JOIN: Final = "join "  # begins the refs of joins that nobody asked for but the client itself
 MAX_FRAME: Final = 64 << 10  # the hub's standard option max-message
 PASSING: Final = frozenset(("busy", "full", "log_failed", "no_memory", "shutdown", "unknown"))
 # What the hub does not commit now, but later: the post is sent again under its cid.
@@ -57,9 +58,10 @@ class _Over(Exception):
 class _Request:
     """Something asked that has no answer yet."""
 
-    __slots__ = ("ref", "frame", "room", "answered", "sent", "again")
+    __slots__ = ("number", "ref", "frame", "answered", "sent", "again")
 
-    def __init__(self, ref: str, frame: Dict[str, Any], answered: "asyncio.Future[Answer]") -> None:
+    def __init__(self, number: int, ref: str, frame: Dict[str, Any], answered: "asyncio.Future[Answer]") -> None:
+        self.number = number
         self.ref = ref
         self.frame = frame
         self.answered = answered
@@ -81,7 +83,7 @@ class Client:
         self._outbox = Outbox(max_outbox)
         self._requests: Dict[str, _Request] = {}  # by ref, in order
         self._page: Optional[_Request] = None  # the one history that may be asked for at a time
-        self._refs = 0
+        self._asked = 0  # requests and posts, which have these numbers
         self._welcome: Optional[Welcome] = None
         self._events: Deque[Event] = collections.deque()
         self._task: Optional[asyncio.Task[None]] = None
@@ -275,10 +277,10 @@ class Client:
         self._must_live()
         if len(self._requests) >= MOST_REQUESTS:
             raise Error(CODES["busy"], f"{MOST_REQUESTS} requests wait for their answers already; await some of them")
-        self._refs += 1
-        frame = {"type": kind, "ref": str(self._refs)}
+        self._asked += 1
+        frame = {"type": kind, "ref": str(self._asked)}
         frame.update({key: value for key, value in fields.items() if value not in ("", None)})
-        request = _Request(str(self._refs), frame, self._loop.create_future())
+        request = _Request(self._asked, str(self._asked), frame, self._loop.create_future())
         _check_size(_frames.dump(frame))
         self._requests[request.ref] = request
         self._taken.set()
@@ -409,7 +411,8 @@ class Client:
         if most and len(post.content.encode()) > most:
             raise Error(CODES["too_long"], f"a post may have {most} bytes of text")
         _check_size(text)
-        sending = Sending(post, text, self._loop.create_future())
+        self._asked += 1
+        sending = Sending(post, self._asked, text, self._loop.create_future())
         self._outbox.add(sending)
         self._taken.set()
         self._work.set()
@@ -571,7 +574,7 @@ class Client:
         self._rooms.lost()
         self._outbox.lost()
         for request in list(self._requests.values()):
-            if request.ref.startswith("join "):
+            if request.ref.startswith(OWN_JOIN):
                 del self._requests[request.ref]  # the client's own; hello names the rooms
             request.again = request.again or request.sent
             request.sent = False
@@ -599,32 +602,31 @@ class Client:
         if self._ask_life:
             self._ask_life = False
             return _frames.dump({"type": "ping"})
-        for request in self._requests.values():
-            if not request.sent:
-                request.sent = True
-                return _frames.dump(request.frame)
-        return self._next_post()
-
-    def _next_post(self) -> Optional[str]:
-        if self._held is not None:
+        self._drop_old_posts()
+        request = next((one for one in self._requests.values() if not one.sent), None)
+        sending = self._outbox.waiting() if self._held is None else None
+        # What was asked first is sent first: a post before a leave is heard before it.
+        if sending is not None and (request is None or sending.number < request.number):
+            if not self._outbox.may_fly():
+                return None
+            self._outbox.fly(sending, self._loop.time())
+            return sending.text
+        if request is None:
             return None
-        now = self._loop.time()
+        request.sent = True
+        return _frames.dump(request.frame)
+
+    def _drop_old_posts(self) -> None:
         horizon = self._welcome.horizon_ms / 1000 if self._welcome else 0.0
-        for cid in self._outbox.too_old(now, horizon):
+        for cid in self._outbox.too_old(self._loop.time(), horizon):
             self._answer_post(cid, Error(CODES["unknown"], "it was sent so long ago that the hub may have forgotten its "
                                                            "cid; look whether it is there before you post it again"))
-        sending = self._outbox.next()
-        if sending is None:
-            return None
-        if sending.first_sent is None:
-            sending.first_sent = now
-        return sending.text
 
     def _rejoin(self, room: Room) -> None:
         """Goes back into a room by a request of its own."""
-        self._refs += 1
-        request = _Request(f"join {self._refs}", {"type": "join", "ref": f"join {self._refs}", **room.join_frame()},
-                           self._loop.create_future())
+        self._asked += 1
+        ref = f"{OWN_JOIN}{self._asked}"
+        request = _Request(0, ref, {"type": "join", "ref": ref, **room.join_frame()}, self._loop.create_future())
         self._requests[request.ref] = request
         self._work.set()
 
@@ -725,7 +727,7 @@ class Client:
     def _take_joined(self, joined: Joined, ref: Optional[str]) -> None:
         request = self._requests.get(ref or "")
         anew = request is not None and any(key in request.frame for key in ("last", "now", "after"))
-        if request is not None and request.ref.startswith("join "):
+        if request is not None and request.ref.startswith(OWN_JOIN):
             anew = False  # the client's own
         joined = self._rooms.joined(joined, anew)
         self._emit(joined)
@@ -759,7 +761,7 @@ class Client:
         raise Lost(failure.message, retry_after=failure.retry_after_ms / 1000)
 
     def _refused_request(self, request: _Request, failure: Failure) -> None:
-        if request.ref.startswith("join "):
+        if request.ref.startswith(OWN_JOIN):
             self._answer(request, failure.error())
             room = failure.room or str(request.frame.get("room", ""))
             self._refused_room(failure._replace(room=room))

@@ -56,6 +56,7 @@ class Keyboard:
         self._file = file
         self._held = b""
         self._ended = self._skipping = False
+        self.left_out = 0  # lines that were too long
         self._ready: Optional[asyncio.Event] = None
 
     def open(self) -> None:
@@ -77,7 +78,7 @@ class Keyboard:
                 self._held = rest
                 if self._skipping:
                     self._skipping = False
-                    self.show("! a line was too long, and is left out", 2)
+                    self.left_out += 1
                 elif found or line:
                     return line.rstrip(b"\r").decode("utf-8", "surrogateescape")
                 else:

@@ -31,10 +31,11 @@ class Post(NamedTuple):
 class Sending:
     """A post on its way."""
 
-    __slots__ = ("post", "text", "answered", "flying", "first_sent")
+    __slots__ = ("post", "number", "text", "answered", "flying", "first_sent")
 
-    def __init__(self, post: Post, text: str, answered: "asyncio.Future[Union[int, Error]]") -> None:
+    def __init__(self, post: Post, number: int, text: str, answered: "asyncio.Future[Union[int, Error]]") -> None:
         self.post = post
+        self.number = number  # of what the client asked, posts and other requests alike
         self.text = text  # the frame
         self.answered = answered
         self.flying = False
@@ -78,14 +79,22 @@ class Outbox:
             raise Error(CODES["full"], f"{self.most} posts wait for their answers already; await some of them")
         self.all[sending.post.cid] = sending
 
-    def next(self) -> Optional[Sending]:
-        """The next post to send, which flies from now on."""
-        if self.flying >= MOST_FLYING or self.flying == len(self.all):
+    def waiting(self) -> Optional[Sending]:
+        """The next post to send."""
+        if self.flying == len(self.all):
             return None
-        sending = next(one for one in self.all.values() if not one.flying)
+        return next(one for one in self.all.values() if not one.flying)
+
+    def may_fly(self) -> bool:
+        """Whether another one may be sent now."""
+        return self.flying < MOST_FLYING
+
+    def fly(self, sending: Sending, now: float) -> None:
+        """It is sent."""
         sending.flying = True
         self.flying += 1
-        return sending
+        if sending.first_sent is None:
+            sending.first_sent = now
 
     def lost(self) -> None:
         """What was flying may not have arrived."""

@@ -109,8 +109,8 @@ class Chat:
             if others:
                 self.tell(f"{names_of(others, len(others))} {verb} {here(event.room, event.count)}")
         for person in event.renamed:
-            who = "you are" if person.sender_id == me else f"{printable(person.was)} is"
-            self.tell(f"{who} now {printable(person.sender)}")
+            if person.sender_id != me:
+                self.tell(f"{printable(person.was)} is now {printable(person.sender)}")
 
     def show_left(self, event: events.Left) -> None:
         why = f": {printable(event.message)}" if event.message else ""
@@ -126,6 +126,9 @@ class Chat:
         """Until the end of what is typed, and of what that said."""
         while True:
             line = await self.keyboard.next()
+            if self.keyboard.left_out:
+                self.keyboard.left_out = 0
+                self.complain("a line was too long, and is left out")
             if line is None or line.strip() == "/quit":
                 break
             if line.strip():
@@ -159,6 +162,7 @@ class Chat:
         task = asyncio.ensure_future(self.post(room, text))
         self.posts.add(task)
         task.add_done_callback(self.posts.discard)
+        await asyncio.sleep(0)  # it is asked for before what is typed next
 
     async def post(self, room: str, text: str) -> None:
         try:
@@ -183,7 +187,7 @@ class Chat:
         if not name:
             self.complain("say which name: /nick NAME")
             return
-        self.tell(f"you are {printable(await self.client.rename(name))}")
+        self.tell(f"you are now {printable(await self.client.rename(name))}")
 
     async def me(self, text: str) -> None:
         await self.say(self.room, f"/me {text}")
