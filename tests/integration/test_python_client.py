@@ -174,12 +174,14 @@ async def test_a_post_of_a_cid_is_posted_once(url):
 
 @pytest.mark.parametrize("content,data,code", [
     ("", None, "empty"), ("x" * 32769, None, "too_long"), ("\n" * 32768, None, "too_long"), ("\x01", None, "bad_text"),
-    ("half \ud800", None, "bad_text"), ("hi", {"x": "y" * 33000}, "too_long"), ("hi", {"\ud800": 1}, "bad_text")])
+    ("half \ud800", None, "bad_text"), ("hi", {"x": "y" * 33000}, "too_long"), ("hi", {"\ud800": 1}, "bad_text"),
+    ("\0", None, "bad_text"), ("hi", {"x": ["\0"]}, "bad_text"), ("hi", {"x": float("nan")}, "bad_json"),
+    ("hi", {"x": {1: 1, "1": 2}}, "bad_json"), ("hi", {"x": [[]] * 20000}, "too_long")])
 async def test_what_is_refused_for_good_raises_and_hurts_nobody(url, content, data, code):
     async with watched(url) as ann:
         with refused(code):
             await ann.client.post(content, data=data)
-        assert await ann.client.post("good")
+        assert await ann.client.post("good: \\u0000", data={"x": [1 << 70, -1.5e300, None, {"": "\\u0000"}]})
         assert ann.client.outbox == () and ann.count(chathub.Connected) == 1
 
 
@@ -543,6 +545,62 @@ async def test_a_room_that_is_closed_meanwhile_is_left():
         assert ann.client.rooms == ()
 
 
+async def test_a_leave_whose_answer_was_lost_is_done_all_the_same():
+    async def hears_it(peer):
+        await peer.welcome()
+        await peer.get("leave")
+
+    async def has_done_it(peer):
+        assert "rooms" not in await peer.welcome()
+        peer.refuse(await peer.get("leave"), "not_member")
+        await peer.stay()
+
+    async with FakeHub(hears_it, has_done_it) as hub, watched(hub.url, rooms=["tea"]) as ann:
+        await ann.get(chathub.Joined)
+        await ann.client.leave("tea")
+        assert ann.client.rooms == ()
+
+
+async def test_a_leave_that_is_taken_back_is_none():
+    async def comes_back_late(peer):
+        await peer.welcome()
+
+    async with FakeHub(comes_back_late) as hub, watched(hub.url, rooms=["tea"], backoff=(1000, 1000)) as ann:
+        await ann.get(chathub.Waiting)
+        await cancelled_after(ann.client.leave("tea"), 3)
+        assert ann.client.rooms == ("tea",)
+        first, second = (asyncio.ensure_future(ann.client.post("hi", cid="c-1")) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait({first})
+        assert len(ann.client.outbox) == 1  # the other one waits still
+        second.cancel()
+        await asyncio.wait({second})
+        assert ann.client.outbox == ()
+
+
+async def test_a_flush_that_cannot_be_is_no_flush():
+    async def ends_it(peer):
+        await peer.welcome()
+        await peer.get("post")
+        peer.say("bye", message="the session goes on in another connection")
+
+    async with FakeHub(ends_it) as hub, watched(hub.url) as ann:
+        posting = asyncio.ensure_future(ann.client.post("hi"))
+        await asyncio.sleep(0)
+        with refused("replaced"):
+            await ann.client.flush()
+        with refused("unknown"):
+            await posting
+
+
+async def test_a_cid_is_of_its_room(url):
+    """The same one in another room is another post."""
+    async with watched(url, session=KEY, rooms=["tea", "garden"]) as ann:
+        first = await ann.client.post("hi", "tea", cid="c-1")
+        assert await ann.client.post("hi", "garden", cid="c-1") > first
+
+
 async def test_entries_come_once_and_holes_are_told():
     async def first(peer):
         await peer.welcome(start=7)
@@ -652,8 +710,9 @@ async def test_a_server_that_is_full_is_tried_again_later():
         assert (await ann.get(chathub.Waiting, 2)).delay >= 0.03
         await ann.get(chathub.Connected, 2)
     async with FakeHub(is_full) as hub:
-        with refused("io"):
+        with refused("full") as caught:
             await chathub.connect(hub.url)
+        assert caught.value.retry_after == 0.03
 
 
 @pytest.mark.parametrize("text", ["", "foo", "http://localhost/", "ws://", "tcp://localhost", "tcp://localhost:x",
@@ -717,13 +776,15 @@ async def test_cancelled_at_any_await_nothing_is_left(chatd, scheme):
 
 async def test_a_request_that_nobody_waits_for_any_more_leaves_nothing(url):
     async with watched(url, rooms=["tea"]) as ann:
-        for ask in (ann.client.who, ann.client.history, ann.client.typing, ann.client.join, ann.client.ping):
-            for turns in range(4):
+        for ask in (ann.client.who, ann.client.history, ann.client.typing, ann.client.join, ann.client.ping,
+                    ann.client.leave):
+            for turns in range(6):
                 arguments = () if ask == ann.client.ping else ("tea",)
                 await cancelled_after(ask(*arguments), turns)
+                await ann.client.join("tea")
         await ann.client.history("tea")
         await ann.client.ping()
-        assert not ann.client._requests
+        assert not ann.client._requests and ann.client.rooms == ("tea",)
 
 
 async def test_the_end_of_the_loop_ends_a_client_that_was_forgotten(url):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import random
 import secrets
 import ssl as ssl_module
@@ -273,13 +274,14 @@ class Client:
             return Error(self._ended.code, self._ended.message)
         return Error(CODES["gone"], "the client was closed")
 
-    def _ask(self, kind: str, fields: Mapping[str, Any]) -> _Request:
+    def _ask(self, kind: str, fields: Mapping[str, Any], empty: str = "") -> _Request:
+        """Makes a request of the fields that are not empty; one may be."""
         self._must_live()
         if len(self._requests) >= MOST_REQUESTS:
             raise Error(CODES["busy"], f"{MOST_REQUESTS} requests wait for their answers already; await some of them")
         self._asked += 1
         frame = {"type": kind, "ref": str(self._asked)}
-        frame.update({key: value for key, value in fields.items() if value not in ("", None)})
+        frame.update({key: value for key, value in fields.items() if key == empty or value not in ("", None)})
         request = _Request(self._asked, str(self._asked), frame, self._loop.create_future())
         _check_size(_frames.dump(frame))
         self._requests[request.ref] = request
@@ -294,13 +296,13 @@ class Client:
         if not request.answered.done():
             request.answered.set_result(answer)
 
-    async def _await(self, request: _Request, stays: bool = False) -> Event:
-        """The answer. Who does not wait for it any more takes the request back, unless it `stays`."""
+    async def _await(self, request: _Request) -> Event:
+        """The answer. Who gives up waiting takes back what was not sent yet; what was takes effect all the same."""
         try:
             await asyncio.wait({request.answered})
         finally:
-            if not request.answered.done() and not stays:
-                self._requests.pop(request.ref, None)
+            if not request.sent and not request.again:
+                self._answer(request, Error(CODES["gone"], "the request was taken back before it was sent"))
         answer = request.answered.result()
         if isinstance(answer, Error):
             raise answer
@@ -325,14 +327,19 @@ class Client:
         known = self._rooms.find(room or self.default_room)
         if known is not None:
             known.leaving = True
+            request.answered.add_done_callback(functools.partial(self._after_leave, known, request))
         try:
             await self._await(request)
         except Error as error:
             if error.name != "not_member" or not request.again:
-                if known is not None:
-                    known.leaving = False
-                raise
-            self._rooms.drop(room or self.default_room)  # an earlier connection had it done
+                raise  # else an earlier connection had it done
+
+    def _after_leave(self, room: Room, request: _Request, answered: "asyncio.Future[Answer]") -> None:
+        """Whoever still waits for it."""
+        room.leaving = False
+        answer = answered.result()
+        if isinstance(answer, Error) and answer.name == "not_member" and request.again:
+            self._rooms.drop(room.name)
 
     async def history(self, room: str = "", *, before: int = 0, after: int = 0, limit: int = 0) -> History:
         """A page of what was said: the newest entries, those before a position, or the oldest after one; at most
@@ -341,8 +348,7 @@ class Client:
             await asyncio.wait({self._page.answered})
         fields = {"room": room, "before": before or None, "after": after or None, "limit": limit or None}
         self._page = request = self._ask("history", fields)
-        # The hub answers one at a time, so it stays asked though nobody waits.
-        answer = await self._await(request, stays=True)
+        answer = await self._await(request)
         assert isinstance(answer, History)
         return answer
 
@@ -361,9 +367,7 @@ class Client:
 
     async def status(self, status: str) -> None:
         """Sets the text that is shown with one's name; empty for none."""
-        request = self._ask("status", {})
-        request.frame["status"] = status
-        await self._await(request)
+        await self._await(self._ask("status", {"status": status}, empty="status"))
 
     async def ping(self) -> None:
         """Comes back once the hub has answered: whatever was asked before has been done."""
@@ -387,10 +391,12 @@ class Client:
         stays in the outbox.
         """
         sending = self._put(Post(cid or new_cid(), room, content, data))
+        sending.waiters += 1
         try:
             await asyncio.wait({sending.answered})
         finally:
-            if not sending.answered.done() and sending.first_sent is None:
+            sending.waiters -= 1
+            if sending.first_sent is None and not sending.waiters and not sending.answered.done():
                 self._answer_post(sending.post.cid, Error(CODES["gone"], "the post was taken back before it was sent"))
         answer = sending.answered.result()
         if isinstance(answer, Error):
@@ -427,12 +433,11 @@ class Client:
     async def flush(self) -> None:
         """Waits until no post is without an answer."""
         self._must_live()
-        assert self._task is not None
         while self._outbox:
-            if self._task.done():
-                raise self._end_error()
             self._settled.clear()
             await self._settled.wait()
+            if self._ended is not None:
+                raise self._end_error()
 
     # ---------------------------------------------------------------------------------- the connection
 
@@ -497,7 +502,7 @@ class Client:
     def _first(self, lost: Lost) -> Lost:
         """Who never was connected is not kept waiting."""
         if not self._ready.done():
-            raise _Over(Error(CODES["io"], lost.message, retry_after=lost.retry_after or None))
+            raise _Over(lost.error or Error(CODES["io"], lost.message, retry_after=lost.retry_after or None))
         return lost
 
     def _judge(self, wire: Wire, lost: Lost) -> Lost:
@@ -633,8 +638,9 @@ class Client:
     # ---------------------------------------------------------------------------------- signs of life
 
     async def _watch(self, wire: Wire) -> None:
-        while not self._connected:
-            await self._listen(self._patience, "the server did not welcome this client")
+        await asyncio.sleep(self._patience)
+        if not self._connected:
+            raise Lost(f"the server did not welcome this client within {self._patience:g} s")
         while True:
             quiet = self._loop.time() - self._heard
             if self._resting or quiet < self._silence:
@@ -642,14 +648,10 @@ class Client:
                 continue
             self._ask_life = True
             self._work.set()
-            await self._listen(self._patience, "the server does not answer")
-
-    async def _listen(self, seconds: float, complaint: str) -> None:
-        """Lost if nothing is heard meanwhile."""
-        since = self._heard
-        await asyncio.sleep(seconds)
-        if self._heard == since and not self._resting:
-            raise Lost(f"{complaint} within {seconds:g} s")
+            since = self._heard
+            await asyncio.sleep(self._patience)
+            if self._heard == since and not self._resting:
+                raise Lost(f"the server does not answer within {self._patience:g} s")
 
     # ---------------------------------------------------------------------------------- what is received
 
@@ -695,8 +697,10 @@ class Client:
             return
         for told in room.read(entry):
             self._emit(told)
-        if isinstance(entry, Message) and entry.cid and entry.sender_id == self.sender_id:
-            self._answer_post(entry.cid, entry.position)
+        if isinstance(entry, Message) and entry.sender_id == self.sender_id:
+            sending = self._outbox.all.get(entry.cid)
+            if sending is not None and self._rooms.find(sending.post.room or self.default_room) is room:
+                self._answer_post(entry.cid, entry.position)
 
     def _take_ack(self, ack: Ack) -> None:
         self._refusals = 0
@@ -758,7 +762,7 @@ class Client:
         if failure.name not in PASSING:
             raise _Over(failure.error())
         self._attempts += 1
-        raise Lost(failure.message, retry_after=failure.retry_after_ms / 1000)
+        raise Lost(failure.message, retry_after=failure.retry_after_ms / 1000, error=failure.error())
 
     def _refused_request(self, request: _Request, failure: Failure) -> None:
         if request.ref.startswith(OWN_JOIN):
@@ -810,7 +814,7 @@ def _check_size(text: str) -> None:
 
 def connect(url: str, *, name: str = "", session: str = "",
             rooms: Union[Iterable[str], Mapping[str, Optional[Place]]] = (), max_events: int = 1000,
-            max_outbox: int = 1000, silence: float = 20.0, patience: float = 10.0,
+            max_outbox: int = 1000, silence: float = 20.0, patience: float = 15.0,
             backoff: Tuple[float, float] = (1.0, 30.0), ssl: Optional[ssl_module.SSLContext] = None) -> Client:
     """A client of the hub at `url`: ws://, wss://, tcp://HOST:PORT, ws+unix:/path or tcp+unix:/path.
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any, Callable, Dict, Final, Mapping, Optional, Tuple, Type, TypeVar, Union
+import re
+from typing import Any, Callable, Dict, Final, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import events
-from .errors import CODES, UNKNOWN_CODE
+from .errors import CODES, UNKNOWN_CODE, Error
 
 Frame = Mapping[str, Any]
 T = TypeVar("T")
 
 POSITION_END: Final = 1 << 53
+# As json writes it; what is behind an odd number of backslashes is no text of that kind.
+NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Nonsense(ValueError):
@@ -34,8 +37,27 @@ def load(text: Union[str, bytes]) -> Dict[str, Any]:
     return frame
 
 
+def _once(pairs: List[Tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise Error(CODES["bad_json"], "a key is twice in an object (Python's 1 and \"1\" are the same key in JSON)")
+
+
 def dump(frame: Frame) -> str:
-    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    """The text of a request. Error if no hub can read it: it would be answered by an error without its ref."""
+    try:
+        text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError:
+        raise Error(CODES["bad_text"], "the text holds half a character (a surrogate)") from None
+    except RecursionError:
+        raise Error(CODES["bad_request"], '"data" nests too deep') from None
+    except ValueError as error:
+        raise Error(CODES["bad_json"], str(error)) from None
+    if NUL.search(text):
+        raise Error(CODES["bad_text"], "the text holds a NUL character")
+    if "data" in frame:
+        json.loads(text, object_pairs_hook=_once)
+    return text
 
 
 # ------------------------------------------------------------------------------------------ fields

@@ -31,13 +31,14 @@ class Post(NamedTuple):
 class Sending:
     """A post on its way."""
 
-    __slots__ = ("post", "number", "text", "answered", "flying", "first_sent")
+    __slots__ = ("post", "number", "text", "answered", "waiters", "flying", "first_sent")
 
     def __init__(self, post: Post, number: int, text: str, answered: "asyncio.Future[Union[int, Error]]") -> None:
         self.post = post
         self.number = number  # of what the client asked, posts and other requests alike
         self.text = text  # the frame
         self.answered = answered
+        self.waiters = 0  # for the answer
         self.flying = False
         self.first_sent: Optional[float] = None  # on the loop's clock; None: never
 
@@ -55,12 +56,7 @@ def frame_of(post: Post) -> str:
         frame["content"] = post.content
     if post.data is not None:
         frame["data"] = dict(post.data)
-    try:
-        text = _frames.dump(frame)
-        text.encode()
-    except UnicodeEncodeError:
-        raise Error(CODES["bad_text"], "the text holds half a character (a surrogate)") from None
-    return text
+    return _frames.dump(frame)
 
 
 class Outbox:

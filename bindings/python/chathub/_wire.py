@@ -28,9 +28,11 @@ T = TypeVar("T")
 class Lost(Exception):
     """There is no connection any more, or there never was one."""
 
-    def __init__(self, message: str, *, close_code: int = 0, retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, *, close_code: int = 0, retry_after: float = 0.0,
+                 error: Optional[Error] = None) -> None:
         super().__init__(message)
         self.message = message
+        self.error = error  # the hub's answer, if that was the reason
         self.close_code = close_code  # of WebSocket, if the other side gave one
         self.retry_after = retry_after  # seconds
 
