@@ -233,6 +233,23 @@ async def test_a_program_goes_on_where_an_earlier_one_stopped(url):
             assert again.contents() == ["two"] and again.client.sender_id == me
 
 
+async def test_what_was_not_taken_was_not_read(url):
+    """A program that dies with events in its queue has not handled them."""
+    async with watched(url, name="bob", rooms=["tea"]) as bob:
+        positions = [await bob.client.post(str(number), "tea") for number in range(3)]
+        async with chathub.connect(url, rooms=["tea"]) as ann:
+            await ann.ping()
+            async for event in ann:
+                if isinstance(event, chathub.Message) and event.content == "1":
+                    break
+            kept = ann.places
+        assert kept["tea"].position == positions[1]
+        async with watched(url, rooms=kept) as again:
+            await again.get(chathub.Message)
+            await again.client.ping()
+            assert again.contents() == ["2"]
+
+
 # ------------------------------------------------------------------------------------------------ loss and return
 
 @pytest.mark.takes(300)
@@ -391,7 +408,7 @@ async def test_who_waits_behind_more_than_is_kept_is_told(caplog):
             with refused("busy"):
                 await history
             assert len(client.outbox) == 1 and len(client._events) <= 3 * 64 + 2
-            seen = [event.position for event in client._events if isinstance(event, chathub.Message)]
+            seen = [event.position for event, _ in client._events if isinstance(event, chathub.Message)]
             async for event in client:
                 if isinstance(event, chathub.Message) and event.position > seen[-1]:
                     assert event.position == seen[-1] + 1
@@ -684,18 +701,37 @@ async def test_a_stranger_is_told_at_once():
     async def silent(peer):
         await peer.stay()
 
-    for script, words in ((http, "does not speak the protocol"), (silent, "did not welcome")):
+    for script, words, patience in ((http, "does not speak the protocol", PATIENCE), (silent, "did not welcome", 1)):
         async with FakeHub(script) as hub:
             with refused("io") as caught, nothing_left():
-                async with chathub.connect(hub.url, patience=0.2):
+                async with chathub.connect(hub.url, patience=patience):
                     pass
             assert words in caught.value.message
             with refused("io"), nothing_left():
-                async with chathub.connect(hub.url.replace("tcp", "ws"), patience=0.2):
+                async with chathub.connect(hub.url.replace("tcp", "ws"), patience=patience):
                     pass
     with refused("io") as caught, nothing_left():
         await chathub.connect(hub.url)
     assert "is the server running" in caught.value.message
+
+
+async def test_a_name_that_was_lost_meanwhile_ends_the_client():
+    """It is not made somebody else behind its back."""
+    async def lets_in(peer):
+        await peer.welcome()
+        await peer.get("post")
+
+    async def has_another_one_of_that_name(peer):
+        peer.refuse(await peer.get("hello"), "name_taken")
+        await peer.stay()
+
+    async with FakeHub(lets_in, has_another_one_of_that_name) as hub, watched(hub.url, name="ann") as ann:
+        with refused("unknown") as caught:
+            await ann.client.post("hi")
+        assert "name_taken" in caught.value.message
+        assert (await ann.get(chathub.Ended)).name == "name_taken"
+        with refused("name_taken"):
+            await ann.client.post("again")
 
 
 async def test_a_server_that_is_full_is_tried_again_later():
@@ -720,6 +756,11 @@ async def test_a_server_that_is_full_is_tried_again_later():
 def test_an_address_that_is_none_is_said_to_be_none(text):
     with refused("address"):
         chathub.connect(text)
+
+
+async def test_an_address_may_be_none_for_the_package_alone():
+    with refused("address"):
+        await chathub.connect("ws://localhost/ws#part")
 
 
 # ------------------------------------------------------------------------------------------------ cancelled anywhere

@@ -152,6 +152,32 @@ def test_who_shows_nothing_more_ends_it(chatd):
     assert process.returncode == 1 and b"Traceback" not in errors
 
 
+@pytest.mark.parametrize("closed,said", [("0<&-", True), ("1>&-", False), ("2>&-", True), ("0<&- 1>&- 2>&-", False)])
+def test_a_socket_is_not_taken_for_what_was_closed(chatd, closed, said):
+    """As a program of a shell or a service manager may be started."""
+    line = f'exec "$0" -m chathub {chatd.url()} --name ann {closed}'
+    done = subprocess.run(["sh", "-c", line, sys.executable], input="hi\n", capture_output=True, text=True,
+                          timeout=PATIENCE, check=False, env=environment())
+    assert (done.returncode, done.stderr, "connected as ann" in done.stdout) == (0, "", said), done
+
+
+async def test_a_person_is_not_locked_out_while_there_is_no_connection(start_chatd, terminal, tmp_path):
+    place = f"tcp+unix:{tmp_path}/socket"
+    chatd = await asyncio.to_thread(start_chatd, listen=[place])
+    ann = terminal(place, "--name", "ann")
+    await ann.shows("* you joined general")
+    await asyncio.to_thread(chatd.kill)
+    await ann.shows("* not connected")
+    ann.type("/who\r")
+    await ann.shows("! not connected; try again later")
+    for number in range(65):
+        ann.type(f"{number}\r")
+    await ann.shows("! not sent: too many")
+    ann.type("/quit\r")
+    await ann.shows("! 64 of your messages may not have been sent")
+    assert await ann.end() == 1
+
+
 async def test_what_others_say_cannot_control_the_terminal(chatd):
     bob = await chatd.client("bob")
     await bob.post("two\nlines, \u202eturned\u2066 and\ttabbed 👩\u200d👧 人")

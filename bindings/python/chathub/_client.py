@@ -46,6 +46,7 @@ ABUSE: Final = 1008
 MOST_STRIKES: Final = 3  # ends by 1008 in a row, which may be the network's fault
 
 Answer = Union[Event, Error]
+Mark = Tuple[Room, Place]
 
 
 class _Over(Exception):
@@ -86,7 +87,8 @@ class Client:
         self._page: Optional[_Request] = None  # the one history that may be asked for at a time
         self._asked = 0  # requests and posts, which have these numbers
         self._welcome: Optional[Welcome] = None
-        self._events: Deque[Event] = collections.deque()
+        # What waits to be taken, each with the place up to which its room was read then.
+        self._events: Deque[Tuple[Event, Optional[Mark]]] = collections.deque()
         self._task: Optional[asyncio.Task[None]] = None
         self._begun = self._closing = False
         self._ended: Optional[Ended] = None
@@ -191,8 +193,8 @@ class Client:
 
     @property
     def places(self) -> Dict[str, Place]:
-        """How far each room was read: `connect(…, rooms=places)` goes on there. An event counts as read once it is in
-        the queue; a program that stores its places takes them when it has handled all events that came."""
+        """How far each room was read, by the events that were taken: a program that stores its places, each time that
+        it has handled an event, goes on there by `connect(…, rooms=places)`."""
         return self._rooms.places()
 
     @property
@@ -216,17 +218,20 @@ class Client:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
-        event = self._events.popleft()
+        event, mark = self._events.popleft()
+        _taken(mark)
         self._taken.set()
         return event
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, event: Event, room: Optional[Room] = None) -> None:
+        mark = (room, room.place) if room is not None and room.place is not None else None
         if self._max_events == 0:
+            _taken(mark)
             return
         # A client that cannot connect says so once, however long that lasts.
-        if isinstance(event, Waiting) and self._events and isinstance(self._events[-1], Waiting):
+        if isinstance(event, Waiting) and self._events and isinstance(self._events[-1][0], Waiting):
             self._events.pop()
-        self._events.append(event)
+        self._events.append((event, mark))
         self._arrived.set()
 
     def _is_full(self) -> bool:
@@ -681,7 +686,7 @@ class Client:
             room = self._rooms.find(event.room)
             if room is not None:
                 room.gap(event)
-                self._emit(event)
+                self._emit(event, room)
         elif isinstance(event, Bye):
             self._bye = event
         elif isinstance(event, (Presence, Typing, Status, Private)):
@@ -696,7 +701,7 @@ class Client:
         if room is None or not room.inside:
             return
         for told in room.read(entry):
-            self._emit(told)
+            self._emit(told, room if told is entry else None)
         if isinstance(entry, Message) and entry.sender_id == self.sender_id:
             sending = self._outbox.all.get(entry.cid)
             if sending is not None and self._rooms.find(sending.post.room or self.default_room) is room:
@@ -734,7 +739,7 @@ class Client:
         if request is not None and request.ref.startswith(OWN_JOIN):
             anew = False  # the client's own
         joined = self._rooms.joined(joined, anew)
-        self._emit(joined)
+        self._emit(joined, self._rooms.find(joined.room))
         if request is not None:
             self._answer(request, joined)
         self._work.set()
@@ -804,6 +809,11 @@ class Client:
     def _release(self) -> None:
         self._held = None
         self._work.set()
+
+
+def _taken(mark: Optional[Mark]) -> None:
+    if mark is not None:
+        mark[0].taken = mark[1]
 
 
 def _check_size(text: str) -> None:

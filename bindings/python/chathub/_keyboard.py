@@ -185,9 +185,18 @@ class Readline(Keyboard):
         return self._lines.popleft()
 
 
+def fill_standard() -> None:
+    """Where the process was given no standard input or output, so that a socket is not taken for one."""
+    for file in range(3):
+        try:
+            os.fstat(file)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 def open_keyboard() -> Keyboard:
     """That of the process."""
-    if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if sys.stdin and sys.stdout and sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         for name in LIBRARIES:
             try:
                 return Readline(ctypes.CDLL(name))

@@ -28,11 +28,12 @@ def key_of(name: str) -> str:
 class Room:
     """One room."""
 
-    __slots__ = ("name", "place", "epoch", "inside", "entered", "leaving")
+    __slots__ = ("name", "place", "taken", "epoch", "inside", "entered", "leaving")
 
     def __init__(self, name: str, place: Optional[Place] = None) -> None:
         self.name = name
-        self.place = place  # None: nothing was read yet, nor is known where to begin
+        self.place = place  # up to which it was received; None: it is not known yet where to begin
+        self.taken = place  # up to which its events were taken by the program
         self.epoch = ""  # as this connection was told
         self.inside = False  # on this connection
         self.entered = False  # on some connection
@@ -107,4 +108,5 @@ class Rooms:
         return [room for room in self if not room.leaving]
 
     def places(self) -> Dict[str, Place]:
-        return {room.name: room.place for room in self.wanted() if room.place is not None}
+        """How far the program has taken what came."""
+        return {room.name: room.taken for room in self.wanted() if room.taken is not None}

@@ -9,7 +9,7 @@ from typing import Awaitable, Callable, Dict, List, Optional, Sequence, Set, Tup
 
 from . import events
 from ._client import Client, connect
-from ._keyboard import Keyboard, open_keyboard, printable
+from ._keyboard import Keyboard, fill_standard, open_keyboard, printable
 from ._version import __version__
 from .errors import Error
 
@@ -49,7 +49,7 @@ class Chat:
         self.client, self.keyboard, self.last = client, keyboard, last
         self.first_rooms = rooms
         self.room = ""  # where what is typed is said
-        self.failed = False
+        self.failed = self.lost = False  # something was refused; not sent at the end
         self.posts: Set[asyncio.Task[None]] = set()
         self.commands: Dict[str, Callable[[str], Awaitable[None]]] = {
             "join": self.join, "leave": self.leave, "who": self.who, "nick": self.nick, "me": self.me,
@@ -136,6 +136,7 @@ class Chat:
         if self.posts:
             _, left = await asyncio.wait(self.posts, timeout=LAST_WORDS if self.keyboard.is_person else None)
             if left:
+                self.lost = True
                 self.complain(f"{len(left)} of your messages may not have been sent")
 
     async def do(self, line: str) -> None:
@@ -147,6 +148,10 @@ class Chat:
         if command is None:
             self.complain("there is no such command; type /help, or // to say a text that begins with a slash")
             return
+        # Who waits for an answer cannot type /quit.
+        if self.keyboard.is_person and not self.client.connected and word in ("join", "leave", "who", "nick"):
+            self.complain("not connected; try again later")
+            return
         try:
             await command(rest.strip())
         except Error as error:
@@ -156,6 +161,9 @@ class Chat:
         """Does not wait for the answer: what is typed next may be /quit."""
         if not room:
             self.complain("you are in no room; go into one: /join ROOM")
+            return
+        if self.keyboard.is_person and len(self.posts) >= MOST_POSTS:
+            self.complain("not sent: too many of your messages wait to be sent")
             return
         while len(self.posts) >= MOST_POSTS:
             await asyncio.wait(self.posts, return_when=asyncio.FIRST_COMPLETED)
@@ -231,8 +239,8 @@ async def settle(tasks: List["asyncio.Future[None]"]) -> None:
 def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m chathub", description="A small chat at a terminal, or in a pipe.",
-        epilog="Exit status: 0; 1 if there was no connection, the hub ended it, or something was refused; 2 if this "
-               "command was not understood.")
+        epilog="Exit status: 0; 1 if there was no connection, the hub ended it, or something was refused and "
+               "nobody at a terminal was told; 2 if this command was not understood.")
     parser.add_argument("url", help="for instance ws://localhost:8080/ws or tcp://localhost:7000")
     parser.add_argument("--name", default="", help="the name to have; else the hub gives a guest's")
     parser.add_argument("--room", action="append", default=[], help="a room to go into, in place of the hub's standard "
@@ -252,11 +260,9 @@ async def chat(options: argparse.Namespace, keyboard: Keyboard) -> bool:
             await one.run()
         finally:
             keyboard.close()
-        return not one.failed or keyboard.is_person and not _ended_badly(client)
-
-
-def _ended_badly(client: Client) -> bool:
-    return client.ended is not None and client.ended.code != 0
+        if one.lost or client.ended is not None and client.ended.code:
+            return False
+        return keyboard.is_person or not one.failed  # a person has seen it
 
 
 async def until_interrupted(options: argparse.Namespace, keyboard: Keyboard) -> int:
@@ -285,6 +291,7 @@ async def until_interrupted(options: argparse.Namespace, keyboard: Keyboard) -> 
 
 def run(arguments: Optional[Sequence[str]] = None) -> int:
     """The program."""
+    fill_standard()
     options = parse(arguments)
     try:
         return asyncio.run(until_interrupted(options, open_keyboard()))

@@ -190,6 +190,7 @@ async def _open_lines(address: Address) -> Wire:
 def import_websockets() -> Any:
     """The package, or an ImportError that says where it is to be had."""
     try:
+        importlib.import_module("websockets.exceptions")
         return importlib.import_module("websockets")
     except ImportError as error:
         raise ImportError(
