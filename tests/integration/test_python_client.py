@@ -692,6 +692,22 @@ async def test_nonsense_is_survived(nonsense):
         assert len(waits) == 2 and all(event.message for event in waits)
 
 
+async def test_an_answer_of_another_kind_is_nonsense():
+    async def mistakes(peer):
+        await peer.welcome()
+        peer.say("pong", ref=(await peer.get("who"))["ref"])
+        await peer.stay()
+
+    async def answers(peer):
+        await peer.welcome()
+        peer.say("who", ref=(await peer.get("who"))["ref"], room="general", count=0, presence=0, members=[], more=False)
+        await peer.stay()
+
+    async with FakeHub(mistakes, answers) as hub, watched(hub.url) as ann:
+        assert (await ann.client.who()).members == ()
+        assert "does not speak the protocol" in (await ann.get(chathub.Waiting)).message
+
+
 async def test_a_stranger_is_told_at_once():
     """Who never was welcome is not kept waiting."""
     async def http(peer):
