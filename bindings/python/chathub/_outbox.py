@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Union
 
 from . import _frames
 from .errors import CODES, Error
@@ -92,6 +92,11 @@ class Outbox:
         if sending.first_sent is None:
             sending.first_sent = now
 
+    @staticmethod
+    def is_too_old(sending: Sending, now: float, horizon: float) -> bool:
+        """Whether it was sent so long ago that the hub may have forgotten its cid: again it might be said twice."""
+        return sending.first_sent is not None and now - sending.first_sent > horizon
+
     def lost(self) -> None:
         """What was flying may not have arrived."""
         self.flying = 0
@@ -114,8 +119,3 @@ class Outbox:
         if not sending.answered.done():
             sending.answered.set_result(answer)
         return True
-
-    def too_old(self, now: float, horizon: float) -> List[str]:
-        """Those sent so long ago that the hub may have forgotten their cids: again they might be said twice."""
-        return [cid for cid, sending in self.all.items()
-                if sending.first_sent is not None and not sending.flying and now - sending.first_sent > horizon]

@@ -19,7 +19,7 @@ import ssl as ssl_module
 from typing import Any, Deque, Dict, Final, List, Mapping, Optional, Tuple, Type, Union
 
 from . import _frames
-from ._outbox import REF, Outbox
+from ._outbox import REF, Outbox, Sending
 from ._rooms import MOST_IN_HELLO, Place, Room, Rooms
 from ._wire import Address, Lost, Wire, abort_wire, close_wire, finish, open_wire
 from .errors import CODES, Error
@@ -360,9 +360,8 @@ class Talk:
         if self._ask_life:
             self._ask_life = False
             return _frames.dump({"type": "ping"})
-        self._drop_old_posts()
         request = next((one for one in self._requests.values() if not one.sent), None)
-        sending = self._outbox.waiting() if self._held is None else None
+        sending = self._next_post() if self._held is None else None
         # What was asked first is sent first: a post before a leave is heard before it.
         if sending is not None and (request is None or sending.number < request.number):
             if not self._outbox.may_fly():
@@ -374,11 +373,15 @@ class Talk:
         request.sent = True
         return _frames.dump(request.frame)
 
-    def _drop_old_posts(self) -> None:
+    def _next_post(self) -> Optional[Sending]:
         horizon = self._welcome.horizon_ms / 1000 if self._welcome else 0.0
-        for cid in self._outbox.too_old(self._loop.time(), horizon):
-            self._answer_post(cid, Error(CODES["unknown"], "it was sent so long ago that the hub may have forgotten its "
-                                                           "cid; look whether it is there before you post it again"))
+        while True:
+            sending = self._outbox.waiting()
+            if sending is None or not self._outbox.is_too_old(sending, self._loop.time(), horizon):
+                return sending
+            self._answer_post(sending.post.cid, Error(
+                CODES["unknown"], "it was sent so long ago that the hub may have forgotten its cid; look whether it is "
+                                  "there before you post it again"))
 
     def _rejoin(self, room: Room) -> None:
         """Goes back into a room by a request of its own."""
