@@ -16,7 +16,7 @@ from fake_hub import FakeHub
 
 sys.path.insert(0, str(ROOT / "bindings/python"))
 import chathub  # noqa: E402
-from chathub import _outbox  # noqa: E402
+from chathub import _outbox, _wire  # noqa: E402
 
 SOON = (0.01, 0.1)  # backoff: tests do not wait for politeness
 KEY = "an-example-of-a-session-key"
@@ -389,6 +389,18 @@ async def test_who_does_not_read_loses_nothing_and_still_gets_answers(url):
             if contents[-1:] == ["mine"]:
                 break
         assert contents == [*map(str, range(300)), "mine"]
+
+
+async def test_who_does_not_read_can_say_goodbye(url, monkeypatch):
+    """What was read ahead does not keep it from hearing the other side's."""
+    monkeypatch.setattr(_wire, "GOODBYE", 10 * PATIENCE)
+    async with watched(url, name="ann", rooms=["tea"]) as ann:
+        slow = await chathub.connect(url, name="slow", rooms=["tea"], max_events=5)
+        await asyncio.gather(*(ann.client.post(str(number), "tea") for number in range(200)))
+        await asyncio.wait_for(slow.close(), PATIENCE)
+        if url.startswith("ws"):  # lines have no goodbye
+            await ann.until(lambda events: [event for event in events if isinstance(event, chathub.Presence)
+                                            and [person.sender for person in event.left] == ["slow"]])
 
 
 async def test_who_waits_behind_more_than_is_kept_is_told(caplog):
