@@ -144,6 +144,23 @@ async def test_history_comes_in_pages_one_after_the_other(url):
         assert [entry.content for entry in newer.entries] == ["3", "4"]
 
 
+async def test_a_hub_is_asked_for_one_page_at_a_time():
+    async def answers(peer):
+        await peer.welcome()
+        first = await peer.next()
+        assert (first["type"], (await peer.next())["type"]) == ("history", "ping")
+        for request in (first, None):
+            request = request or await peer.get("history")
+            peer.say("history", ref=request["ref"], room="tea", epoch="e", entries=[], more=False)
+        await peer.stay()
+
+    async with FakeHub(answers) as hub, chathub.connect(hub.url) as ann:
+        asked = [asyncio.ensure_future(ask) for ask in (ann.history("tea"), ann.history("tea"), ann.ping())]
+        for page in await asyncio.gather(*asked[:2]):
+            assert page.entries == ()
+        asked[2].cancel()
+
+
 async def test_what_was_asked_first_takes_effect_first(url):
     async with watched(url, name="bob", rooms=["tea"]) as bob, watched(url, name="ann", rooms=["tea"]) as ann:
         asked = [ann.client.post(str(number), "tea") for number in range(100)]
