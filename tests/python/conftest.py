@@ -8,10 +8,14 @@ import asyncio
 import faulthandler
 import gc
 import inspect
+import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import textwrap
+import urllib.parse
 
 import pytest
 
@@ -42,8 +46,8 @@ def pytest_collection_modifyitems(items):
 def pytest_pyfunc_call(pyfuncitem):
     """Runs tests that are coroutines. What hangs says where."""
     takes = pyfuncitem.get_closest_marker("takes")
-    patience = takes.args[0] if takes else 60
-    faulthandler.dump_traceback_later(patience + 30, exit=True)
+    patience = takes.args[0] if takes else 15
+    faulthandler.dump_traceback_later(patience + 5, exit=True)
     try:
         if not inspect.iscoroutinefunction(pyfuncitem.obj):
             return None
@@ -66,11 +70,60 @@ def nothing_left():
 
 
 def port_of(server, number=0):
-    return int(server.listeners[number].split("?")[0].rsplit("/", 1)[0 if "/ws" in server.listeners[number] else 1]
-               .rsplit(":", 1)[1])
+    return int(urllib.parse.urlsplit(server.listeners[number]).port)
+
+
+class Peer:
+    """Somebody at a tcp:// listener, who waits for frames on this thread or, by `seen`, in a task."""
+
+    def __init__(self, server, name=""):
+        self.socket = socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE)
+        self.file = self.socket.makefile("rb")
+        if name:
+            self.send(type="hello", name=name)
+
+    def send(self, **frame):
+        self.socket.sendall(json.dumps(frame).encode() + b"\n")
+
+    def wait(self, kind, **fields):
+        """The next frame of this type that has these fields; None if the connection ended before."""
+        for line in self.file:
+            frame = json.loads(line)
+            if frame["type"] == kind and fields.items() <= frame.items():
+                return frame
+        return None
+
+    async def seen(self, kind, **fields):
+        return await asyncio.get_running_loop().run_in_executor(None, lambda: self.wait(kind, **fields))
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+async def first(events, kind, **fields):
+    """The next event of this class that has these fields."""
+    async for event in events:
+        if isinstance(event, kind) and all(getattr(event, key) == value for key, value in fields.items()):
+            return event
+    raise AssertionError(f"no {kind.__name__} came with {fields}")
+
+
+def first_of(events, kind, **fields):
+    """The same without asyncio."""
+    for event in events:
+        if isinstance(event, kind) and all(getattr(event, key) == value for key, value in fields.items()):
+            return event
+    raise AssertionError(f"no {kind.__name__} came with {fields}")
 
 
 def python(code, *options, **env):
     """Runs a program of Python with this package and this library."""
-    return subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60, check=False,
-                          env={**os.environ, "PYTHONPATH": str(PACKAGE), **env})
+    return subprocess.run([sys.executable, *options, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                          timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(PACKAGE), **env})

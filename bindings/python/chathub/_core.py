@@ -329,6 +329,8 @@ class Core:
         try:
             if self.hub.is_open and not inbox.over:
                 self.hub.call(library.chathub_close, inbox.number)
+                if self.is_paused and not inbox.closing.done():
+                    self.resume()
         except Error:
             pass  # it is closed, or all is
 

@@ -56,6 +56,8 @@ class Inbox:
         self.current: Iterator[Event] = iter(())  # of the batch that is being read
         self.put_count = self.got_count = 0  # each changed by one side only
         self.is_read = False  # somebody has begun to
+        self.is_dropping = False  # until then, for there are too many
+        self.is_closing = False  # somebody waits for its end
         self.over = False  # nothing more comes
         self.closed: Optional[Closed] = None
         self.welcome: Answer[Welcome] = Answer(f"the hello of {name or 'a guest'}")
@@ -77,14 +79,14 @@ class Inbox:
         return self.put_count - self.got_count
 
     def put(self, events: List[Event]) -> None:
-        if not self.max_events:
+        if not self.max_events or self.is_dropping:
             return
         if not self.is_read and self.count + len(events) > self.max_events:
-            self.max_events = 0
+            self.is_dropping = True
             self.batches.clear()
             self.got_count = self.put_count
-            logger.warning("nobody reads the events of client %r; they are dropped from now on. Read its events(), or "
-                           "make it with max_events=0", self.name)
+            logger.warning("nobody reads the events of client %r; they are dropped until somebody does. Read its "
+                           "events(), or make it with max_events=0", self.name)
             return
         self.put_count += len(events)
         self.batches.append(events)
@@ -115,7 +117,7 @@ class Inbox:
     @property
     def waits(self) -> bool:
         """Whether something asked has no answer yet."""
-        return bool(self.answers or self.posts or self.redacts or not self.welcome.done())
+        return bool(self.answers or self.posts or self.redacts or self.is_closing or not self.welcome.done())
 
     def replied(self, reply: Replied) -> Optional[Event]:
         """Hands an answer to who waits for it. What is an event for all is given back."""
@@ -166,6 +168,11 @@ class Inbox:
     def send(self, answer: Answer[Any], function: Callable[..., int], *arguments: Any) -> None:
         """Hands a request over, behind those that wait."""
         self.core.hub.must_be_ours()
+        self._send_or_keep(answer, function, arguments)
+        if self.core.is_paused:
+            self.core.resume()  # its answer has to be taken
+
+    def _send_or_keep(self, answer: Answer[Any], function: Callable[..., int], arguments: Tuple[Any, ...]) -> None:
         with self._sending:
             if not self._unsent:
                 try:
@@ -238,6 +245,8 @@ class Inbox:
             except BaseException:
                 self.redacts.pop()
                 raise
+        if self.core.is_paused:
+            self.core.resume()
         return answer
 
 
@@ -252,7 +261,7 @@ class Events:
         self._inbox = inbox
         self._keeper = keeper  # the client, which would be closed if it were collected
         self._timeout = timeout
-        inbox.is_read = True
+        inbox.is_read, inbox.is_dropping = True, False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio
@@ -398,6 +407,7 @@ class LocalClient:
     def close(self) -> Answer[Closed]:
         """Leaves, once its requests were heard. Closed is its last event."""
         self._inbox.closing.hush()
+        self._inbox.is_closing = True
         self._inbox.core.close_client(self._inbox)
         return self._inbox.closing
 
@@ -447,4 +457,6 @@ def open_client(core: Core, name: str, max_events: int) -> Inbox:
         core.hub.call(library.chathub_client, wished, NO_EVENTS, None, ctypes.byref(number))
         inbox.number = number.value
         core.inboxes[number.value] = inbox
+    if core.is_paused:
+        core.resume()
     return inbox
