@@ -86,10 +86,11 @@ class Peer:
         self.socket.sendall(json.dumps(frame).encode() + b"\n")
 
     def wait(self, kind, **fields):
-        """The next frame of this type that has these fields; None if the connection ended before."""
+        """The next frame of this type, or of these, that has these fields; None if the connection ended before."""
+        kinds = (kind,) if isinstance(kind, str) else kind
         for line in self.file:
             frame = json.loads(line)
-            if frame["type"] == kind and fields.items() <= frame.items():
+            if frame["type"] in kinds and fields.items() <= frame.items():
                 return frame
         return None
 
@@ -97,6 +98,10 @@ class Peer:
         return await asyncio.get_running_loop().run_in_executor(None, lambda: self.wait(kind, **fields))
 
     def close(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # for a thread that still reads
+        except OSError:
+            pass
         self.file.close()
         self.socket.close()
 

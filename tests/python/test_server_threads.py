@@ -33,7 +33,7 @@ def test_events_end_with_their_timeout_and_with_the_server():
     reader.join(PATIENCE)
     assert kinds[0] is chathub.Joined and kinds[-1] is chathub.Closed
     server.close()
-    with pytest.raises(chathub.Error, match="stopped"):
+    with pytest.raises(chathub.Error, match="started once"):
         server.open()
 
 

@@ -102,7 +102,8 @@ class Answer(Generic[T]):
 
     def fail(self, error: Error) -> None:
         if not self._done:
-            self._error, self._done = error, True
+            # Without the frames that it came through, which may refer to this answer.
+            self._error, self._done = error.with_traceback(None), True
             self._signal.wake()
 
     def _take(self) -> T:

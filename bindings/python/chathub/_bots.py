@@ -208,17 +208,17 @@ class Bot:
 
     # ---------------------------------------------------------------------------------- life
 
-    async def attend(self, client: Any) -> None:
-        """Lives in a server until that stops: `client` is a LocalClient."""
+    async def attend(self, client: Any, ready: Any) -> None:
+        """Lives in a server until that stops: `client` is a LocalClient, `ready` an Answer for who waits for the bot."""
         try:
             await client.welcome
             for room in self.rooms:
                 await client.join(room, now=True)
+            ready.settle(None)
             async for event in client.events():
                 await self.handle(client, event)
         except Error as error:
-            if not client.closed:
-                logger.error("the bot %r ends: %s", self.name, error)
+            ready.fail(error)
         finally:
             client.close()
 

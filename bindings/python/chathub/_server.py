@@ -6,8 +6,8 @@ import datetime
 import socket as socket_module
 import types
 import warnings
-from typing import (TYPE_CHECKING, Any, Callable, Dict, Final, List, Mapping, NamedTuple, Optional, Type, TypeVar,
-                    Union)
+from typing import (TYPE_CHECKING, Any, Callable, Dict, Final, List, Mapping, NamedTuple, Optional, Tuple,
+                    Type, TypeVar, Union)
 
 from . import _abi
 from ._answer import Answer
@@ -116,7 +116,7 @@ class Server:
         self._core = Core()
         self._name = name
         self._own: Optional[LocalClient] = None
-        self._bots: List[Bot] = []
+        self._bots: List[Tuple[Bot, Answer[None]]] = []
         try:
             for option, value in options.items():
                 self.set(option, value)
@@ -176,16 +176,19 @@ class Server:
 
         return add
 
-    def add(self, bot: Bot) -> None:
-        """Lets a bot take part, from the start or from now on."""
+    def add(self, bot: Bot) -> Answer[None]:
+        """Lets a bot take part, from the start or from now on. It may be awaited, once the server runs, until the bot is
+        in its rooms."""
+        ready: Answer[None] = Answer(f"the coming of the bot {bot.name!r}")
         if self._core.loop is None:
-            self._bots.append(bot)
+            self._bots.append((bot, ready))
         else:
-            self._run_bot(bot)
+            self._run_bot(bot, ready)
+        return ready
 
-    def _run_bot(self, bot: Bot) -> None:
+    def _run_bot(self, bot: Bot, ready: Answer[None]) -> None:
         client = LocalClient(open_client(self._core, bot.name, bot.max_events), None)
-        self._core.add_task(bot.attend(client))
+        self._core.add_task(bot.attend(client, ready))
 
     # ---------------------------------------------------------------------------------- life
 
@@ -197,7 +200,7 @@ class Server:
     async def _begun(self) -> None:
         try:
             while self._bots:
-                self._run_bot(self._bots.pop(0))
+                self._run_bot(*self._bots.pop(0))
         except BaseException:
             await self._core.stop()
             raise
@@ -211,7 +214,7 @@ class Server:
         self._core.open()
         try:
             while self._bots:
-                self._run_bot(self._bots.pop(0))
+                self._run_bot(*self._bots.pop(0))
         except BaseException:
             self._core.close()
             raise
