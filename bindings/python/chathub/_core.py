@@ -21,6 +21,7 @@ import atexit
 import concurrent.futures
 import logging
 import threading
+import warnings
 from typing import Any, Callable, Coroutine, Dict, Final, List, Optional, Set, Tuple, TypeVar
 
 from . import _abi
@@ -426,10 +427,11 @@ class Core:
     def finish(self) -> None:
         """Nothing of the hub is left after this: on the loop's thread, or when no loop runs."""
         self.ended = True
-        self._unwatch()
-        if self._timer is not None:
-            self._timer.cancel()
-        self.hooks.cancel()
+        if not self.hub.is_forked:  # the loop's epoll is the parent's, too
+            self._unwatch()
+            if self._timer is not None:
+                self._timer.cancel()
+            self.hooks.cancel()
         self.hub.free()
         error = Error(CODES["stopped"], "the server has stopped")
         while self.inboxes:
@@ -455,6 +457,7 @@ def _exit() -> None:
     cores = list(_cores)
     for core in cores:
         if core.is_forgotten:
+            warnings.warn("a server was not stopped; use async with, with, stop() or close()", ResourceWarning)
             core.end()
     for core in cores:
         core.join(EXIT)
