@@ -206,6 +206,8 @@ class Inbox:
             for key, one in list(table.items()):
                 if one is answer:
                     table.pop(key, None)
+        if answer in self.redacts:
+            self.redacts.remove(answer)
 
     def ask(self, kind: str, fields: Mapping[str, Any]) -> Answer[Any]:
         ref = self.new_ref()
@@ -236,17 +238,15 @@ class Inbox:
 
     def redact(self, room: str, position: int) -> Answer[Ok]:
         answer: Answer[Ok] = Answer(f"the redaction of {position} in {room}")
-        where = encode(room, "the room")
+        where = encode(room, "the room") if room else None
         self.core.hub.must_be_ours()
-        with self._sending:
+        with self._sending:  # they are answered in the order in which they are sent
             self.redacts.append(answer)
             try:
-                self.core.hub.call(library.chathub_redact, self.number, where, position)
+                self.send(answer, library.chathub_redact, where, position)
             except BaseException:
-                self.redacts.pop()
+                self.redacts.remove(answer)
                 raise
-        if self.core.is_paused:
-            self.core.resume()
         return answer
 
 

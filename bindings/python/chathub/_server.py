@@ -308,7 +308,7 @@ class Server:
         return self.me.post(content, room, data=data, cid=cid)
 
     def redact(self, room: str, position: int) -> Answer[Ok]:
-        """Removes the text of an entry, everywhere and for good; its position stays."""
+        """Removes the text of an entry, everywhere and for good; its position stays. "" is the default room."""
         return self.me._inbox.redact(room, position)
 
     def disconnect(self, client: int, code: int = 1000, message: str = "") -> None:
