@@ -44,25 +44,26 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Runs tests that are coroutines. What hangs says where."""
-    takes = pyfuncitem.get_closest_marker("takes")
-    patience = takes.args[0] if takes else 15
-    faulthandler.dump_traceback_later(patience + 5, exit=True)
-    try:
-        if not inspect.iscoroutinefunction(pyfuncitem.obj):
-            return None
-        wanted = pyfuncitem._fixtureinfo.argnames
-        test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})
-        asyncio.run(asyncio.wait_for(test, patience))
-        return True
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    """Runs tests that are coroutines."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = pyfuncitem._fixtureinfo.argnames
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})
+    asyncio.run(asyncio.wait_for(test, patience_of(pyfuncitem)))
+    return True
+
+
+def patience_of(item):
+    takes = item.get_closest_marker("takes")
+    return takes.args[0] if takes else 60
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
-    """Every test stops what it starts, or says that it does not."""
+def nothing_left(request):
+    """Every test stops what it starts, or says that it does not. What hangs says where, and ends all."""
+    faulthandler.dump_traceback_later(patience_of(request.node) + 30, exit=True)
     yield
+    faulthandler.cancel_dump_traceback_later()
     from chathub import _core
     gc.collect()
     left, _core._cores = _core._cores, set()
