@@ -274,7 +274,7 @@ async def test_records_below_the_loggers_level_are_not_asked_for(caplog):
     caplog.set_level(logging.WARNING, "chathub")
     async with chathub.Server(LISTEN) as server:
         told = []
-        server._core._told, real = lambda number, event: (told.append(event), real(number, event)), server._core._told
+        server._core.told, real = lambda number, event: (told.append(event), real(number, event)), server._core.told
         with Peer(server, "ann") as peer:
             await peer.seen("welcome")
         await server.client("x", max_events=0).ping()

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 import threading
-from typing import Any, Callable, Deque, Generator, Generic, Optional, TypeVar
+from typing import Any, Callable, Generator, Generic, List, Optional, TypeVar
 
 from .errors import CODES, Error
 
@@ -33,13 +32,13 @@ class Signal:
     __slots__ = ("_wakers",)
 
     def __init__(self) -> None:
-        self._wakers: Deque[Callable[[], object]] = collections.deque()
+        self._wakers: List[Callable[[], object]] = []
 
     def wake(self) -> None:
         wakers = self._wakers
         while wakers:
             try:
-                waker = wakers.popleft()
+                waker = wakers.pop()
             except IndexError:
                 return
             waker()

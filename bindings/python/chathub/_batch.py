@@ -1,15 +1,16 @@
 """From what chathub_take hands out to the events of Python, fast.
 
-A batch is copied as two blocks: the structs, which one struct.Struct unpacks, and the texts, which are decoded and cut
+A batch is copied as two blocks: the structs, whose columns are read as arrays, and the texts, which are decoded and cut
 at their NULs at once. The texts of one event lie one behind the other in the order of its fields. Entries, of which
 there are most, are made from these; what is rarer, from the frame that native clients get (`json`).
 """
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json as json_module
 import struct
-from typing import Any, Callable, Dict, Final, Iterator, List, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, Final, List, NamedTuple, Protocol, Tuple, Union
 
 from . import _abi, _frames
 from ._ffi import library
@@ -18,11 +19,8 @@ from .errors import NAMES
 from .events import Ack, Closed, Event, Failure, Message
 
 TEXTS: Final = ("room", "sender", "sender_id", "content", "cid", "data", "session", "message", "ref", "json")
-NUMBERS: Final = ("size", "type", "client", "position", "prev", "time", "count", "code", "flags", "id")
+NUMBERS: Final = ("client", "position", "time", "count", "code", "flags", "id")
 _TYPES: Final[Dict[Any, str]] = {ctypes.c_uint32: "I", ctypes.c_int32: "i", ctypes.c_uint64: "Q"}
-
-# Numbers and texts of one event.
-Row = Tuple[Tuple[Any, ...], Tuple[str, ...]]
 
 
 class Question(NamedTuple):
@@ -68,45 +66,19 @@ Told = Union[Event, Asked, Logged, Replied, Stopped, None]
 ACTIONS: Final = ("hello", "join", "post", "history")
 
 
-def _row_format(size: int) -> struct.Struct:
-    """Of NUMBERS in struct chathub_event; a later library's may be longer."""
+def _row_format() -> struct.Struct:
+    """Of NUMBERS in struct chathub_event."""
     parts, at = ["="], 0
     kinds: Dict[str, Any] = dict(_abi.Event._fields_)
     for name in NUMBERS:
         field = getattr(_abi.Event, name)
         parts.append(f"{field.offset - at}x{_TYPES[kinds[name]]}")
         at = field.offset + field.size
-    parts.append(f"{size - at}x")
     return struct.Struct("".join(parts))
 
 
-_formats: Dict[int, struct.Struct] = {}
-
-
-def _rows(batch: Any) -> Iterator[Row]:
-    """Numbers and texts, event by event."""
-    count: int = batch.count
-    size = ctypes.c_uint32.from_address(batch.events).value
-    unpacker = _formats.get(size)
-    if unpacker is None:
-        unpacker = _formats[size] = _row_format(size)
-    numbers = unpacker.iter_unpack(ctypes.string_at(batch.events, size * count))
-    texts = ctypes.string_at(batch.texts, batch.texts_len).decode(errors="replace").split("\0")
-    each = (len(texts) - 1) // count
-    if each * count != len(texts) - 1 or each < len(TEXTS):
-        # Nothing that a hub sends has a NUL in it; should it once, the pointers know.
-        return zip(numbers, _texts_by_pointers(batch.events, size, count))
-    return zip(numbers, zip(*[iter(texts)] * each))
-
-
-def _texts_by_pointers(events: int, size: int, count: int) -> Iterator[Tuple[str, ...]]:
-    for index in range(count):
-        event = _abi.Event.from_address(events + index * size)
-        yield tuple((getattr(event, name) or b"").decode(errors="replace") for name in TEXTS)
-
-
 class Raw(NamedTuple):
-    """An event's fields as the library has them."""
+    """An event's fields as the library has them: NUMBERS, then TEXTS."""
 
     client: int
     position: int
@@ -127,7 +99,28 @@ class Raw(NamedTuple):
     json: str
 
 
-_new = tuple.__new__
+_ROW: Final = _row_format()
+_WORD: Final = 8
+_CLIENT, _POSITION, _PREV, _TIME = (getattr(_abi.Event, name).offset // _WORD
+                                    for name in ("client", "position", "prev", "time"))
+# The first word of an event of this type: its size, and behind that the type.
+_HEAD: Final = struct.Struct("=II")
+_ROOM, _SENDER, _SENDER_ID, _CONTENT, _CID, _DATA, _REF, _JSON = (
+    TEXTS.index(name) for name in ("room", "sender", "sender_id", "content", "cid", "data", "ref", "json"))
+_NONE, _NOT, _MESSAGE = itertools.repeat(None), itertools.repeat(False), itertools.repeat(Message)
+
+
+_new: Final[Callable[..., Message]] = tuple.__new__
+
+
+class Sink(Protocol):
+    """Who is told of events."""
+
+    def told(self, client: int, told: Told) -> None:
+        """Of what is more than an entry, in order."""
+
+    def acked(self, client: int, cid: str, position: int) -> bool:
+        """Of a post's ack, which comes often; False: nobody waits for it, and it is to be told."""
 
 
 class Taker:
@@ -138,35 +131,76 @@ class Taker:
         self._batch = _abi.Batch(size=ctypes.sizeof(_abi.Batch))
         self._by_reference = ctypes.byref(self._batch)
 
-    def take(self, waiting: Dict[int, List[Event]], told: Callable[[int, Told], None]) -> int:
-        """Puts the events of clients into `waiting`, and calls `told` for what needs more than that, in order. Answers
-        how many there were."""
+    def take(self, waiting: Dict[int, List[Event]], sink: Sink) -> int:
+        """Puts the events of clients into `waiting`, and tells `sink` what needs more than that. Answers how many there
+        were."""
         count = self._hub.call(library.chathub_take, self._by_reference)
-        if not count:
-            return 0
-        sort(_rows(self._batch), waiting, told)
+        if count:
+            sort(self._batch, waiting, sink)
         return count
 
 
-def sort(rows: Iterator[Row], waiting: Dict[int, List[Event]], told: Callable[[int, Told], None]) -> None:
-    last, events = -1, []  # type: int, List[Event]
-    is_message, new, message = _abi.EVENT_MESSAGE, _new, Message
-    for (_, kind, client, position, prev, time, count, code, flags, number), texts in rows:
-        if kind == is_message:
-            room, sender, sender_id, content, cid, data, _, _, _, json = texts[:10]
-            if client != last:
-                last, events = client, waiting.setdefault(client, [])
-            if data or not content:
-                events.append(_rare_message(json))
-            else:
-                events.append(new(message, (room, sender, sender_id, content, cid, None, position, prev, time, False)))
+def _texts(batch: Any, size: int) -> Tuple[List[str], int]:
+    """All texts, and how many each event has."""
+    count: int = batch.count
+    texts = ctypes.string_at(batch.texts, batch.texts_len).decode(errors="replace").split("\0")
+    each = (len(texts) - 1) // count
+    if each * count == len(texts) - 1 and each >= len(TEXTS):
+        return texts, each
+    # Nothing that a hub sends has a NUL in it; should it once, the pointers know.
+    texts = []
+    for index in range(count):
+        event = _abi.Event.from_address(batch.events + index * size)
+        texts += [(getattr(event, name) or b"").decode(errors="replace") for name in TEXTS]
+    return texts, len(TEXTS)
+
+
+def sort(batch: Any, waiting: Dict[int, List[Event]], sink: Sink) -> None:
+    """Column by column, which is several times as fast as event by event: all are made messages of, even those few
+    that are none. Events of a later library may be longer."""
+    size = ctypes.c_uint32.from_address(batch.events).value
+    block = ctypes.string_at(batch.events, size * batch.count)
+    texts, each = _texts(batch, size)
+    words, step = memoryview(block).cast("Q"), size // _WORD
+    heads, clients = words[::step].tolist(), words[_CLIENT::step].tolist()
+    contents, datas = texts[_CONTENT::each], texts[_DATA::each]
+    messages: List[Event] = list(map(_new, _MESSAGE, zip(
+        texts[_ROOM::each], texts[_SENDER::each], texts[_SENDER_ID::each], contents, texts[_CID::each], _NONE,
+        words[_POSITION::step].tolist(), words[_PREV::step].tolist(), words[_TIME::step].tolist(), _NOT)))
+    (head,) = _WORDS.unpack(_HEAD.pack(size, _abi.EVENT_MESSAGE))
+    client = clients[0]
+    if heads.count(head) == clients.count(client) == len(heads) and not any(datas) and all(contents):
+        waiting.setdefault(client, []).extend(messages)
+        return
+    for index, (kind, client, message, content, data) in enumerate(zip(heads, clients, messages, contents, datas)):
+        if kind != head:
+            _sort_other(block, index * size, texts, index * each, sink)
             continue
-        try:
-            event = _MAKERS.get(kind, _unknown)(Raw(client, position, time, count, code, flags, number, *texts[:10]))
-        except _frames.Nonsense as error:
-            told(client, Logged(_abi.ERROR, f"an event of type {kind} makes no sense and is left out: {error}", {}, 0))
-            continue
-        told(client, event)
+        if data or not content:
+            message = _rare_message(texts[index * each + _JSON])
+        events = waiting.get(client)
+        if events is None:
+            events = waiting[client] = []
+        events.append(message)
+
+
+_WORDS: Final = struct.Struct("=Q")
+
+
+def _sort_other(block: bytes, at: int, texts: List[str], first: int, sink: Sink) -> None:
+    kind = _HEAD.unpack_from(block, at)[1]
+    numbers = _ROW.unpack_from(block, at)
+    if kind == _abi.EVENT_ACK and not texts[first + _REF]:
+        if sink.acked(numbers[0], texts[first + _CID], numbers[1]):
+            return
+    maker = _MAKERS.get(kind)
+    if maker is None:
+        return  # of a later version
+    try:
+        told = maker(Raw._make((*numbers, *texts[first:first + len(TEXTS)])))
+    except _frames.Nonsense as error:
+        told = Logged(_abi.ERROR, f"an event of type {kind} makes no sense and is left out: {error}", {}, 0)
+    sink.told(numbers[0], told)
 
 
 def _rare_message(json: str) -> Event:
@@ -214,10 +248,6 @@ def _logged(raw: Raw) -> Told:
 
 def _stopped(_raw: Raw) -> Told:
     return Stopped()
-
-
-def _unknown(_raw: Raw) -> Told:
-    return None  # of a later version
 
 
 _MAKERS: Final[Dict[int, Callable[[Raw], Told]]] = {

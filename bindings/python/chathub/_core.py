@@ -37,7 +37,7 @@ from .events import Closed, Event
 logger = logging.getLogger("chathub")
 T = TypeVar("T")
 
-LINGER: Final = 0.005  # seconds
+LINGER: Final = 0.01  # seconds
 SOON: Final = 0.002  # pulls that follow each other within this are thick
 AGAIN: Final = 0.001  # until requests that the hub had no room for are tried once more
 GRACE: Final = 2.0  # for bots to see the end
@@ -280,7 +280,7 @@ class Core:
     def _take(self) -> int:
         waiting = self._waiting
         try:
-            count = self._taker.take(waiting, self._told)
+            count = self._taker.take(waiting, self)
             for number, events in waiting.items():
                 inbox = self._inbox(number)
                 if inbox is not None and not inbox.over:
@@ -303,10 +303,17 @@ class Core:
                 inbox = self.inboxes.get(number)
         return inbox
 
-    def _told(self, number: int, told: Told) -> None:
-        """What is more than an entry, in order."""
+    def acked(self, client: int, cid: str, position: int) -> bool:
+        inbox = self._inbox(client)
+        answer = inbox.posts.pop(cid, None) if inbox is not None else None
+        if answer is None:
+            return False
+        answer.settle(position)
+        return True
+
+    def told(self, client: int, told: Told) -> None:
         if isinstance(told, Replied):
-            inbox = self._inbox(number)
+            inbox = self._inbox(client)
             told = inbox.replied(told) if inbox is not None else None
         elif isinstance(told, Asked):
             self.hooks.ask(told)
@@ -320,8 +327,8 @@ class Core:
         if told is None:
             return
         if isinstance(told, Closed):
-            self._gone.append((number, told))
-        self._waiting.setdefault(number, []).append(told)
+            self._gone.append((client, told))
+        self._waiting.setdefault(client, []).append(told)
 
     # ---------------------------------------------------------------------------------- clients
 

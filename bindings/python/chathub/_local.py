@@ -67,6 +67,7 @@ class Inbox:
         self.redacts: Deque[Answer[Ok]] = collections.deque()  # in the order asked
         self._refs = itertools.count(1)
         self._cids = itertools.count(1)
+        self._post = f"a post of {name or 'a guest'}"
         self._prefix = secrets.token_hex(8)
         self._unsent: Deque[Tuple[_Call, Answer[Any]]] = collections.deque()
         self._sending = threading.RLock()  # so that requests stay in order
@@ -225,7 +226,7 @@ class Inbox:
 
     def post(self, content: str, room: str, cid: str) -> Answer[int]:
         cid = cid or self.new_cid()
-        answer: Answer[int] = Answer(f"a post of {self.name or 'a guest'}")
+        answer: Answer[int] = Answer(self._post)
         text = encode(content, "the content")
         where = encode(room, "the room") if room else None
         self.posts[cid] = answer
