@@ -378,6 +378,48 @@ async def test_a_reader_who_waits_for_an_answer_behind_full_events_gets_it():
             await answer
 
 
+async def test_a_reader_who_stops_reading_is_told_of_and_holds_up_nothing_but_events(caplog, monkeypatch):
+    from chathub import _core
+    monkeypatch.setattr(_core, "LONG", 0.01)
+    async with chathub.Server() as server, server.client("lazy", max_events=10) as lazy:
+        await lazy.join(now=True)
+        lazy.events()
+        other = server.client("other", max_events=0)
+        await other.join(now=True)
+        for number in range(50):
+            await other.post(str(number))
+        while "'lazy' does not read its events" not in caplog.text:
+            await asyncio.sleep(0.001)
+        assert await other.post("once more") == 51
+        contents = []
+        async for event in lazy.events():
+            if isinstance(event, chathub.Message):
+                contents.append(event.content)
+                if event.content == "once more":
+                    break
+        assert contents == [*map(str, range(50)), "once more"]
+
+
+async def test_a_reader_who_is_far_too_slow_for_those_who_wait_is_closed_and_told_why(caplog):
+    server = chathub.Server()
+    server.authorize("hello")(lambda question: True)
+    async with server, server.client("lazy", max_events=1) as lazy:
+        await lazy.join(now=True)
+        lazy.events()
+        other = server.client("other", max_events=0)
+        await other.join(now=True)
+        for number in range(100):
+            await other.post(str(number))
+        events = [event async for event in lazy.events()]
+        assert isinstance(events[-1], chathub.Closed) and chathub.Error(events[-1].code).name == "slow"
+        messages = [event.content for event in events if isinstance(event, chathub.Message)]
+        assert messages == [str(number) for number in range(len(messages))] and len(messages) >= 60
+        with pytest.raises(chathub.Error, match="gone"):
+            await lazy.post("late")
+        await other.post("still here")
+    assert caplog.text.count("client 'lazy' is closed") == 1
+
+
 @pytest.mark.takes(100)
 async def test_ten_thousand_events_a_second_come_without_loss():
     seconds, rate = 5, 10000

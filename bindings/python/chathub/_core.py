@@ -40,6 +40,7 @@ T = TypeVar("T")
 LINGER: Final = 0.01  # seconds
 SOON: Final = 0.002  # pulls that follow each other within this are thick
 AGAIN: Final = 0.001  # until requests that the hub had no room for are tried once more
+LONG: Final = 5.0  # that taking pauses, after which it is told
 GRACE: Final = 2.0  # for bots to see the end
 EXIT: Final = 5.0  # for the loop's thread, when the interpreter exits
 LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
@@ -93,6 +94,7 @@ class Core:
         self._watched = False
         self._timer: Optional[asyncio.TimerHandle] = None
         self._pulled = 0.0  # when something was taken last
+        self._pauses = 0
         self._signal = Signal()
         self._waiting: Dict[int, List[Event]] = {}  # of the batch that is sorted
         self._gone: List[Tuple[int, Closed]] = []
@@ -231,6 +233,8 @@ class Core:
             return
         if self._must_pause():
             self.is_paused = True
+            self._pauses += 1
+            self.loop.call_later(LONG, self._tell_pause, self._pauses)
             self._unwatch()
             if not self._must_pause():  # the reader came in between
                 self.resume()
@@ -248,7 +252,7 @@ class Core:
     def _must_pause(self) -> bool:
         if self.stopping:
             return False
-        full = [inbox for inbox in list(self.inboxes.values()) if inbox.is_read and inbox.count >= inbox.max_events]
+        full = self._full()
         if not full:
             return False
         if not self.hooks and not self._is_asked():
@@ -257,6 +261,18 @@ class Core:
             if inbox.count >= inbox.max_events * PATIENT:
                 self._give_up(inbox)
         return False
+
+    def _full(self) -> List[Inbox]:
+        """Clients whose readers are behind."""
+        return [inbox for inbox in list(self.inboxes.values())
+                if inbox.is_read and inbox.count >= inbox.max_events and not inbox.over]
+
+    def _tell_pause(self, number: int) -> None:
+        """Everybody waits for one reader. That is as it should be for a while."""
+        if self.is_paused and self._pauses == number and not self.ended:
+            names = ", ".join(repr(inbox.name or "a guest") for inbox in self._full())
+            logger.warning("no events are taken for %s s, since %s does not read its events; close it if it need not",
+                           LONG, names)
 
     def _give_up(self, inbox: Inbox) -> None:
         error = Error(CODES["slow"], f"{inbox.count} events wait to be read, and an answer is waited for behind them")
