@@ -206,9 +206,11 @@ void scale_world_open(struct scale_world *w, const char *path)
         scale_fail("no hub");
     w->log->bind(w->log, chi_hub_log_up(w->hub));
     chi_delivery_bind(w->delivery, chi_hub_delivery_up(w->hub));
+    if (chi_queue_new(&w->settings.event_queue, &w->queue))
+        scale_fail("no queue of events");
     struct chi_inproc_parts inproc = {
         .hub = w->hub, .delivery = w->delivery, .queue = w->queue, .env = w->env};
-    if (chi_queue_new(&w->settings.event_queue, &w->queue) || chi_inproc_new(&inproc, &w->inproc))
+    if (chi_inproc_new(&inproc, &w->inproc))
         scale_fail("no in-process clients");
 }
 
