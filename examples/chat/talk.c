@@ -43,7 +43,9 @@ static void put_room(const struct chat *chat, const char *room)
 static bool is_action(const struct chathub_event *event)
 {
     json_error_t wrong;
-    json_t *data = event->data[0] ? json_loads(event->data, 0, &wrong) : NULL;
+    json_t *data = event->data[0]
+                       ? json_loads(event->data, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &wrong)
+                       : NULL;
     bool action = json_is_true(json_object_get(data, "me"));
 
     json_decref(data);
@@ -123,7 +125,8 @@ static void show_renamed(const struct chat *chat, const json_t *list)
 static json_t *parse(const struct chathub_event *event)
 {
     json_error_t wrong;
-    return json_loadb(event->json, event->json_len, JSON_ALLOW_NUL, &wrong);
+    return json_loadb(event->json, event->json_len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
+                      &wrong);
 }
 
 static void show_presence(const struct chat *chat, const struct chathub_event *event)

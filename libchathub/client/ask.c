@@ -196,7 +196,7 @@ int chathub_connection_request(struct chathub_connection *connection, const char
         return chi_plain_fail(connection, CHATHUB_ETEXT);
     if (text.len > CHI_REQUEST_MAX)
         return chi_plain_fail(connection, CHATHUB_ETOOLONG);
-    json_t *object = json_loadb(text.at, text.len, JSON_REJECT_DUPLICATES, &wrong);
+    json_t *object = json_loadb(text.at, text.len, CHI_FRAME_JSON | JSON_REJECT_DUPLICATES, &wrong);
     if (!object && json_error_code(&wrong) == json_error_out_of_memory)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
     error = json_is_object(object) ? ask(connection, object, text)

@@ -103,10 +103,10 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-static uint64_t number_of(const json_t *object, const char *key)
+uint64_t chi_frame_number(const json_t *object, const char *key)
 {
-    json_int_t number = json_integer_value(json_object_get(object, key));
-    return number > 0 ? (uint64_t)number : 0;
+    double number = json_number_value(json_object_get(object, key));
+    return number > 0 ? number < 1e18 ? (uint64_t)number : UINT64_MAX : 0;
 }
 
 /* "2026-01-02T03:04:05.678Z", as hubs write it; 0 if it is something else. */
@@ -175,16 +175,16 @@ static void read_numbers(const json_t *object, struct chi_frame *out)
     struct chathub_event *event = &out->event;
     bool gap = event->type == CHATHUB_EVENT_GAP;
 
-    event->position = number_of(object, gap ? "to" : "position");
-    event->prev = number_of(object, gap ? "from" : "prev");
-    event->count = number_of(object, "count");
+    event->position = chi_frame_number(object, gap ? "to" : "position");
+    event->prev = chi_frame_number(object, gap ? "from" : "prev");
+    event->count = chi_frame_number(object, "count");
     event->time = time_of(object);
     event->flags = (json_is_true(json_object_get(object, "dup")) ? CHATHUB_DUP : 0) |
                    (json_is_true(json_object_get(object, "on")) ? CHATHUB_ON : 0);
-    out->start = number_of(object, "start");
-    out->retry_after = number_of(object, "retry_after_ms");
+    out->start = chi_frame_number(object, "start");
+    out->retry_after = chi_frame_number(object, "retry_after_ms");
     out->is_entry = event->type != CHATHUB_EVENT_ACK && event->type != CHATHUB_EVENT_JOINED &&
-                    event->position > 0 && json_is_integer(json_object_get(object, "prev"));
+                    event->position > 0 && json_is_number(json_object_get(object, "prev"));
 }
 
 static void read_texts(const json_t *object, struct chi_frame *out)
@@ -259,7 +259,7 @@ int chi_frame_read(struct chi_span text, struct chi_buf *scratch, struct chi_fra
     chi_buf_add_char(scratch, '\0');
     if (scratch->failed)
         return CHATHUB_ENOMEM;
-    out->object = json_loadb(text.at, text.len, JSON_ALLOW_NUL, &wrong);
+    out->object = json_loadb(text.at, text.len, CHI_FRAME_JSON, &wrong);
     if (!out->object && json_error_code(&wrong) == json_error_out_of_memory)
         return CHATHUB_ENOMEM;
     if (!json_is_object(out->object))

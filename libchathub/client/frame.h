@@ -11,6 +11,10 @@
 /* Refs that begin so are the client's own: the host is not told them. */
 #define CHI_OWN_REF "chathub:"
 
+/* How jansson is to read: as forgiving as hubs do, or else what one client posts, with a huge number
+ * in its data for instance, could not be read by another. */
+#define CHI_FRAME_JSON (JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL)
+
 #define CHI_EPOCH_MAX 64u /* bytes that an epoch may have */
 
 struct chi_frame {
@@ -29,6 +33,9 @@ struct chi_frame {
 int chi_frame_read(struct chi_span text, struct chi_buf *scratch, struct chi_frame *out,
                    char *problem, size_t size);
 void chi_frame_fini(struct chi_frame *frame);
+
+/* A member that is a number above 0, exact below 2^53; else 0. */
+uint64_t chi_frame_number(const json_t *object, const char *key);
 
 /* An event that no frame brought: all texts "". */
 struct chathub_event chi_frame_event(uint32_t type);

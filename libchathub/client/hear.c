@@ -16,12 +16,12 @@ static void name_taken_over(struct chathub_connection *connection)
 static void on_welcome(struct chathub_connection *connection, const struct chi_frame *frame)
 {
     const json_t *limits = json_object_get(frame->object, "limits");
-    json_int_t content = json_integer_value(json_object_get(limits, "content"));
+    uint64_t content = chi_frame_number(limits, "content");
 
     if (frame->own && frame->own[0] == 'n')
         name_taken_over(connection);
     if (content > 0)
-        connection->max_content = (uint64_t)content;
+        connection->max_content = content;
     bool first = connection->state != CHATHUB_STATE_CONNECTED;
     if (first) {
         connection->welcome_due = CHI_NEVER;

@@ -394,3 +394,22 @@ async def test_one_of_two_addresses_is_enough(start_chatd):
     ann.call("close")
     await ann.end(call=None)
     await chatd.ended()
+
+
+@pytest.mark.parametrize("data", ['{"n":1e999}', '{"n":99999999999999999999}', '{"n":-1e-999}', '{"t":"\\u0000"}',
+                                  '{"t":"\\ud83d\\ude00"}', '{"t":"\\ud83d"}', '{"a":1,"a":2}', '{"n":9007199254740993}',
+                                  '{"d":' + "[" * 98 + "]" * 98 + "}", '{"":{"":[]}}', '{"data":{"ref":"chathub:h"}}'])
+async def test_nothing_that_the_hub_takes_breaks_who_reads_it(chatd, data):
+    """What one may post, all can read: else one post would keep clients from coming back."""
+    ann = await Talker.start(chatd.url(), name="ann")
+    ann.call("join", room="general")
+    await ann.get(event=JOINED)
+    bob = await chatd.client("bob")
+    await bob.send('{"type":"post","content":"with data","data":%s,"ref":1}' % data)
+    taken = (await bob.next())["type"] != "error"
+    await bob.post("behind")
+    if taken:
+        assert (await ann.get(event=MESSAGE, content="with data"))["data"] == data
+    await ann.get(event=MESSAGE, content="behind")
+    assert not [told for told in ann.told if told and told.get("state") == WAITING]
+    await ann.end()
