@@ -28,6 +28,7 @@ static int check_room_name(struct chathub *hub, const char *room)
 
 int chathub_redact(struct chathub *hub, uint64_t client, const char *room, uint64_t position)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -64,6 +65,7 @@ static bool code_fits(int code)
 
 int chathub_disconnect(struct chathub *hub, uint64_t client, int code, const char *message)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -101,6 +103,7 @@ static int read_adoption(struct chathub *hub, const struct chathub_adoption *fro
 
 int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -157,6 +160,7 @@ static int read_carried_url(struct chathub *hub, const char *url, struct chi_add
 int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier, void *conn,
                   const char *url, const char *address, uint64_t *client)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -177,6 +181,7 @@ int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier, vo
 
 int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line, size_t len)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     if (error)
         return error;
@@ -188,18 +193,21 @@ int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line,
 
 int chathub_carrier_ready(const struct chathub *hub, uint64_t client)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     return error ? error : chi_carriers_ready(hub->carriers, client);
 }
 
 int chathub_carrier_writable(struct chathub *hub, uint64_t client)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     return error ? error : chi_plain(hub, chi_carriers_writable(hub->carriers, client));
 }
 
 int chathub_carrier_closed(struct chathub *hub, uint64_t client, int left)
 {
+    CHI_CALL(hub);
     int error = chi_enter_running(hub);
     return error ? error : chi_plain(hub, chi_carriers_closed(hub->carriers, client, left != 0));
 }
