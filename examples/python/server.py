@@ -15,9 +15,10 @@ async def main(url):
     # Options are those of `chatd --help all`. log="sqlite:chat.db" would keep everything over restarts.
     async with chathub.Server(url, name="host", default_room="lobby") as server:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
-        print("listening at", *server.listeners, flush=True)
         # The server takes part in these rooms itself, as "host".
-        async for event in server.events("lobby", "tea"):
+        events = server.events("lobby", "tea")
+        print("listening at", *server.listeners, flush=True)
+        async for event in events:
             if isinstance(event, chathub.Message):
                 print(f"[{event.room}] {event.sender}: {event.content}", flush=True)
             elif isinstance(event, chathub.Presence):

@@ -1,6 +1,5 @@
 """The package declares all of chathub.h, as it is: every function, struct, number and callback, with their types."""
 import ctypes
-import pathlib
 import re
 import subprocess
 import sys

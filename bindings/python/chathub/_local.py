@@ -9,6 +9,7 @@ for all clients, so who reads too slowly holds up the taking of it (see _core.py
 """
 from __future__ import annotations
 
+import asyncio
 import collections
 import ctypes
 import itertools
@@ -18,7 +19,7 @@ import secrets
 import threading
 import types
 from typing import (TYPE_CHECKING, Any, AsyncIterator, Callable, Deque, Dict, Final, Iterator, List, Mapping, Optional,
-                    Tuple, Type, Union)
+                    Tuple, Type)
 
 from . import _abi
 from ._answer import Answer, Signal
@@ -265,7 +266,6 @@ class Events:
         inbox.is_read, inbox.is_dropping = True, False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        import asyncio
         inbox = self._inbox
         while True:
             for event in inbox.current:
