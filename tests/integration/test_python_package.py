@@ -74,6 +74,7 @@ def test_the_kinds_of_events_are_those_of_the_header():
                                                         HEADER.index("#define CHATHUB_DUP")])
     ours = {kind.__name__.upper() for kind in events.Event.__args__}
     assert len(names) >= 17
+    names = set(names) - {"QUESTION", "LOG", "STOPPED"}  # not a client's: hooks, the log and the server take them
     assert {"FAILURE" if name == "ERROR" else name for name in names} <= ours  # Error is the exception
 
 

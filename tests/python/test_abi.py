@@ -110,6 +110,12 @@ def test_every_number_is_declared_with_its_value(table):
     assert (_abi.NUL, _abi.DUP, _abi.ON) == tuple(table["constants"]["CHATHUB_" + name] for name in ("NUL", "DUP", "ON"))
 
 
+def test_every_kind_of_event_is_made_something_of(table):
+    from chathub import _batch
+    kinds = set(table["enums"]["chathub_event_type"].values())
+    assert set(_batch._MAKERS) | {_abi.EVENT_MESSAGE} == kinds
+
+
 def test_the_table_of_errors_is_the_headers(table):
     values = dict(table["enums"]["chathub_error"])
     assert values.pop("CHATHUB_OK") == 0
