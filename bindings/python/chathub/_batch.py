@@ -145,7 +145,8 @@ def _texts(batch: Any, size: int) -> Tuple[List[str], int]:
     count: int = batch.count
     texts = ctypes.string_at(batch.texts, batch.texts_len).decode(errors="replace").split("\0")
     each = (len(texts) - 1) // count
-    if each * count == len(texts) - 1 and each >= len(TEXTS):
+    is_later = size > ctypes.sizeof(_abi.Event)  # which may have more texts
+    if each * count == len(texts) - 1 and (each == len(TEXTS) or each > len(TEXTS) and is_later):
         return texts, each
     # Nothing that a hub sends has a NUL in it; should it once, the pointers know.
     texts = []
