@@ -88,6 +88,12 @@ void chi_tear_down(struct chathub *hub);
 void chi_queue_record(const struct chathub_record *record, void *hub);
 int chi_queue_question(struct chathub *hub, const struct chathub_question *question);
 
+/* Structs of callers begin with their size, which may be that of an older or a newer library: the first
+ * version ended behind `last`. */
+#define CHI_HAS(given, type, last)                                                                 \
+    ((given)->size >= offsetof(type, last) + sizeof(((const type *)NULL)->last))
+#define CHI_LESSER(a, b) ((a) < (b) ? (a) : (b))
+
 /* What every call looks at first (behind CHI_CALL): 0, CHATHUB_EINVAL (no hub) or CHATHUB_EFORK. */
 int chi_enter(const struct chathub *hub);
 /* The same for calls that need a running hub: CHATHUB_ESTOPPED besides. */

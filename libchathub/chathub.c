@@ -212,7 +212,15 @@ int chathub_get(const struct chathub *hub, const char *name, char *out, size_t s
 
 int chathub_option_at(uint32_t index, struct chathub_option *out)
 {
-    return out ? chi_options_at(index, out) : CHATHUB_EINVAL;
+    if (!out || !CHI_HAS(out, struct chathub_option, reserved))
+        return CHATHUB_EINVAL;
+    struct chathub_option about;
+    int error = chi_options_at(index, &about);
+    if (error)
+        return error;
+    about.size = CHI_LESSER(out->size, (uint32_t)sizeof(about));
+    memcpy(out, &about, about.size);
+    return 0;
 }
 
 /* ------------------------------------------------------------------------- callbacks and routes */

@@ -1,4 +1,6 @@
 /* The boundary of the queue of events. */
+#include <string.h>
+
 #include "boundary.h"
 
 int chathub_queue_fd(struct chathub *hub)
@@ -13,9 +15,11 @@ int chathub_take(struct chathub *hub, struct chathub_batch *out)
     int error = chi_enter(hub);
     if (error)
         return error;
-    if (!out || out->size < sizeof(*out))
+    if (!out || !CHI_HAS(out, struct chathub_batch, texts_len))
         return CHATHUB_EINVAL;
-    int count = chi_queue_take(hub->queue, out, &drained);
+    struct chathub_batch batch = {.size = CHI_LESSER(out->size, (uint32_t)sizeof(batch))};
+    int count = chi_queue_take(hub->queue, &batch, &drained);
+    memcpy(out, &batch, batch.size);
     if (drained)
         chi_call_turn(hub);
     return count;

@@ -87,9 +87,9 @@ int chathub_disconnect(struct chathub *hub, uint64_t client, int code, const cha
 static int read_adoption(struct chathub *hub, const struct chathub_adoption *from,
                          struct chathub_adoption *out)
 {
-    if (!from || from->size < sizeof(*out))
+    if (!from || !CHI_HAS(from, struct chathub_adoption, subprotocol))
         return chi_problem(hub, CHATHUB_EINVAL, "the adoption's size has to be set");
-    *out = *from;
+    memcpy(out, from, CHI_LESSER(from->size, sizeof(*out)));
     if (out->as < CHATHUB_ADOPT_HTTP || out->as > CHATHUB_ADOPT_LINES || out->reserved)
         return chi_problem(hub, CHATHUB_EINVAL,
                            "`as` is one of CHATHUB_ADOPT_…, not %d, and `reserved` is 0",
@@ -137,9 +137,9 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
 static int read_carrier(struct chathub *hub, const struct chathub_carrier *from,
                         struct chathub_carrier *out)
 {
-    if (!from || from->size < sizeof(*out))
+    if (!from || !CHI_HAS(from, struct chathub_carrier, close))
         return chi_problem(hub, CHATHUB_EINVAL, "the carrier's size has to be set");
-    *out = *from;
+    memcpy(out, from, CHI_LESSER(from->size, sizeof(*out)));
     return !out->send || !out->close || out->reserved
                ? chi_problem(hub, CHATHUB_EINVAL,
                              "a carrier needs `send` and `close`, and `reserved` is 0")

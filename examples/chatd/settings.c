@@ -83,7 +83,7 @@ int chatd_settings_new(struct chatd_settings **out)
     struct chatd_settings *settings = calloc(1, sizeof(*settings));
     if (!settings)
         return -1;
-    struct chathub_option option;
+    struct chathub_option option = {.size = sizeof(option)};
     uint32_t hubs = 0;
     while (chathub_option_at(hubs, &option) == 0)
         hubs++;
@@ -97,8 +97,10 @@ int chatd_settings_new(struct chatd_settings **out)
         settings->all[i].own = true;
         settings->all[i].line_only = i >= OWN_IN_FILE;
     }
-    for (uint32_t i = 0; i < hubs; i++)
+    for (uint32_t i = 0; i < hubs; i++) {
+        settings->all[OWN_COUNT + i].about.size = sizeof(option);
         chathub_option_at(i, &settings->all[OWN_COUNT + i].about);
+    }
     settings->count = OWN_COUNT + hubs;
     struct chatd_setting *log = chatd_settings_find(settings, "log");
     if (log && chathub_has("sqlite"))

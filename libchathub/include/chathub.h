@@ -252,7 +252,7 @@ enum chathub_option_type {
 };
 
 struct chathub_option {
-    uint32_t size;        /* of this struct, set by the library */
+    uint32_t size;        /* of this struct, set by the caller */
     uint32_t type;        /* enum chathub_option_type */
     const char *name;     /* static, as all texts here */
     const char *standard; /* the default, as a text */
@@ -264,8 +264,8 @@ struct chathub_option {
     uint8_t reserved[6];
 };
 
-/* Describes option number `index` (0, 1, …) of the library. 0, or CHATHUB_ENOENT behind the
- * last. Any thread. */
+/* Describes option number `index` (0, 1, …) of the library. 0, CHATHUB_ENOENT behind the last, or
+ * CHATHUB_EINVAL: `size` is not set. Any thread. */
 CHATHUB_API int chathub_option_at(uint32_t index, struct chathub_option *out);
 
 /* ------------------------------------------------------------------------------------ listeners */

@@ -71,6 +71,7 @@ struct chathub_connection;
 
 /* --------------------------------------------------------------------------------------- states */
 
+/* What a connection is doing. */
 enum chathub_state {
     CHATHUB_STATE_CONNECTING = 1, /* an attempt begins */
     CHATHUB_STATE_CONNECTED = 2,  /* welcomed; CHATHUB_EVENT_WELCOME follows */
@@ -88,6 +89,7 @@ struct chathub_state_change {
     const char *message; /* one line for a person; "" where there is nothing to say. It may quote
                             what the other side sent, with nothing that controls a terminal */
 };
+/* It does something else from now on. Both pointers hold until this returns. */
 typedef void (*chathub_state_cb)(struct chathub_connection *connection,
                                  const struct chathub_state_change *change, void *arg);
 
@@ -99,7 +101,7 @@ struct chathub_connection_options {
     /* A wait between attempts is random, between 0 and this in ms (0: 1000), twice as much after
      * each further failure, up to retry_max_ms (0: 30000). */
     uint32_t retry_ms;
-    uint32_t retry_max_ms;
+    uint32_t retry_max_ms; /* see above */
     /* After so much silence in ms (0: 20000) the hub is asked whether it is there; it counts as
      * lost if nothing comes for timeout_ms after that. */
     uint32_t heartbeat_ms;
@@ -124,7 +126,7 @@ struct chathub_connection_options {
     /* If chathub_connect answers an error, one line for a person about what was wrong is written
      * here, with its NUL, cut to problem_size. May be NULL. */
     char *problem;
-    size_t problem_size;
+    size_t problem_size; /* bytes of problem */
 };
 
 /* Makes a connection, which begins to connect when the loop runs. *connection is set only on

@@ -174,6 +174,14 @@ async def test_waiting_with_result_where_a_loop_runs_says_what_to_do():
         await answer
 
 
+async def test_names_that_are_one_fold_alike():
+    async with chathub.Server() as server:
+        assert server.fold("Staff") == server.fold("STAFF") == server.fold(server.fold("staff")) != server.fold("stuff")
+        with pytest.raises(chathub.Error) as refused:
+            server.fold("\u202e")
+        assert refused.value.name == "bad_name"
+
+
 async def test_options_are_set_by_name_and_read_back():
     server = chathub.Server(default_room="lobby", max_clients=10, authorize_timeout="2s")
     assert (server.get("default_room"), server.get("max-clients"), server.get("authorize_timeout")) == ("lobby", "10", "2s")

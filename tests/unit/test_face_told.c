@@ -18,7 +18,7 @@ static struct chathub *hub_new(void)
 START_TEST(each_option_describes_itself_and_takes_its_own_default)
 {
     struct chathub *hub = hub_new();
-    struct chathub_option option;
+    struct chathub_option option = {.size = sizeof(option)};
     char value[256];
     uint32_t count = 0;
     while (chathub_option_at(count, &option) == 0) {

@@ -220,6 +220,7 @@ FUNCTIONS: Final[Dict[str, Tuple[Any, Tuple[Any, ...]]]] = {
     "chathub_on_log": (c_int, (_hub, c_int, LogCallback, _arg)),
     "chathub_on_authorize": (c_int, (_hub, c_uint32, AuthorizeCallback, _arg)),
     "chathub_answer": (c_int, (_hub, c_uint64, c_int, c_char_p)),
+    "chathub_fold": (c_int, (_hub, c_char_p, c_char_p, c_size_t)),
     "chathub_client": (c_int, (_hub, c_char_p, EventCallback, _arg, POINTER(c_uint64))),
     "chathub_join": (c_int, (_hub, c_uint64, c_char_p, c_int, c_uint64)),
     "chathub_leave": (c_int, (_hub, c_uint64, c_char_p)),

@@ -72,7 +72,7 @@ class Stats(NamedTuple):
 def options() -> List[Option]:
     """All options that a server has."""
     found: List[Option] = []
-    option = _abi.Option()
+    option = _abi.Option(size=ctypes.sizeof(_abi.Option))
     while library.chathub_option_at(len(found), ctypes.byref(option)) == 0:
         found.append(Option(option.name.decode(), _TYPES[option.type] if option.type < len(_TYPES) else "text",
                             option.standard.decode(), option.help.decode(), option.group.decode(), option.min,
@@ -137,6 +137,11 @@ class Server:
     def get(self, option: str) -> str:
         """The present value, as a text that `set` takes."""
         return self._core.hub.text(library.chathub_get, encode(option.replace("_", "-"), "the option"))
+
+    def fold(self, name: str) -> str:
+        """The form by which names of people and rooms are compared: "Staff" and "STAFF" have one. Hooks get names as they were
+        typed; who keeps lists of them keeps this form."""
+        return self._core.hub.text(library.chathub_fold, encode(name, "the name"))
 
     def options(self) -> Dict[str, str]:
         """All options with their present values."""

@@ -51,6 +51,7 @@ TABLE: Final[Tuple[Tuple[int, str, str], ...]] = (
     (-44, "one_at_a_time", "one such request at a time; wait for its answer"),
     (-45, "shutdown", "the server is shutting down; come back shortly"),
     (-46, "bad_position", "this is no position; use one that an entry had"),
+    (-47, "protocol", "the other side does not keep to the protocol; is this the address of a hub?"),
 )
 
 NAMES: Final[Dict[int, str]] = {code: name for code, name, _ in TABLE}
