@@ -15,7 +15,7 @@ struct scale_world {
     struct chi_delivery *delivery;
     struct chi_hub *hub;
     struct chi_inproc *inproc;
-    struct chi_queue *queue; /* of events, which nobody takes */
+    struct chi_queue *queue;        /* of events, which nobody takes */
     struct chi_transport transport; /* takes everything, of any connection … */
     uint32_t stall_every;           /* … but of those whose number this divides; 0: of all */
     uint32_t waiting;               /* clients whose post waits: they are not read from */
