@@ -50,8 +50,9 @@
  *     chathub_problem what exactly was wrong with the last call on this hub (of this thread).
  *
  * COMPATIBILITY
- *     Structures that the library fills begin with their size, and are only ever made longer.
- *     Enumerations grow at their ends.
+ *     Structures begin with their size, set by the side that makes them, and are only ever made
+ *     longer: the other side uses what both know. Enumerations grow at their ends. A program runs
+ *     with every later library of the same soname.
  *
  * The wire protocol is described in docs/protocol.md, options in `chatd --help all`. */
 #ifndef CHATHUB_H
@@ -176,15 +177,15 @@ CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
 /* Whether start would refuse these settings, without opening anything: addresses beyond this
  * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none
- * (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it is,
- * and what to do. */
+ * (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it
+ * is, and what to do. */
 CHATHUB_API int chathub_check(struct chathub *hub);
 
 /* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
  * NULL: on a loop of the hub's own, driven by chathub_step or chathub_run. Opens the log and the
- * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). Opening a log may
- * block: a large SQLite file is looked over, and NATS is waited for, 15 s at most. On an error
- * nothing is left open. CHATHUB_ESTARTED, CHATHUB_EINUSE, CHATHUB_EPERM, CHATHUB_EADDRESS,
+ * listeners: when it returns 0 the hub takes connections (as soon as the loop runs). Opening a
+ * log may block: a large SQLite file is looked over, and NATS is waited for, 15 s at most. On an
+ * error nothing is left open. CHATHUB_ESTARTED, CHATHUB_EINUSE, CHATHUB_EPERM, CHATHUB_EADDRESS,
  * CHATHUB_EINSECURE, CHATHUB_EIO, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_start(struct chathub *hub, struct uv_loop_s *loop);
 
@@ -192,12 +193,13 @@ CHATHUB_API int chathub_start(struct chathub *hub, struct uv_loop_s *loop);
  * stopped. Answers 0 after a stop, or the error of the start. */
 CHATHUB_API int chathub_run(struct chathub *hub);
 
-/* Starts on a loop of its own, which a thread of the hub's own runs until the hub has stopped; no
- * signal is delivered to it. The errors are those of chathub_start; when this returns 0 the hub takes
- * connections. From then on any thread may call; a call waits while the hub is at work, as a rule for
- * less than a millisecond. Callbacks come on the hub's thread, which they hold up: while one runs,
- * calls of other threads wait, so it must not wait for such a thread. That the hub has stopped is told
- * by CHATHUB_EVENT_STOPPED in its queue, and by the callback of chathub_stop. */
+/* Starts on a loop of its own, which a thread of the hub's own runs until the hub has stopped;
+ * no signal is delivered to it. The errors are those of chathub_start; when this returns 0 the
+ * hub takes connections. From then on any thread may call; a call waits while the hub is at
+ * work, as a rule for less than a millisecond. Callbacks come on the hub's thread, which they
+ * hold up: while one runs, calls of other threads wait, so it must not wait for such a thread.
+ * That the hub has stopped is told by CHATHUB_EVENT_STOPPED in its queue, and by the callback of
+ * chathub_stop. */
 CHATHUB_API int chathub_start_thread(struct chathub *hub);
 
 /* For hosts with a loop of another kind, on a hub that was started with NULL: does what is to be
@@ -220,9 +222,9 @@ typedef void (*chathub_stop_cb)(void *arg);
  * `done` is ignored. CHATHUB_ESTOPPED if it was not running. */
 CHATHUB_API int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg);
 
-/* The only function for other threads where the hub has no thread of its own (and for signal handlers): makes chathub_step or chathub_run
- * return from its wait, and `on_wake` (if set) be called on the hub's thread. Not before start
- * has returned, nor after stop's `done`. */
+/* The only function for other threads where the hub has no thread of its own (and for signal
+ * handlers): makes chathub_step or chathub_run return from its wait, and `on_wake` (if set) be
+ * called on the hub's thread. Not before start has returned, nor after stop's `done`. */
 CHATHUB_API int chathub_wake(struct chathub *hub);
 /* chathub_wake was called, once or several times. On the hub's thread. */
 typedef void (*chathub_wake_cb)(struct chathub *hub, void *arg);
@@ -389,10 +391,10 @@ CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow
 /* --------------------------------------------------------------------------------------- names */
 
 /* Writes the form by which names of people and rooms are compared, with its NUL, cut to `size`:
- * "Staff", "STAFF" and "staff" in full width are one room and have one form, by which a host keeps
- * and looks up what it knows of it. (Questions and events have names as they are typed or shown.) The
- * form of a form is itself. Answers the length it has uncut, CHATHUB_ENAME (it is no name) or
- * CHATHUB_ENOMEM. Any thread. */
+ * "Staff", "STAFF" and "staff" in full width are one room and have one form, by which a host
+ * keeps and looks up what it knows of it. (Questions and events have names as they are typed or
+ * shown.) The form of a form is itself. Answers the length it has uncut, CHATHUB_ENAME (it is no
+ * name) or CHATHUB_ENOMEM. Any thread. */
 CHATHUB_API int chathub_fold(const struct chathub *hub, const char *name, char *out, size_t size);
 
 /* --------------------------------------------------------------------------- in-process clients */
@@ -456,8 +458,9 @@ struct chathub_event {
 typedef void (*chathub_event_cb)(struct chathub *hub, const struct chathub_event *event, void *arg);
 
 /* A client inside this process: a full participant. Says hello as `name` (NULL: a guest name is
- * made). Its events come to `cb`, WELCOME or ERROR first; NULL: they wait in the hub's queue. The
- * number goes to *client and is never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_ENOMEM. */
+ * made). Its events come to `cb`, WELCOME or ERROR first; NULL: they wait in the hub's queue.
+ * The number goes to *client and is never used again. CHATHUB_ESTOPPED, CHATHUB_EFULL,
+ * CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb,
                                void *arg, uint64_t *client);
 /* Where the entries begin that a client gets when it joins. */
@@ -486,37 +489,39 @@ CHATHUB_API int chathub_request(struct chathub *hub, uint64_t client, const char
 CHATHUB_API int chathub_close(struct chathub *hub, uint64_t client);
 
 /* Removes the text of an entry, everywhere and for good, as the host: no history, no page and no
- * restart shows it again, on any node. Its position stays, and `room` (NULL: the default room) need
- * have nobody in it. `client`, an in-process one, is told by OK, with room and position, or by ERROR:
- * "not_found" where there is no such entry, "log_failed" where the log cannot do it now; its next
- * request waits for that. Who has read it keeps what it has read: a message to them is the host's to
- * post. CHATHUB_EGONE, CHATHUB_EAGAIN, CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_ENOMEM. */
+ * restart shows it again, on any node. Its position stays, and `room` (NULL: the default room)
+ * need have nobody in it. `client`, an in-process one, is told by OK, with room and position, or
+ * by ERROR: "not_found" where there is no such entry, "log_failed" where the log cannot do it
+ * now; its next request waits for that. Who has read it keeps what it has read: a message to
+ * them is the host's to post. CHATHUB_EGONE, CHATHUB_EAGAIN, CHATHUB_EROOMNAME,
+ * CHATHUB_EPOSITION, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_redact(struct chathub *hub, uint64_t client, const char *room,
                                uint64_t position);
 
 /* ------------------------------------------------------------------------------ clients, any kind */
 
-/* Ends a client of any kind, by the number that a question or a log record named: from the loop, it
- * gets what it is owed, then `message` as a `bye` (NULL or "": none; also none if it has said nothing
- * yet; UTF-8 on one line, cut at 512 bytes), and is closed: over a WebSocket with close code `code`,
- * which is 1000, 1008 or 4000 to 4999, and the first 123 bytes of `message`. With 1000 its session
- * ends too, else it may come back. To keep it out, deny its next hello. CHATHUB_EGONE (or it was
- * said before), CHATHUB_EINVAL, CHATHUB_ENOMEM. */
+/* Ends a client of any kind, by the number that a question or a log record named: from the loop,
+ * it gets what it is owed, then `message` as a `bye` (NULL or "": none; also none if it has said
+ * nothing yet; UTF-8 on one line, cut at 512 bytes), and is closed: over a WebSocket with close
+ * code `code`, which is 1000, 1008 or 4000 to 4999, and the first 123 bytes of `message`. With
+ * 1000 its session ends too, else it may come back. To keep it out, deny its next hello.
+ * CHATHUB_EGONE (or it was said before), CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_disconnect(struct chathub *hub, uint64_t client, int code,
                                    const char *message);
 
 /* ----------------------------------------------------------------------------- THE QUEUE OF EVENTS */
 
-/* What happens in a hub can wait in its queue, in the order in which it happened, until the host takes
- * it: for hosts that want no callbacks on the hub's thread, or none at all. It holds the events of
- * in-process clients that have no callback, and what chathub_queue_questions and chathub_queue_log put
- * there. It is bounded by the option event-queue, in bytes, and loses nothing: while it is full, clients
- * are sent no more (a client is a cursor in a log, and goes on from where it is), questions wait before
- * it as long as the option authorize-timeout lets them (as many bytes again; what is beyond is denied),
- * and only records of the log are counted in place of kept. */
+/* What happens in a hub can wait in its queue, in the order in which it happened, until the host
+ * takes it: for hosts that want no callbacks on the hub's thread, or none at all. It holds the
+ * events of in-process clients that have no callback, and what chathub_queue_questions and
+ * chathub_queue_log put there. It is bounded by the option event-queue, in bytes, and loses
+ * nothing: while it is full, clients are sent no more (a client is a cursor in a log, and goes
+ * on from where it is), questions wait before it as long as the option authorize-timeout lets
+ * them (as many bytes again; what is beyond is denied), and only records of the log are counted
+ * in place of kept. */
 
-/* Any thread. A descriptor that is readable while events wait; it stays the hub's, and is valid until
- * chathub_free. CHATHUB_EIO: the system has none. */
+/* Any thread. A descriptor that is readable while events wait; it stays the hub's, and is valid
+ * until chathub_free. CHATHUB_EIO: the system has none. */
 CHATHUB_API int chathub_queue_fd(struct chathub *hub);
 
 /* Events that were taken from the queue. */
@@ -530,13 +535,13 @@ struct chathub_batch {
     const char *texts;
     size_t texts_len; /* their bytes */
 };
-/* Takes all events that wait, without waiting for any. They are the caller's to read until the next call
- * of this function, or chathub_free. One thread at a time. Answers their number, or a negative error:
- * CHATHUB_EINVAL, CHATHUB_ENOMEM (they are still there). */
+/* Takes all events that wait, without waiting for any. They are the caller's to read until the
+ * next call of this function, or chathub_free. One thread at a time. Answers their number, or a
+ * negative error: CHATHUB_EINVAL, CHATHUB_ENOMEM (they are still there). */
 CHATHUB_API int chathub_take(struct chathub *hub, struct chathub_batch *out);
 
-/* As chathub_on_authorize, but the questions come by the queue, and chathub_answer follows for each.
- * Actions 0: none (the default). CHATHUB_ESTARTED. */
+/* As chathub_on_authorize, but the questions come by the queue, and chathub_answer follows for
+ * each. Actions 0: none (the default). CHATHUB_ESTARTED. */
 CHATHUB_API int chathub_queue_questions(struct chathub *hub, uint32_t actions);
 /* As chathub_on_log, but the records come by the queue. A level beyond CHATHUB_ERROR: none (the
  * default). */
@@ -565,22 +570,24 @@ struct chathub_adoption {
     size_t len;              /* of bytes */
     const char *subprotocol; /* WEBSOCKET: the one that the host has agreed to, or NULL */
 };
-/* A host that has its own server hands a connection over, and reads and watches it no more (a libuv
- * handle that is to be closed keeps its descriptor: adopt a dup). On success the descriptor is the
- * hub's, which closes it and sets it non-blocking, close-on-exec and the options of its own sockets;
- * on an error it is still the host's, as it was, and nothing was sent or read. It goes on from the
- * loop, with the rules and bounds of a listener, such as those for origins (but WEBSOCKET: who may
- * upgrade was the host's decision) and for newcomers. The path of the URL is where upgrades are taken,
- * "ws:///chat"; its host and port mean nothing. The option `insecure` is not asked: the host has
- * accepted the connection, and knows from whom. URLs that differ, together with listeners, may be 64 in
- * one hub. CHATHUB_EINVAL (no such socket, too many bytes …), CHATHUB_EADDRESS (the URL),
- * CHATHUB_EFULL, CHATHUB_ESTOPPED, CHATHUB_ENOMEM, CHATHUB_EIO. */
+/* A host that has its own server hands a connection over, and reads and watches it no more (a
+ * libuv handle that is to be closed keeps its descriptor: adopt a dup). On success the
+ * descriptor is the hub's, which closes it and sets it non-blocking, close-on-exec and the
+ * options of its own sockets; on an error it is still the host's, as it was, and nothing was
+ * sent or read. It goes on from the loop, with the rules and bounds of a listener, such as those
+ * for origins (but WEBSOCKET: who may upgrade was the host's decision) and for newcomers. The
+ * path of the URL is where upgrades are taken, "ws:///chat"; its host and port mean nothing. The
+ * option `insecure` is not asked: the host has accepted the connection, and knows from whom.
+ * URLs that differ, together with listeners, may be 64 in one hub. CHATHUB_EINVAL (no such
+ * socket, too many bytes …), CHATHUB_EADDRESS (the URL), CHATHUB_EFULL, CHATHUB_ESTOPPED,
+ * CHATHUB_ENOMEM, CHATHUB_EIO. */
 CHATHUB_API int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption);
 
-/* A transport of the host's own, for connections of a kind that the hub does not know. It carries lines,
- * each with a newline at its end. The functions are called from the loop, never within a call of the
- * host's, and not after chathub_carrier_closed or chathub_free. One that takes nothing of what waits
- * for the option stall-time is closed, as is one that takes nothing of a goodbye for close-time. */
+/* A transport of the host's own, for connections of a kind that the hub does not know. It
+ * carries lines, each with a newline at its end. The functions are called from the loop, never
+ * within a call of the host's, and not after chathub_carrier_closed or chathub_free. One that
+ * takes nothing of what waits for the option stall-time is closed, as is one that takes nothing
+ * of a goodbye for close-time. */
 struct chathub_carrier {
     uint32_t size; /* of this struct, set by the caller */
     uint32_t reserved;
@@ -592,26 +599,26 @@ struct chathub_carrier {
      * RFC 6455, `reason` a text, "" if none. */
     void (*close)(void *conn, int code, const char *reason);
 };
-/* A client that comes over a connection of the host's; it is silent, and hears nothing, until its first
- * line. `carrier` is copied; `conn` is handed to its functions. `url`: as in chathub_adoption
- * ("tcp://?dialect=human"); dialects are native (the default) and human. `address`: where the peer is,
- * for log lines; copied. The number goes to *client.
+/* A client that comes over a connection of the host's; it is silent, and hears nothing, until
+ * its first line. `carrier` is copied; `conn` is handed to its functions. `url`: as in
+ * chathub_adoption ("tcp://?dialect=human"); dialects are native (the default) and human.
+ * `address`: where the peer is, for log lines; copied. The number goes to *client.
  * CHATHUB_ESTOPPED, CHATHUB_EFULL, CHATHUB_EADDRESS, CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier,
                               void *conn, const char *url, const char *address, uint64_t *client);
-/* One line from the peer, without its newline; it is copied, and heard from the loop. What cannot be
- * understood is answered by the hub. CHATHUB_EAGAIN: the hub has as much to do for this client as
- * it may have; read no more of it, and hand this line in again when chathub_carrier_ready says so, or
- * a little later. CHATHUB_EGONE, CHATHUB_ETOOLONG (above the option max-message; close it),
- * CHATHUB_EINVAL, CHATHUB_ENOMEM. */
+/* One line from the peer, without its newline; it is copied, and heard from the loop. What
+ * cannot be understood is answered by the hub. CHATHUB_EAGAIN: the hub has as much to do for
+ * this client as it may have; read no more of it, and hand this line in again when
+ * chathub_carrier_ready says so, or a little later. CHATHUB_EGONE, CHATHUB_ETOOLONG (above the
+ * option max-message; close it), CHATHUB_EINVAL, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_carrier_line(struct chathub *hub, uint64_t client, const char *line,
                                      size_t len);
 /* Whether a line would be taken: 1 or 0; CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_ready(const struct chathub *hub, uint64_t client);
 /* After `send` took less than all: it can take more. CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_writable(struct chathub *hub, uint64_t client);
-/* The connection is gone; `close` is not called any more. What it said before is heard. `left` 1: the
- * peer said goodbye, and its session ends; 0: it may come back. CHATHUB_EGONE. */
+/* The connection is gone; `close` is not called any more. What it said before is heard. `left`
+ * 1: the peer said goodbye, and its session ends; 0: it may come back. CHATHUB_EGONE. */
 CHATHUB_API int chathub_carrier_closed(struct chathub *hub, uint64_t client, int left);
 
 /* ----------------------------------------------------------------------------------- statistics */

@@ -159,13 +159,14 @@ CHATHUB_API const char *chathub_connection_problem(const struct chathub_connecti
 
 /* ---------------------------------------------------------------------------------------- rooms */
 
-/* Enters a room, and keeps it over reconnects until it is left. `room` NULL: the hub's default room.
- * `start` is one of enum chathub_start_at, with the position or count in `from`;
+/* Enters a room, and keeps it over reconnects until it is left. `room` NULL: the hub's default
+ * room. `start` is one of enum chathub_start_at, with the position or count in `from`;
  * CHATHUB_START_AFTER also needs the `epoch` under which that position was read (see
- * chathub_connection_place), which is NULL otherwise. Answered by CHATHUB_EVENT_JOINED, again after
- * each reconnect, or CHATHUB_EVENT_ERROR with the room. If a room cannot be entered again after a
- * reconnect, CHATHUB_EVENT_LEFT follows its error. CHATHUB_EROOMS: 64 rooms, or as many joins that
- * wait; CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_EINVAL, CHATHUB_EGONE, CHATHUB_ENOMEM. */
+ * chathub_connection_place), which is NULL otherwise. Answered by CHATHUB_EVENT_JOINED, again
+ * after each reconnect, or CHATHUB_EVENT_ERROR with the room. If a room cannot be entered again
+ * after a reconnect, CHATHUB_EVENT_LEFT follows its error. CHATHUB_EROOMS: 64 rooms, or as many
+ * joins that wait; CHATHUB_EROOMNAME, CHATHUB_EPOSITION, CHATHUB_EINVAL, CHATHUB_EGONE,
+ * CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_connection_join(struct chathub_connection *connection, const char *room,
                                         int start, uint64_t from, const char *epoch);
 
