@@ -10,6 +10,12 @@
 
 #include "chat.h"
 
+#ifdef HAVE_LIBEDIT
+#define EDITOR "with a line editor"
+#else
+#define EDITOR "without a line editor"
+#endif
+
 static const char help[] =
     "Usage: chat [OPTIONS] URL\n"
     "Talks with a chat hub, at ws://HOST:PORT/PATH or tcp://HOST:PORT. Lines that come by a pipe\n"
@@ -65,7 +71,7 @@ static int read_option(struct chat_settings *settings, int option)
         fputs(help, stdout);
         return 0;
     case 'v':
-        printf("chat %s\n", chathub_version());
+        printf("chat %s, " EDITOR "\n", chathub_version());
         return 0;
     default:
         return wrong("there is no such option, or its value is missing");
