@@ -21,6 +21,9 @@ import urllib.parse
 import pytest
 import websockets
 
+# What a script runs in the background has it ignored, and so would have all programs that are started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 20  # seconds after which what is waited for will not come any more
 LISTEN = ("ws://127.0.0.1:0/ws", "tcp://127.0.0.1:0")

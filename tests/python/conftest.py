@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import textwrap
 import urllib.parse
 
 import pytest
+
+# What a script runs in the background has it ignored, and so would have all programs that are started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "bindings/python"
