@@ -29,7 +29,8 @@ struct chi_frame {
 };
 
 /* Reads a text, which holds valid UTF-8. `scratch` is emptied; it and the frame hold what the event
- * points to. 0; CHATHUB_ENOMEM; CHATHUB_EPROTOCOL: it is no frame, and `problem` says why. */
+ * points to; chi_frame_fini follows whatever this answers. 0; CHATHUB_ENOMEM; CHATHUB_EPROTOCOL: it
+ * is no frame, and `problem` says why. */
 int chi_frame_read(struct chi_span text, struct chi_buf *scratch, struct chi_frame *out,
                    char *problem, size_t size);
 void chi_frame_fini(struct chi_frame *frame);
