@@ -83,6 +83,8 @@ def test_errors_can_be_copied_and_say_what_they_are():
                   chathub.Error.named("from_the_future", "new")):
         again = pickle.loads(pickle.dumps(error))
         assert vars(again) == vars(error) and str(again) == str(error) == f"{error.name}: {error.message}"
+    elsewhere = chathub.Error(-29, "join it first", room="tea")
+    assert str(elsewhere) == "not_member: join it first (room 'tea')" == str(pickle.loads(pickle.dumps(elsewhere)))
     assert chathub.Error(-24).name == "name_taken" and chathub.Error.named("from_the_future").code == 0
 
 

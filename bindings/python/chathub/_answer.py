@@ -109,7 +109,7 @@ class Answer(Generic[T]):
         self._seen = True
         if self._error is not None:
             raise Error(self._error.code, self._error.message, name=self._error.name,
-                        retry_after=self._error.retry_after)
+                        retry_after=self._error.retry_after, room=self._error.room)
         value: Any = self._value
         return value  # type: ignore[no-any-return]
 

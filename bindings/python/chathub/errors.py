@@ -67,17 +67,18 @@ class Error(Exception):
 
     `code` is the number in chathub.h (negative; 0 if the hub is newer than this package and has a
     code that is not in its table), `name` its name on the wire, such as "name_taken", and `message`
-    says what was wrong and what to do. `retry_after` is in how many seconds to try again, if the hub
-    said so.
+    says what was wrong and what to do. `room` is the one that it is about, or "". `retry_after` is in
+    how many seconds to try again, if the hub said so.
     """
 
     def __init__(self, code: int, message: Optional[str] = None, *, name: Optional[str] = None,
-                 retry_after: Optional[float] = None) -> None:
+                 retry_after: Optional[float] = None, room: str = "") -> None:
         self.code: int = code
         self.name: str = name if name is not None else NAMES.get(code, "unknown_error")
         self.message: str = message if message else MEANINGS.get(code, self.name)
         self.retry_after = retry_after
-        super().__init__(f"{self.name}: {self.message}")
+        self.room: str = room
+        super().__init__(f"{self.name}: {self.message}" + (f" (room {room!r})" if room else ""))
 
     @classmethod
     def named(cls, name: str, message: Optional[str] = None, *,
@@ -86,8 +87,8 @@ class Error(Exception):
         return cls(CODES.get(name, UNKNOWN_CODE), message, name=name, retry_after=retry_after)
 
     def __reduce__(self) -> Tuple[object, ...]:
-        return _rebuilt, (self.code, self.message, self.name, self.retry_after)
+        return _rebuilt, (self.code, self.message, self.name, self.retry_after, self.room)
 
 
-def _rebuilt(code: int, message: str, name: str, retry_after: Optional[float]) -> Error:
-    return Error(code, message, name=name, retry_after=retry_after)
+def _rebuilt(code: int, message: str, name: str, retry_after: Optional[float], room: str) -> Error:
+    return Error(code, message, name=name, retry_after=retry_after, room=room)

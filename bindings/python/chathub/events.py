@@ -190,7 +190,7 @@ class Failure(NamedTuple):
     def error(self) -> Error:
         """The same as an exception."""
         return Error(self.code, self.message, name=self.name,
-                     retry_after=self.retry_after_ms / 1000 if self.retry_after_ms else None)
+                     retry_after=self.retry_after_ms / 1000 if self.retry_after_ms else None, room=self.room)
 
 
 class History(NamedTuple):
