@@ -231,7 +231,7 @@ async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, set
     path = settings_file("max-content: 1000\n")
     chatd = start_chatd("--config", path)
     alice = page(at=chatd, name="alice")
-    alice.see(lambda view: view["people"])
+    alice.see(lambda view: view["people"] and "beginning" in view["earlierSays"])  # an answer takes a notice away
     alice.do("say", text="x" * 1001)
     alice.see(lambda view: "Too long" in view["notice"])
     path.write_text("max-content: 10\n")
