@@ -49,10 +49,8 @@ int chathub_redact(struct chathub *hub, uint64_t client, const char *room, uint6
 /* A copy of one line that every protocol can carry: whole characters, no controls. */
 static struct chi_span one_line(const char *text, char out[MESSAGE_MAX])
 {
-    size_t len = text ? strnlen(text, MESSAGE_MAX + 1) : 0;
-    if (len > MESSAGE_MAX)
-        for (len = MESSAGE_MAX; len && ((unsigned char)text[len] & 0xc0) == 0x80;)
-            len--;
+    struct chi_span all = {text, text ? strnlen(text, MESSAGE_MAX + 1) : 0};
+    size_t len = chi_utf8_cut(all, MESSAGE_MAX);
     for (size_t i = 0; i < len; i++)
         out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
     return (struct chi_span){out, len};

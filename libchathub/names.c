@@ -9,9 +9,7 @@ static void copy_cut(const struct chi_buf *text, char *out, size_t size)
 {
     if (!size)
         return;
-    size_t len = text->len < size ? text->len : size - 1;
-    while (len < text->len && len && ((unsigned char)text->at[len] & 0xc0) == 0x80)
-        len--;
+    size_t len = chi_utf8_cut((struct chi_span){text->at, text->len}, size - 1);
     if (len)
         memcpy(out, text->at, len);
     out[len] = '\0';

@@ -189,10 +189,8 @@ static void carrier_close(void *self, uint32_t conn, int code, struct chi_span r
 {
     struct chi_carriers *carriers = self;
     struct carrier *carrier = chi_slots_at(&carriers->all, conn);
-    size_t len = reason.len < REASON_SIZE ? reason.len : REASON_SIZE - 1;
+    size_t len = chi_utf8_cut(reason, REASON_SIZE - 1);
 
-    while (len < reason.len && len > 0 && ((unsigned char)reason.at[len] & 0xc0) == 0x80)
-        len--;
     carrier->closed = true;
     carrier->code = code ? code : 1011;
     if (len)

@@ -61,14 +61,12 @@ void chi_frame_control(struct chi_buf *out, enum chi_opcode opcode, const void *
 void chi_frame_close(struct chi_buf *out, int code, struct chi_span reason)
 {
     uint8_t payload[CHI_CONTROL_MAX];
-    size_t len = reason.len <= REASON_MAX ? reason.len : REASON_MAX;
+    size_t len = chi_utf8_cut(reason, REASON_MAX);
 
     if (code == 0) {
         chi_frame_control(out, CHI_OPCODE_CLOSE, NULL, 0);
         return;
     }
-    while (len < reason.len && len > 0 && ((unsigned char)reason.at[len] & 0xc0) == 0x80)
-        len--;
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;
     if (len > 0)

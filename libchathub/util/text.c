@@ -82,6 +82,14 @@ static bool is_later(uint8_t c)
     return (c & 0xc0) == 0x80;
 }
 
+size_t chi_utf8_cut(struct chi_span text, size_t most)
+{
+    size_t len = text.len < most ? text.len : most;
+    while (len && len < text.len && is_later((uint8_t)text.at[len]))
+        len--;
+    return len;
+}
+
 /* Bytes of the character of two or three that begins here and is all there; 0: it is another. */
 static size_t common_char(const uint8_t *at, const uint8_t *end)
 {

@@ -26,6 +26,8 @@ uint32_t chi_utf8_feed(uint32_t state, const void *bytes, size_t len);
 bool chi_utf8_valid(const void *bytes, size_t len);
 /* The code point at `*at` (valid UTF-8); moves `*at` behind it. */
 uint32_t chi_utf8_next(const char **at, const char *end);
+/* How many bytes, at most `most`, the text has if it is cut between characters. */
+size_t chi_utf8_cut(struct chi_span text, size_t most);
 
 /* Whether valid UTF-8 holds no C0 control but tab and newline, no DEL and no C1 control. */
 bool chi_text_clean(const char *text, size_t len);

@@ -212,9 +212,7 @@ static void word(struct reading *in, struct chi_span from, char *out, size_t siz
 /* For people: cut between characters, without controls. */
 static void describe(struct chi_span from, char *out, size_t size)
 {
-    size_t len = from.len < size ? from.len : size - 1;
-    while (len && len < from.len && ((uint8_t)from.at[len] & 0xc0) == 0x80)
-        len--;
+    size_t len = chi_utf8_cut(from, size - 1);
     for (size_t i = 0; i < len; i++)
         out[i] = (uint8_t)from.at[i] < ' ' || from.at[i] == 0x7f ? ' ' : from.at[i];
     out[len] = '\0';
