@@ -360,7 +360,10 @@ int chathub_answer(struct chathub *hub, uint64_t question, int allow, const char
     int error = chi_enter_running(hub);
     if (error)
         return error;
-    return chi_plain(hub, chi_hub_answer(hub->hub, question, allow != 0, chi_span_of(message)));
+    const struct chi_span words = chi_span_of(message);
+    if (!chi_utf8_valid(words.at, words.len))
+        return chi_problem(hub, CHATHUB_EINVAL, "the message has to be UTF-8");
+    return chi_plain(hub, chi_hub_answer(hub->hub, question, allow != 0, words));
 }
 
 /* ---------------------------------------------------------------------------------------- start */

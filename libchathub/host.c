@@ -50,10 +50,7 @@ int chathub_redact(struct chathub *hub, uint64_t client, const char *room, uint6
 static struct chi_span one_line(const char *text, char out[MESSAGE_MAX])
 {
     struct chi_span all = {text, text ? strnlen(text, MESSAGE_MAX + 1) : 0};
-    size_t len = chi_utf8_cut(all, MESSAGE_MAX);
-    for (size_t i = 0; i < len; i++)
-        out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
-    return (struct chi_span){out, len};
+    return (struct chi_span){out, chi_utf8_line(all, out, MESSAGE_MAX)};
 }
 
 static bool code_fits(int code)

@@ -104,10 +104,10 @@ int chi_hub_answer(struct chi_hub *hub, uint64_t question, bool allow, struct ch
         return CHATHUB_EGONE;
     job->question = 0;
     job->decided = (uint8_t)(1 + (allow ? CHATHUB_ALLOW : CHATHUB_DENY));
-    if (message.len > DENIED_MAX)
-        message.len = DENIED_MAX;
-    if (message.len)
-        job->message = chi_span_dup(message);
+    char line[DENIED_MAX];
+    const struct chi_span words = {line, chi_utf8_line(message, line, sizeof(line))};
+    if (words.len)
+        job->message = chi_span_dup(words);
     if (job == hub->asking)
         return 0;
     chi_timers_clear(&hub->timers, &job->timer);

@@ -383,8 +383,9 @@ typedef int (*chathub_authorize_cb)(struct chathub *hub, const struct chathub_qu
  * allowed (the default). */
 CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb,
                                      void *arg);
-/* The answer to a question that was put off. `message` (may be NULL) is told to the client if
- * denied. An answer that comes too late, or twice, is CHATHUB_EGONE and changes nothing. */
+/* The answer to a question that was put off. `message` (UTF-8, or NULL; one line, its first 199
+ * bytes) is told to the client if denied. An answer that comes too late, or twice, is
+ * CHATHUB_EGONE and changes nothing. */
 CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow,
                                const char *message);
 

@@ -90,6 +90,14 @@ size_t chi_utf8_cut(struct chi_span text, size_t most)
     return len;
 }
 
+size_t chi_utf8_line(struct chi_span text, char *out, size_t size)
+{
+    size_t len = text.at ? chi_utf8_cut(text, size) : 0;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)text.at[i] < ' ' || text.at[i] == 0x7f ? ' ' : text.at[i];
+    return len;
+}
+
 /* Bytes of the character of two or three that begins here and is all there; 0: it is another. */
 static size_t common_char(const uint8_t *at, const uint8_t *end)
 {

@@ -28,6 +28,9 @@ bool chi_utf8_valid(const void *bytes, size_t len);
 uint32_t chi_utf8_next(const char **at, const char *end);
 /* How many bytes, at most `most`, the text has if it is cut between characters. */
 size_t chi_utf8_cut(struct chi_span text, size_t most);
+/* Copies UTF-8 as one line for people: cut as above to `size` bytes, C0 controls and DEL as spaces.
+ * Returns how many bytes it wrote; no NUL. */
+size_t chi_utf8_line(struct chi_span text, char *out, size_t size);
 
 /* Whether valid UTF-8 holds no C0 control but tab and newline, no DEL and no C1 control. */
 bool chi_text_clean(const char *text, size_t len);

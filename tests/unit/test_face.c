@@ -25,7 +25,7 @@
 struct heard {
     uint32_t types[EVENTS];
     int32_t codes[EVENTS];
-    char texts[EVENTS][64]; /* content or message */
+    char texts[EVENTS][256]; /* content or message */
     uint32_t count;
 };
 
@@ -193,8 +193,13 @@ START_TEST(a_decision_may_come_later_once)
     until(hub, &heard, CHATHUB_EVENT_JOINED, NULL);
     while (last_question == first)
         chathub_step(hub, -1);
-    ck_assert_int_eq(CALL(chathub_answer(hub, last_question, 0, "not you")), 0);
-    until(hub, &heard, CHATHUB_EVENT_ERROR, "not you");
+    char cut[256];
+    snprintf(cut, sizeof cut, "not you\n%190d\xc3\xa9", 0);
+    ck_assert_int_eq(CALL(chathub_answer(hub, last_question, 0, "\xff")), CHATHUB_EINVAL);
+    ck_assert_int_eq(CALL(chathub_answer(hub, last_question, 0, cut)), 0);
+    cut[7] = ' ';
+    cut[strlen(cut) - 2] = '\0'; /* the whole character that would not fit, not half of it */
+    until(hub, &heard, CHATHUB_EVENT_ERROR, cut);
     chathub_free(hub);
 }
 END_TEST

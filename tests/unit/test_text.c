@@ -93,6 +93,19 @@ START_TEST(utf8_is_the_same_across_any_chunking)
 }
 END_TEST
 
+START_TEST(a_line_for_people_is_cut_between_characters_and_has_no_controls)
+{
+    char line[8];
+    ck_assert_uint_eq(chi_utf8_line((struct chi_span){0}, line, sizeof line), 0);
+    ck_assert_uint_eq(chi_utf8_line(CHI_SPAN("a\nb\x7f"), line, sizeof line), 4);
+    ck_assert_mem_eq(line, "a b ", 4);
+    ck_assert_uint_eq(chi_utf8_line(CHI_SPAN("12345678"), line, sizeof line), 8);
+    ck_assert_uint_eq(chi_utf8_line(CHI_SPAN("1234567\xc3\xa9"), line, sizeof line), 7);
+    ck_assert_uint_eq(chi_utf8_line(CHI_SPAN("12345\xf0\x9f\x98\x80"), line, sizeof line), 5);
+    ck_assert_uint_eq(chi_utf8_line(CHI_SPAN("1234\xf0\x9f\x98\x80"), line, sizeof line), 8);
+}
+END_TEST
+
 START_TEST(clean_text_has_no_controls_but_tab_and_newline)
 {
     for (uint32_t point = 0; point < 0x3000; point++) {
@@ -243,6 +256,7 @@ int main(void)
     tcase_add_test(tcase, utf8_takes_every_code_point_but_surrogates);
     tcase_add_test(tcase, utf8_refuses_what_is_not_utf8);
     tcase_add_test(tcase, utf8_is_the_same_across_any_chunking);
+    tcase_add_test(tcase, a_line_for_people_is_cut_between_characters_and_has_no_controls);
     tcase_add_test(tcase, clean_text_has_no_controls_but_tab_and_newline);
     tcase_add_test(tcase, base64url_is_that_of_rfc_4648);
     tcase_add_test(tcase, timestamps_are_those_of_rfc_3339);

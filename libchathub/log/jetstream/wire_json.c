@@ -209,15 +209,6 @@ static void word(struct reading *in, struct chi_span from, char *out, size_t siz
     out[from.len] = '\0';
 }
 
-/* For people: cut between characters, without controls. */
-static void describe(struct chi_span from, char *out, size_t size)
-{
-    size_t len = chi_utf8_cut(from, size - 1);
-    for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)from.at[i] < ' ' || from.at[i] == 0x7f ? ' ' : from.at[i];
-    out[len] = '\0';
-}
-
 static void read_error(struct reading *in, const json_t *root)
 {
     const json_t *error = member(in, root, "error", JSON_OBJECT);
@@ -226,7 +217,9 @@ static void read_error(struct reading *in, const json_t *root)
     in->something = true;
     in->out->code = (uint16_t)number(in, error, "code", UINT16_MAX);
     in->out->err_code = (uint32_t)number(in, error, "err_code", UINT32_MAX);
-    describe(text(in, error, "description"), in->out->description, sizeof(in->out->description));
+    char *words = in->out->description;
+    words[chi_utf8_line(text(in, error, "description"), words, sizeof(in->out->description) - 1)] =
+        '\0';
     in->wrong |= !in->out->code;
 }
 
