@@ -7,6 +7,7 @@ import urllib.request
 
 import chathub
 import pytest
+from chathub import _core
 from conftest import LISTEN, PATIENCE, Peer, first, port_of
 
 WS = "ws://127.0.0.1:0/ws"
@@ -426,6 +427,38 @@ async def test_a_reader_who_is_far_too_slow_for_those_who_wait_is_closed_and_tol
             await lazy.post("late")
         await other.post("still here")
     assert caplog.text.count("client 'lazy' is closed") == 1
+
+
+async def test_whoever_waits_for_an_answer_ends_the_rest_that_thick_events_are_taken_by(monkeypatch):
+    monkeypatch.setattr(_core, "LINGER", 1000.0)
+    monkeypatch.setattr(_core, "PLENTY", 1e9)
+    async with chathub.Server(LISTEN) as server, server.client("bot") as bot:
+        await bot.join(now=True)
+        with Peer(server, "ann") as ann:
+            async def talk_until_it_rests():
+                while not server._core.is_resting:
+                    ann.send(content="hi")
+                    await asyncio.sleep(0)
+
+            ann.send(type="join")
+            await ann.seen("joined")
+            await talk_until_it_rests()
+            await bot.post("and you?")
+            await talk_until_it_rests()
+            await bot.close()
+
+
+async def test_a_hook_that_is_asked_keeps_thick_events_from_being_rested_for(monkeypatch):
+    monkeypatch.setattr(_core, "LINGER", 1000.0)
+    server = chathub.Server(LISTEN)
+    server.authorize("post")(lambda question: True)
+    async with server:
+        with Peer(server, "ann") as ann:
+            ann.send(type="join")
+            await ann.seen("joined")
+            for number in range(50):
+                ann.send(content=str(number), cid=str(number))
+                await ann.seen("ack", cid=str(number))
 
 
 @pytest.mark.takes(100)

@@ -4,11 +4,12 @@ The hub has a thread of its own, which never calls Python: what happens waits in
 whenever the queue's descriptor is readable. The loop is the one that `start` was awaited on, or (`open`) one on a thread
 that is made for it.
 
-While events come thick, the loop does not wake for each: after a pull soon upon another it rests for LINGER, and then
-takes what has gathered; unless somebody waits for an answer. A client whose events are not read as fast as they come
-makes the taking pause, so that they wait in the hub's queue, which is bounded, and in the end in its log; unless an
-answer or a hook is waited for, since that may be what keeps the reader busy. If that goes on for long, the client is
-closed as too slow, and told so by its last event.
+While events come thick, the loop does not wake for each: after a pull soon upon another it rests, and then takes what
+has gathered; unless somebody waits for an answer, or a hook was asked. A pull costs as much as some 200 events, since
+it finds the processor's caches cold; so it rests the longer the more come, until about PLENTY are there. A client whose
+events are not read as fast as they come makes the taking pause, so that they wait in the hub's queue, which is bounded,
+and in the end in its log; unless an answer or a hook is waited for, since that may be what keeps the reader busy. If
+that goes on for long, the client is closed as too slow, and told so by its last event.
 
 Failure modes: whatever ends the hub ends every client's events and fails every answer. Who forgets to stop gets a
 ResourceWarning, and the hub is freed all the same; so it is when the interpreter exits. A child made by fork has nothing
@@ -37,8 +38,10 @@ from .events import Closed, Event
 logger = logging.getLogger("chathub")
 T = TypeVar("T")
 
-LINGER: Final = 0.01  # seconds
-SOON: Final = 0.002  # pulls that follow each other within this are thick
+THICK: Final = 100  # events a second, from which on it rests
+LINGER: Final = 0.01  # seconds of a rest
+MANY: Final = 2000  # events a second, from which on it rests longer
+PLENTY: Final = 500  # events, for which it is worth a pull
 AGAIN: Final = 0.001  # until requests that the hub had no room for are tried once more
 LONG: Final = 5.0  # that taking pauses, after which it is told
 GRACE: Final = 2.0  # for bots to see the end
@@ -87,6 +90,7 @@ class Core:
         self.started = self.stopping = False
         self.ended = False  # nothing is taken any more
         self.is_paused = False
+        self.is_resting = False  # whoever asks something ends that, by `hurry`
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self._thread: Optional[threading.Thread] = None
         self._taker = Taker(self.hub)
@@ -94,6 +98,8 @@ class Core:
         self._watched = False
         self._timer: Optional[asyncio.TimerHandle] = None
         self._pulled = 0.0  # when something was taken last
+        self._rate = 0.0  # events a second, of late
+        self._hook_asked = False  # by the batch that was taken last
         self._pauses = 0
         self._signal = Signal()
         self._waiting: Dict[int, List[Event]] = {}  # of the batch that is sorted
@@ -216,7 +222,38 @@ class Core:
 
     def _pull_late(self) -> None:
         self._timer = None
+        self.is_resting = False
         self._pull()
+
+    def _rest_or_watch(self, count: int, seconds: float) -> None:
+        """So many came in these seconds."""
+        rate = count / max(seconds, 0.0001)
+        # Before the look whether somebody waits: who asks now sees the one, or is seen by the other.
+        self.is_resting = rate > THICK and not self._hook_asked
+        if not self.is_resting or self._is_asked():
+            self.is_resting = False
+            self._rate = 0.0
+            self._watch()
+            return
+        self._rate += (rate - self._rate) / 4 if self._rate else rate
+        # While it rests, clients wait for hooks: then it is never long.
+        self._later(LINGER if self.hooks else min(LINGER * max(1.0, self._rate / MANY), PLENTY / self._rate))
+
+    def hurry(self) -> None:
+        """An answer is to be taken when it comes; from any thread."""
+        loop = self.loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._end_rest)
+        except RuntimeError:
+            pass  # the loop is closed
+
+    def _end_rest(self) -> None:
+        if self.is_resting and self._timer is not None and not self.ended:
+            self._timer.cancel()
+            self._timer = None
+            self.is_resting = False
+            self._watch()
 
     def _pull(self) -> None:
         if self.ended or self.loop is None:
@@ -238,10 +275,8 @@ class Core:
             self._unwatch()
             if not self._must_pause():  # the reader came in between
                 self.resume()
-        elif count and now - self._pulled < SOON + LINGER and not self._is_asked():
-            self._later(LINGER)
         else:
-            self._watch()
+            self._rest_or_watch(count, now - self._pulled)
         if count:
             self._pulled = now
 
@@ -295,6 +330,7 @@ class Core:
 
     def _take(self) -> int:
         waiting = self._waiting
+        self._hook_asked = False
         try:
             count = self._taker.take(waiting, self)
             for number, events in waiting.items():
@@ -332,6 +368,7 @@ class Core:
             inbox = self._inbox(client)
             told = inbox.replied(told) if inbox is not None else None
         elif isinstance(told, Asked):
+            self._hook_asked = True
             self.hooks.ask(told)
             return
         elif isinstance(told, Logged):
@@ -355,6 +392,8 @@ class Core:
                 self.hub.call(library.chathub_close, inbox.number)
                 if self.is_paused and not inbox.closing.done():
                     self.resume()
+                elif self.is_resting:
+                    self.hurry()
         except Error:
             pass  # it is closed, or all is
 

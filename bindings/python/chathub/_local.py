@@ -173,6 +173,8 @@ class Inbox:
         self._send_or_keep(answer, function, arguments)
         if self.core.is_paused:
             self.core.resume()  # its answer has to be taken
+        elif self.core.is_resting:
+            self.core.hurry()
 
     def _send_or_keep(self, answer: Answer[Any], function: Callable[..., int], arguments: Tuple[Any, ...]) -> None:
         with self._sending:
