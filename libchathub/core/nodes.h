@@ -54,6 +54,9 @@
 /* Sessions of nodes that went, or that were not named again, that end or are kept in one turn. */
 #define CHI_NODES_ENDS 2000u
 
+/* Who was asked for all and said nothing is asked again, ms; nobody is told it more often. */
+#define CHI_NODES_ASK_MS 2000u
+
 /* Versions are of wall clocks: one that is so much ahead of this one's, ms (ten years), was never
  * given, and who believed it could make no higher claim that others believe. Half of it raises no
  * versions but that session's. */
@@ -183,7 +186,7 @@ static inline bool chi_node_ended(const struct chi_node *node, uint32_t mark)
 #define CHI_OF_NODE(nodes) CHI_CHAINED(&(nodes)->origins, struct chi_origin, of_node)
 #define CHI_DIRTY(nodes)   CHI_CHAINED(&(nodes)->origins, struct chi_origin, dirty)
 
-/* ---------------------------------------------------------------- nodes.c: what the hub calls */
+/* ------------------------------------------------------------------------ what the hub calls */
 
 /* 0 or CHATHUB_ENOMEM. Without hub->parts.bus nothing happens. */
 int chi_nodes_init(struct chi_hub *hub);
@@ -264,6 +267,19 @@ uint64_t chi_nodes_version(struct chi_hub *hub, uint64_t above);
 /* It is this node's from now on, without client. `client`: one shows its key here, which is a higher
  * claim than that of who merely keeps the session of a node that stops. */
 void chi_nodes_adopt(struct chi_hub *hub, struct chi_session *session, bool client);
+/* How far this node's log has shown what was posted. */
+static inline uint64_t chi_nodes_shown(const struct chi_hub *hub)
+{
+    struct chi_log *log = hub->parts.log;
+    return log->shown ? log->shown(log) : 0;
+}
+/* That the claim of such a version to a session has ended is said at the turn's end … */
+void chi_nodes_add_end(struct chi_hub *hub, const char user[CHI_USER_LEN], uint64_t version);
+/* … and remembered. */
+void chi_nodes_add_ended(struct chi_hub *hub, const struct chi_session *session,
+                         struct chi_origin *origin);
+/* When there is something to tell all of, ms. */
+uint64_t chi_nodes_all_next(const struct chi_nodes *nodes);
 /* To one node, or to all (0; it is counted). */
 int chi_nodes_send(struct chi_hub *hub, uint64_t node, uint8_t kind, struct chi_span items);
 void chi_nodes_log(struct chi_hub *hub, int level, const char *event, uint64_t id,
