@@ -184,19 +184,24 @@ void chi_nodes_gave(struct chi_hub *hub, const struct chi_session *session)
     chi_list_append(&nodes->given, &given->link);
 }
 
-/* By now all have heard whose they are, unless it was lost. */
+/* The next one of which by now all have heard whose it is, unless that was lost. */
+static struct chi_given *take_given(struct chi_nodes *nodes, uint64_t now)
+{
+    struct chi_given *given = CHI_CONTAINER(nodes->given.next, struct chi_given, link);
+    if (chi_list_empty(&nodes->given) || now - given->at < HELD_MS)
+        return NULL;
+    chi_list_take(&nodes->given);
+    nodes->given_count--;
+    return given;
+}
+
 static void end_given(struct chi_hub *hub, uint64_t now)
 {
-    struct chi_nodes *nodes = hub->nodes;
+    struct chi_given *given;
 
-    while (!chi_list_empty(&nodes->given)) {
-        struct chi_given *given = CHI_CONTAINER(nodes->given.next, struct chi_given, link);
-        if (now - given->at < HELD_MS)
-            return;
+    while ((given = take_given(hub->nodes, now))) {
         chi_nodes_add_end(hub, given->user, given->version);
         chi_core_wake(hub);
-        chi_list_remove(&given->link);
-        nodes->given_count--;
         free(given);
     }
 }
