@@ -200,9 +200,29 @@ void chi_receiver_held_less(struct chi_delivery *d, struct chi_receiver *client)
     }
 }
 
+void chi_receiver_break(struct chi_delivery *d, struct chi_receiver *client)
+{
+    client->flags |= CHI_RECEIVER_BROKEN;
+    chi_receiver_plain(d, client);
+    if (!client->held)
+        return;
+    d->counts.held_bytes -= client->held->len;
+    chi_buf_truncate(client->held, 0);
+    chi_receiver_held_less(d, client);
+}
+
+void chi_delivery_broken(struct chi_delivery *d, uint32_t slot)
+{
+    struct chi_receiver *client = chi_receiver_at(d, slot);
+    if (client && (client->flags & CHI_RECEIVER_OPEN))
+        chi_receiver_break(d, client);
+}
+
 static int reply(struct chi_delivery *d, uint32_t slot, const struct chi_reply *what)
 {
     struct chi_receiver *client = chi_receiver_at(d, slot);
+    if (client->flags & CHI_RECEIVER_BROKEN)
+        return 0;
     struct chi_buf *held = chi_receiver_held(d, client);
     if (!held)
         return CHATHUB_ENOMEM;

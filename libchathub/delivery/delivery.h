@@ -26,6 +26,9 @@ bool chi_delivery_flush(struct chi_delivery *d, uint64_t (*clock)(void *ctx), vo
 void chi_delivery_writable(struct chi_delivery *d, uint32_t client);
 /* From transports: it has control frames of its own to send (see take_control). */
 void chi_delivery_poke(struct chi_delivery *d, uint32_t client);
+/* From transports: nothing can be sent to it any more. What waits for it is dropped, and what it is
+ * answered from now on, so that this holds up nothing that it said before. */
+void chi_delivery_broken(struct chi_delivery *d, uint32_t client);
 /* From transports: whether bytes wait that it did not take. */
 bool chi_delivery_blocked(const struct chi_delivery *d, uint32_t client);
 /* Housekeeping about once a second while it is `warm`: frees what is idle, asks again for what

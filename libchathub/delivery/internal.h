@@ -315,6 +315,8 @@ struct chi_cursor *chi_cursor_of(struct chi_delivery *d, struct chi_receiver *cl
                                  uint32_t number);
 /* The client's buffer of what goes first, made if need be; NULL: no memory. */
 struct chi_buf *chi_receiver_held(struct chi_delivery *d, struct chi_receiver *client);
+/* Its transport failed: what is held is dropped. */
+void chi_receiver_break(struct chi_delivery *d, struct chi_receiver *client);
 /* To be called after held shrank: gives an empty one back, tells core. */
 void chi_receiver_held_less(struct chi_delivery *d, struct chi_receiver *client);
 

@@ -298,7 +298,7 @@ static void client_sent(struct chi_delivery *d, struct chi_receiver *client, ptr
     d->counts.writes++;
     d->counts.bytes += taken > 0 ? (uint64_t)taken : 0;
     if (taken < 0)
-        client->flags |= CHI_RECEIVER_BROKEN;
+        chi_receiver_break(d, client);
     else if ((size_t)taken < len)
         client->flags |= CHI_RECEIVER_BLOCKED;
     chi_receiver_plain(d, client);

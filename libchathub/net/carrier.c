@@ -278,6 +278,8 @@ static void carrier_turn(struct chi_carriers *carriers, struct carrier *carrier)
         if (!carrier->closed)
             chi_delivery_writable(carriers->parts.delivery, chi_hub_client_slot(carrier->id));
     }
+    if (carrier->gone && !carrier->closed)
+        chi_delivery_broken(carriers->parts.delivery, chi_hub_client_slot(carrier->id));
     hear_lines(carriers, carrier);
     if (carrier->closed && !carrier->gone)
         finish(carriers, carrier);

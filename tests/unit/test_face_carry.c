@@ -378,6 +378,41 @@ START_TEST(who_left_is_gone_and_who_is_lost_may_return)
 }
 END_TEST
 
+/* Nobody takes the answers any more, so that they cannot hold up what was said before. */
+START_TEST(what_was_said_before_the_end_is_heard_though_its_answers_wait)
+{
+    struct chathub *hub = hub_new();
+    struct heard heard = {0};
+    struct cart cart;
+    uint64_t bob = 0;
+    int lines = 0;
+    ck_assert_int_eq(chathub_set(hub, "client-replies", "1k"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), 0);
+    bob = client(hub, "bob", &heard);
+    ck_assert_int_eq(chathub_join(hub, bob, "tea", CHATHUB_START_NOW, 0), 0);
+    until(hub, &heard, CHATHUB_EVENT_JOINED, NULL);
+    carry(&cart, hub, NULL);
+    line(&cart, "{\"type\":\"hello\",\"name\":\"alice\"}");
+    line(&cart, "{\"type\":\"join\",\"room\":\"tea\"}");
+    until_got(&cart, "\"joined\"");
+    cart.most = _i == 0 ? 0 : SIZE_MAX; /* it takes nothing, or its sends fail, or it just goes */
+    cart.broken = _i == 1;
+    for (int error = 0; !error && lines < 40; lines++)
+        error = chathub_carrier_line(hub, cart.id, "{\"type\":\"ping\"}", CHATHUB_NUL);
+    ck_assert_int_eq(
+        chathub_carrier_line(hub, cart.id, "{\"content\":\"last\",\"room\":\"tea\"}", CHATHUB_NUL),
+        0);
+    for (int i = 0; i < 20 && _i < 2; i++)
+        chathub_step(hub, 0);
+    over(&cart, 0);
+    until(hub, &heard, CHATHUB_EVENT_MESSAGE, "last");
+    while (clients(hub) > 1)
+        ck_assert_int_eq(chathub_step(hub, -1), 1);
+    hub_end(hub);
+    cart_end(&cart);
+}
+END_TEST
+
 START_TEST(the_hub_closes_behind_what_is_owed)
 {
     struct chathub *hub = hub_started();
@@ -571,6 +606,7 @@ int main(void)
     tcase_add_loop_test(tc, a_byte_at_a_time_is_enough, 0, 2);
     tcase_add_test(tc, a_broken_one_is_sent_nothing_more);
     tcase_add_test(tc, who_left_is_gone_and_who_is_lost_may_return);
+    tcase_add_loop_test(tc, what_was_said_before_the_end_is_heard_though_its_answers_wait, 0, 3);
     tcase_add_test(tc, the_hub_closes_behind_what_is_owed);
     tcase_add_loop_test(tc, who_takes_nothing_is_closed, 0, 2);
     tcase_add_loop_test(tc, it_may_end_at_any_moment, 0, 8);
