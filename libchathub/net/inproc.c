@@ -114,7 +114,7 @@ static void starve(struct chi_inproc *inproc)
 
 static void guest_block(struct chi_inproc *inproc, struct guest *guest, bool fed)
 {
-    if (chi_queue_has_room(inproc->parts.queue))
+    if (chi_queue_is_starved(inproc->parts.queue))
         starve(inproc);
     if (!chi_list_linked(&guest->blocked))
         chi_list_append(fed ? &inproc->fed : &inproc->unfed, &guest->blocked);

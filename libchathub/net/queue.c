@@ -51,6 +51,7 @@ struct chi_queue {
     bool stop_taken;        /* … and this was taken … */
     uint64_t stop_count;    /* … with this count */
     bool news;              /* of the hub's side: something was added since the last tell */
+    bool starved;           /* of the hub's side: there was no memory for what came last */
     struct chi_link asking; /* of the hub's side: waiting questions */
     size_t asking_bytes;    /* of the hub's side: theirs */
 };
@@ -209,17 +210,18 @@ static bool is_full(struct chi_queue *queue)
     return full;
 }
 
-static bool is_full_now(struct chi_queue *queue)
+bool chi_queue_has_room(struct chi_queue *queue)
 {
     pthread_mutex_lock(&queue->mutex);
     bool full = is_full(queue);
     pthread_mutex_unlock(&queue->mutex);
-    return full;
+    return !full && chi_list_empty(&queue->asking);
 }
 
-bool chi_queue_has_room(struct chi_queue *queue)
+/* It is not asked afterwards whether there is room: the host may have made some meanwhile. */
+bool chi_queue_is_starved(const struct chi_queue *queue)
 {
-    return !is_full_now(queue) && chi_list_empty(&queue->asking);
+    return queue->starved;
 }
 
 /* Under the lock. */
@@ -232,7 +234,9 @@ static size_t add_records(struct chi_queue *queue, uint64_t client, const char *
         struct chathub_event event;
         size_t size = chi_local_read(records + done, &event);
         event.client = client;
-        if (!side_add(side, &event, (size_t)(event.json + event.json_len + 1 - event.room)))
+        queue->starved =
+            !side_add(side, &event, (size_t)(event.json + event.json_len + 1 - event.room));
+        if (queue->starved)
             break;
         done += size;
     }
@@ -242,6 +246,7 @@ static size_t add_records(struct chi_queue *queue, uint64_t client, const char *
 size_t chi_queue_add_records(struct chi_queue *queue, uint64_t client, const char *records,
                              size_t len, bool beyond)
 {
+    queue->starved = false;
     if (!beyond && !chi_list_empty(&queue->asking))
         return 0;
     pthread_mutex_lock(&queue->mutex);
@@ -256,8 +261,9 @@ static bool add_placed(struct chi_queue *queue, const struct chathub_event *even
                        bool beyond)
 {
     pthread_mutex_lock(&queue->mutex);
-    bool added = !queue->stopped && (beyond || !is_full(queue)) &&
-                 side_add(&queue->sides[queue->fills], event, len);
+    bool fits = !queue->stopped && (beyond || !is_full(queue));
+    bool added = fits && side_add(&queue->sides[queue->fills], event, len);
+    queue->starved = fits && !added;
     pthread_mutex_unlock(&queue->mutex);
     queue->news |= added;
     return added;
@@ -311,7 +317,7 @@ bool chi_queue_turn(struct chi_queue *queue, uint64_t now)
         struct waiting *waiting = CHI_CONTAINER(link, struct waiting, link);
         next = link->next;
         if (waiting->until > now && !add_placed(queue, &waiting->event, waiting->len, false))
-            return is_full_now(queue);
+            return !queue->starved;
         waiting_free(queue, waiting);
     }
     return true;

@@ -22,6 +22,8 @@ void chi_queue_free(struct chi_queue *queue);
 
 /* Whether there is room. If not, the host's next take says `drained`. */
 bool chi_queue_has_room(struct chi_queue *queue);
+/* Whether what was not added last found no memory, rather than no room. */
+bool chi_queue_is_starved(const struct chi_queue *queue);
 /* Adds the records (dialect/local.h) of a client for which there is room. Answers how many bytes,
  * whole records: fewer than `len` as with chi_queue_has_room, or if there is no memory. `beyond`:
  * though there is no room. */
