@@ -117,6 +117,8 @@ int chathub_request(struct chathub *hub, uint64_t client, const char *json, size
         error = inproc_request(hub, client, request);
     else if (error < 0)
         chi_problem(hub, error, "%s", wrong.message);
+    else /* at a socket, a line without a word is passed over */
+        error = chi_plain(hub, CHATHUB_EJSON);
     free(request);
     return error;
 }

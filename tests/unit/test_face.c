@@ -124,6 +124,8 @@ START_TEST(wrong_calls_answer_errors_and_call_nothing_back)
     ck_assert_int_eq(chathub_post(hub, id, NULL, "\xff", 1, NULL), CHATHUB_ETEXT);
     ck_assert_int_eq(chathub_join(hub, id, NULL, 9, 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chathub_request(hub, id, "{", 1), CHATHUB_EJSON);
+    ck_assert_int_eq(chathub_request(hub, id, " \n", 2), CHATHUB_EJSON); /* nothing would answer it */
+    ck_assert_int_eq(chathub_request(hub, id, NULL, 0), CHATHUB_EJSON);
     ck_assert_str_ne(chathub_problem(hub), "");
     ck_assert_int_eq(chathub_answer(hub, 12345, 1, NULL), CHATHUB_EGONE);
     ck_assert_int_eq(chathub_set(hub, "name", "x"), CHATHUB_ESTARTED);
