@@ -3,6 +3,7 @@
 #ifndef CHI_BOUNDARY_H
 #define CHI_BOUNDARY_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -39,11 +40,12 @@ struct chathub {
     struct chi_carriers *carriers;
     struct chi_net *net;
     struct chi_driver *driver;
-    uv_timer_t *stop_timer; /* allocated by itself: it outlives a free */
-    uint64_t stop_at;       /* when a stop ends whatever is still there */
-    bool told_stop;         /* the hub knows that it stops */
-    bool end_now;           /* a second stop came */
-    bool said_goodbye;      /* connections were told to close */
+    _Atomic(struct chi_driver *) wakes; /* the same, for chathub_wake on any thread */
+    uv_timer_t *stop_timer;             /* allocated by itself: it outlives a free */
+    uint64_t stop_at;                   /* when a stop ends whatever is still there */
+    bool told_stop;                     /* the hub knows that it stops */
+    bool end_now;                       /* a second stop came */
+    bool said_goodbye;                  /* connections were told to close */
     chathub_stop_cb stopped;
     void *stopped_arg;
     chathub_wake_cb woken;

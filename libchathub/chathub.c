@@ -127,6 +127,7 @@ void chi_tear_down(struct chathub *hub)
         chi_net_close(hub->net, NULL, NULL);
     hub->net = NULL;
     world_free(hub);
+    atomic_store(&hub->wakes, NULL);
     if (hub->driver)
         chi_driver_close(hub->driver, NULL, NULL);
     hub->driver = NULL;
@@ -550,6 +551,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
         return error;
     }
     start_driver(hub);
+    atomic_store(&hub->wakes, hub->driver);
     hub->state = STATE_RUNNING;
     return 0;
 }
@@ -560,6 +562,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
 static void on_driver_closed(void *arg)
 {
     struct chathub *hub = arg;
+    atomic_store(&hub->wakes, NULL);
     hub->driver = NULL;
     hub->state = STATE_STOPPED;
     chi_queue_stop(hub->queue, hub->lost_records);
@@ -766,9 +769,10 @@ int chathub_wake(struct chathub *hub)
         return error;
     if (hub->own)
         return chi_own_wake(hub->own);
-    if (!hub->driver)
+    struct chi_driver *driver = atomic_load(&hub->wakes);
+    if (!driver)
         return CHATHUB_ESTOPPED;
-    chi_driver_wake(hub->driver);
+    chi_driver_wake(driver);
     return 0;
 }
 

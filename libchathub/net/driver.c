@@ -20,6 +20,7 @@ struct chi_driver {
     uv_async_t async;
     atomic_bool host; /* chi_driver_wake was called and not passed on yet */
     atomic_bool turn; /* chi_driver_want_turn was */
+    atomic_bool over; /* chi_driver_close was */
     bool *work;       /* somebody asked for a turn */
     bool busy;        /* the last flush left something */
     bool running;     /* inside a turn: a nested loop does not start another */
@@ -165,6 +166,7 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
     driver->done_arg = arg;
     if (uv_is_closing((uv_handle_t *)&driver->prepare))
         return;
+    atomic_store(&driver->over, true);
     uv_close((uv_handle_t *)&driver->prepare, on_closed);
     uv_close((uv_handle_t *)&driver->check, on_closed);
     uv_close((uv_handle_t *)&driver->idle, on_closed);
@@ -175,7 +177,7 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
 void chi_driver_wake(struct chi_driver *driver)
 {
     atomic_store(&driver->host, true);
-    if (!uv_is_closing((uv_handle_t *)&driver->async))
+    if (!atomic_load(&driver->over))
         uv_async_send(&driver->async);
 }
 

@@ -231,6 +231,42 @@ START_TEST(a_wake_comes_on_the_hubs_thread_from_a_signal_handler_too)
 }
 END_TEST
 
+struct waker {
+    struct chathub *hub;
+    pthread_t thread;
+    atomic_bool over;
+};
+
+static void *wake_on(void *arg)
+{
+    struct waker *waker = arg;
+    while (!atomic_load(&waker->over))
+        chathub_wake(waker->hub);
+    return NULL;
+}
+
+static void on_done_waking(void *arg)
+{
+    struct waker *waker = arg;
+    atomic_store(&waker->over, true);
+    pthread_join(waker->thread, NULL);
+}
+
+/* On any thread, until the stop's callback. */
+START_TEST(a_wake_may_come_while_a_hub_stops)
+{
+    for (int i = 0; i < 50; i++) {
+        struct waker waker = {.hub = hub_new()};
+        ck_assert_int_eq(chathub_start(waker.hub, NULL), 0);
+        ck_assert_int_eq(pthread_create(&waker.thread, NULL, wake_on, &waker), 0);
+        ck_assert_int_eq(chathub_stop(waker.hub, on_done_waking, &waker), 0);
+        ck_assert_int_eq(chathub_run(waker.hub), 0);
+        ck_assert(atomic_load(&waker.over));
+        chathub_free(waker.hub);
+    }
+}
+END_TEST
+
 struct wrong {
     struct chathub *hub;
     const char *option;
@@ -911,6 +947,7 @@ int main(void)
     tcase_add_test(tc, what_is_for_other_loops_is_refused);
     tcase_add_test(tc, a_start_that_fails_leaves_a_hub_that_can_start);
     tcase_add_test(tc, a_wake_comes_on_the_hubs_thread_from_a_signal_handler_too);
+    tcase_add_test(tc, a_wake_may_come_while_a_hub_stops);
     tcase_add_test(tc, each_thread_is_told_what_was_wrong_with_its_own_call);
     tcase_add_test(tc, stopped_is_the_last_event_behind_the_end_of_each_client);
     tcase_add_test(tc, a_forked_child_may_not_use_it_and_harms_nobody);
