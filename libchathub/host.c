@@ -122,9 +122,7 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
         .native = it.as == CHATHUB_ADOPT_WEBSOCKET && it.subprotocol &&
                   strcmp(it.subprotocol, CHI_SUBPROTOCOL) == 0,
     };
-    error = chi_net_adopt(hub->net, &what, hub->problem, sizeof(hub->problem));
-    hub->work = true;
-    return error;
+    return chi_net_adopt(hub->net, &what, hub->problem, sizeof(hub->problem));
 }
 
 /* ------------------------------------------------------------------------------------- carriers */

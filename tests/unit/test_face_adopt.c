@@ -2,7 +2,10 @@
 #include "face_world.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 
 #define UPGRADE                                                                                    \
@@ -568,6 +571,48 @@ START_TEST(on_the_hosts_loop_it_is_the_same)
 }
 END_TEST
 
+/* Whether the hub's own thread waits. */
+static bool sleeps(void)
+{
+    char path[300], text[128], state = 0;
+    DIR *dir = opendir("/proc/self/task");
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        snprintf(path, sizeof(path), "/proc/self/task/%s/stat", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file && fgets(text, sizeof(text), file) && strstr(text, "(chathub)"))
+            state = strstr(text, "(chathub)")[10];
+        if (file)
+            fclose(file);
+    }
+    closedir(dir);
+    return state == 'S';
+}
+
+/* All that was said is in `bytes`: nothing but the call can wake the thread, until a timer of its own
+ * does a second later; then this takes longer than a test may. */
+START_TEST(a_thread_that_sleeps_is_woken_for_it)
+{
+    struct chathub *hub = hub_new();
+    ck_assert_int_eq(chathub_start_thread(hub), 0);
+    for (int i = 0; i < 500; i++) {
+        struct talk talk = {0};
+        struct pollfd fd = {.events = POLLIN};
+        int theirs = pair(&talk, false);
+        say(&talk, PING "\n");
+        while (!sleeps())
+            sched_yield();
+        ck_assert_int_eq(adopt(hub, CHATHUB_ADOPT_LINES, theirs, "tcp://?dialect=native", talk.out,
+                               talk.out_len),
+                         0);
+        fd.fd = talk.fd;
+        while (hear(&talk), !came(&talk, "\"pong\",\"ref\":7"))
+            ck_assert_int_eq(poll(&fd, 1, -1), 1);
+        close(talk.fd);
+    }
+    chathub_free(hub);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("face_adopt");
@@ -590,6 +635,7 @@ int main(void)
     tcase_add_test(tc, who_hangs_up_at_a_stop_does_not_hold_it_up);
     tcase_add_test(tc, a_hub_that_is_freed_closes_them);
     tcase_add_test(tc, on_the_hosts_loop_it_is_the_same);
+    tcase_add_test(tc, a_thread_that_sleeps_is_woken_for_it);
     suite_add_tcase(suite, tc);
     return unit_run(suite);
 }
