@@ -86,6 +86,9 @@ uint64_t chi_loop_due(const struct chathub *hub);
 /* Takes everything off the loop at once. */
 void chi_tear_down(struct chathub *hub);
 
+/* Whether this can be a room's name; `where` it was said. CHATHUB_EVALUE, CHATHUB_ENOMEM. */
+int chi_check_room(struct chathub *hub, const char *where, struct chi_span name);
+
 /* Where records and questions go that the queue is to hold. */
 void chi_queue_record(const struct chathub_record *record, void *hub);
 int chi_queue_question(struct chathub *hub, const struct chathub_question *question);

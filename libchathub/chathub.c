@@ -475,7 +475,7 @@ static int make_loop(struct chathub *hub, uv_loop_t *loop)
     return chi_problem(hub, CHATHUB_EIO, "cannot make an event loop: %s", uv_strerror(error));
 }
 
-static int check_room(struct chathub *hub, const char *option, struct chi_span name)
+int chi_check_room(struct chathub *hub, const char *where, struct chi_span name)
 {
     struct chi_buf shown = {0}, key = {0};
     int error = chi_fold(hub->settings.ascii_names, CHI_FOLD_ROOM, name, &shown, &key);
@@ -485,18 +485,22 @@ static int check_room(struct chathub *hub, const char *option, struct chi_span n
     chi_buf_fini(&key);
     if (!error || error == CHATHUB_ENOMEM)
         return chi_plain(hub, error);
-    return chi_problem(hub, CHATHUB_EVALUE, "option %s: '%.*s' cannot be a room's name (%s)",
-                       option, (int)(name.len < 64 ? name.len : 64), name.at,
+    char line[65];
+    line[chi_utf8_line(name, line, sizeof(line) - 1)] = '\0';
+    return chi_problem(hub, CHATHUB_EVALUE, "%s: '%s' cannot be a room's name (%s)", where, line,
                        chathub_strerror(error == CHATHUB_ENAME ? CHATHUB_EROOMNAME : error));
 }
 
 static int check_rooms(struct chathub *hub)
 {
-    int error = check_room(hub, "default-room", chi_span_of(hub->settings.default_room));
+    int error = chi_check_room(hub, "option default-room", chi_span_of(hub->settings.default_room));
     const char *at = hub->settings.rooms ? hub->settings.rooms : "";
+    for (uint32_t i = 0; !error && i < hub->address_count; i++)
+        if (*hub->addresses[i].room)
+            error = chi_check_room(hub, "listen", chi_span_of(hub->addresses[i].room));
     while (!error && *at) {
         size_t len = strcspn(at, ",");
-        error = check_room(hub, "rooms", (struct chi_span){at, len});
+        error = chi_check_room(hub, "option rooms", (struct chi_span){at, len});
         at += len + (at[len] == ',');
     }
     return error;

@@ -78,6 +78,15 @@ int chathub_disconnect(struct chathub *hub, uint64_t client, int code, const cha
 
 /* ------------------------------------------------------------------------------------- adoption */
 
+static int read_url(struct chathub *hub, const char *url, enum chi_protocol protocol,
+                    struct chi_address *out)
+{
+    int error = chi_address_parse_adopted(url, protocol, out, hub->problem, sizeof(hub->problem));
+    if (!error && *out->room)
+        error = chi_check_room(hub, "the URL", chi_span_of(out->room));
+    return error == CHATHUB_EVALUE ? CHATHUB_EADDRESS : error;
+}
+
 /* What the caller knows of the struct; the rest is 0. */
 static int read_adoption(struct chathub *hub, const struct chathub_adoption *from,
                          struct chathub_adoption *out)
@@ -108,9 +117,9 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
     struct chi_address address;
     error = read_adoption(hub, adoption, &it);
     if (!error)
-        error = chi_address_parse_adopted(
-            it.url, it.as == CHATHUB_ADOPT_LINES ? CHI_PROTOCOL_LINES : CHI_PROTOCOL_WEBSOCKET,
-            &address, hub->problem, sizeof(hub->problem));
+        error = read_url(hub, it.url,
+                         it.as == CHATHUB_ADOPT_LINES ? CHI_PROTOCOL_LINES : CHI_PROTOCOL_WEBSOCKET,
+                         &address);
     if (error)
         return error;
     const struct chi_adoption what = {
@@ -141,8 +150,7 @@ static int read_carrier(struct chathub *hub, const struct chathub_carrier *from,
 
 static int read_carried_url(struct chathub *hub, const char *url, struct chi_address *out)
 {
-    int error =
-        chi_address_parse_adopted(url, CHI_PROTOCOL_LINES, out, hub->problem, sizeof(hub->problem));
+    int error = read_url(hub, url, CHI_PROTOCOL_LINES, out);
     if (!error && out->dialect && out->dialect != &chi_dialect_native &&
         out->dialect != &chi_dialect_human)
         error = chi_problem(hub, CHATHUB_EADDRESS,

@@ -176,8 +176,8 @@ CHATHUB_API void chathub_free(struct chathub *hub);
 CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
 /* Whether start would refuse these settings, without opening anything: addresses beyond this
- * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none
- * (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it
+ * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none, of
+ * options and listeners (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it
  * is, and what to do. */
 CHATHUB_API int chathub_check(struct chathub *hub);
 

@@ -124,7 +124,8 @@ START_TEST(wrong_calls_answer_errors_and_call_nothing_back)
     ck_assert_int_eq(chathub_post(hub, id, NULL, "\xff", 1, NULL), CHATHUB_ETEXT);
     ck_assert_int_eq(chathub_join(hub, id, NULL, 9, 0), CHATHUB_EINVAL);
     ck_assert_int_eq(chathub_request(hub, id, "{", 1), CHATHUB_EJSON);
-    ck_assert_int_eq(chathub_request(hub, id, " \n", 2), CHATHUB_EJSON); /* nothing would answer it */
+    ck_assert_int_eq(chathub_request(hub, id, " \n", 2),
+                     CHATHUB_EJSON); /* nothing would answer it */
     ck_assert_int_eq(chathub_request(hub, id, NULL, 0), CHATHUB_EJSON);
     ck_assert_str_ne(chathub_problem(hub), "");
     ck_assert_int_eq(chathub_answer(hub, 12345, 1, NULL), CHATHUB_EGONE);
@@ -263,6 +264,13 @@ START_TEST(rooms_that_cannot_be_are_told_by_option_and_name)
     ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "rooms"));
     ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_EVALUE);
     ck_assert_int_eq(chathub_set(hub, "rooms", "tea, garden"), 0);
+    ck_assert_int_eq(chathub_listen(hub, "tcp://127.0.0.1:0?room=a%01b"), 0);
+    ck_assert_int_eq(chathub_start(hub, NULL), CHATHUB_EVALUE);
+    ck_assert_ptr_nonnull(strstr(chathub_problem(hub), "listen"));
+    ck_assert_ptr_null(strchr(chathub_problem(hub), 1));
+    chathub_free(hub);
+    hub = hub_new();
+    ck_assert_int_eq(chathub_listen(hub, "tcp://127.0.0.1:0?room=tea%20time"), 0);
     ck_assert_int_eq(chathub_start(hub, NULL), 0);
     chathub_free(hub);
 }

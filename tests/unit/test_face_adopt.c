@@ -300,6 +300,7 @@ START_TEST(what_cannot_be_adopted_stays_as_it_is)
     refused(hub, CHATHUB_EADDRESS, CHATHUB_ADOPT_LINES, fd, "ws://", 0);
     refused(hub, CHATHUB_EADDRESS, CHATHUB_ADOPT_LINES, fd, "tcp://?dialect=klingon", 0);
     refused(hub, CHATHUB_EADDRESS, CHATHUB_ADOPT_HTTP, fd, "ws://?rooms=a", 0);
+    refused(hub, CHATHUB_EADDRESS, CHATHUB_ADOPT_LINES, fd, "tcp://?room=a%01b", 0);
     struct chathub_adoption small = {.size = 8, .fd = fd};
     ck_assert_int_eq(chathub_adopt(hub, &small), CHATHUB_EINVAL);
     ck_assert_int_eq(chathub_adopt(hub, NULL), CHATHUB_EINVAL);

@@ -222,6 +222,8 @@ START_TEST(wrong_calls_are_refused)
     ck_assert_int_eq(chathub_carry(hub, &ops, &cart, "ws://", NULL, &id), CHATHUB_EADDRESS);
     ck_assert_int_eq(chathub_carry(hub, &ops, &cart, "tcp://?dialect=gochat", NULL, &id),
                      CHATHUB_EADDRESS);
+    ck_assert_int_eq(chathub_carry(hub, &ops, &cart, "tcp://?room=a%01b", NULL, &id),
+                     CHATHUB_EADDRESS);
     ck_assert_uint_eq(id, 0);
     carry(&cart, hub, NULL);
     ck_assert_int_eq(chathub_carry(hub, &ops, &cart, NULL, NULL, &id), CHATHUB_EFULL);
