@@ -377,7 +377,7 @@ static void out_of_descriptors(struct chi_net *net, int error)
     if (net->accept_logged && now - net->accept_logged < LOG_AGAIN_MS)
         return;
     net->accept_logged = now ? now : 1;
-    env->ops->log(env->self, CHATHUB_ERROR, "accept failed", fields, 2);
+    env->ops->log(env->self, CHATHUB_ERROR, "accept_failed", fields, 2);
 }
 
 void chi_listener_peer(struct chi_peer *peer, const struct sockaddr *from, uint32_t listener)

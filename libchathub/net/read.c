@@ -147,7 +147,7 @@ static void starve(struct chi_conn *conn)
     conn->starved = true;
     chi_conn_watch(conn);
     if (!net->famine)
-        env->ops->log(env->self, CHATHUB_WARNING, "input full", &field, 1);
+        env->ops->log(env->self, CHATHUB_WARNING, "input_full", &field, 1);
     net->famine = true;
 }
 

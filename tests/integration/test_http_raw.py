@@ -394,7 +394,7 @@ def test_running_out_of_descriptors_is_logged_once_and_survived_without_spinning
     clock = Raw(chatd.address("ws"))
     clock.open()
     many = [Raw(chatd.address("ws")) for _ in range(100)]
-    chatd.record("accept failed")
+    chatd.record("accept_failed")
     before = cpu(chatd.pid)
     for _ in range(3):  # a ping comes each second or so
         clock.send(frame(PONG, clock.get(PING)))
@@ -402,7 +402,7 @@ def test_running_out_of_descriptors_is_logged_once_and_survived_without_spinning
     for raw in many:
         raw.socket.close()
     assert ask(chatd, head("GET / HTTP/1.1"))[0] == 200
-    assert sum(record["event"] == "accept failed" for record in chatd.records()) == 1
+    assert sum(record["event"] == "accept_failed" for record in chatd.records()) == 1
 
 
 def test_unix_sockets_are_served_and_their_files_removed(start_chatd, tmp_path):

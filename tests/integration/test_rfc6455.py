@@ -493,7 +493,7 @@ def test_unfinished_input_of_all_is_bounded(start_chatd):
         raw.send(frame(TEXT, b" " * 20000, fin=False))
     sockets[-1].send(frame(TEXT, ask("patient")))
     assert answered(sockets[-1], "patient")
-    chatd.record("input full")
+    chatd.record("input_full")
     for raw in sockets[:-1]:
         assert raw.closed() == 1008
         raw.socket.close()
