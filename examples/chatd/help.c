@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,6 +94,57 @@ static void print_words(const char *text, size_t *column)
     }
 }
 
+/* One of an option's bounds, as it can be set: in the largest unit that leaves it whole. */
+static void write_bound(const struct chathub_option *option, uint64_t bound, char *out, size_t size)
+{
+    static const struct unit {
+        uint32_t type;
+        const char *suffix;
+        uint64_t scale;
+    } units[] = {
+        {CHATHUB_OPTION_SIZE, "g", UINT64_C(1) << 30},
+        {CHATHUB_OPTION_SIZE, "m", 1 << 20},
+        {CHATHUB_OPTION_SIZE, "k", 1 << 10},
+        {CHATHUB_OPTION_TIME, "d", 86400000},
+        {CHATHUB_OPTION_TIME, "h", 3600000},
+        {CHATHUB_OPTION_TIME, "m", 60000},
+        {CHATHUB_OPTION_TIME, "s", 1000},
+        {CHATHUB_OPTION_TIME, "ms", 1},
+    };
+    const struct unit *unit = NULL;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]) && !unit && bound; i++) {
+        if (units[i].type == option->type && bound % units[i].scale == 0)
+            unit = &units[i];
+    }
+    snprintf(out, size, "%" PRIu64 "%s", unit ? bound / unit->scale : bound,
+             unit ? unit->suffix : "");
+}
+
+/* The least and the most that it takes; "" where there is nothing to say. Answers its length. */
+static int write_bounds(const struct chathub_option *option, char *out, size_t size)
+{
+    char least[32], most[32];
+    *out = '\0';
+    if (!option->max || option->type == CHATHUB_OPTION_SWITCH)
+        return 0;
+    write_bound(option, option->min, least, sizeof(least));
+    write_bound(option, option->max, most, sizeof(most));
+    if (option->type == CHATHUB_OPTION_TEXT)
+        return snprintf(out, size, "up to %s bytes", most);
+    return snprintf(out, size, "%s to %s", least, most);
+}
+
+static void print_bounds(const struct chathub_option *option, size_t *column)
+{
+    char bounds[80], text[96];
+    int len = write_bounds(option, bounds, sizeof(bounds));
+    if (len || option->live) {
+        snprintf(text, sizeof(text), "(%s%s%s)", bounds, len && option->live ? "; " : "",
+                 option->live ? "live" : "");
+        print_words(text, column);
+    }
+}
+
 static void print_full(const struct chatd_setting *setting)
 {
     const struct chathub_option *about = &setting->about;
@@ -103,8 +155,7 @@ static void print_full(const struct chatd_setting *setting)
         print_words("Default:", &column);
         print_words(about->standard, &column);
     }
-    if (about->live)
-        print_words("(live)", &column);
+    print_bounds(about, &column);
     putchar('\n');
 }
 
@@ -114,8 +165,9 @@ static void print_all(const struct chatd_settings *settings)
     printf("Options of chatd %s. Each is a flag (--log-level debug), a variable\n"
            "(CHATD_LOG_LEVEL=debug) and a line of the file that --config names\n"
            "(log-level: debug). Flags win over variables, and these over the file. SIZE\n"
-           "takes k, m, g; TIME takes ms, s, m, h, d. A live one may be changed in the\n"
-           "file while chatd runs: kill -HUP makes it read the file again.\n",
+           "takes k, m, g; TIME takes ms, s, m, h, d. In brackets are the least and the\n"
+           "most, and whether it is live: one that is may be changed in the file while\n"
+           "chatd runs, and kill -HUP makes it read the file again.\n",
            chathub_version());
     for (size_t i = 0; i < settings->count; i++) {
         const struct chatd_setting *setting = &settings->all[i];

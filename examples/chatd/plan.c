@@ -8,8 +8,6 @@
 #include "user.h"
 
 #define NAME_MOST 64
-/* The largest max-servers: each server has threads, files and memory of its own. */
-#define SERVERS_MOST 1024
 
 /* ----------------------------------------------------------------------------------- one server */
 
@@ -110,10 +108,17 @@ static long number_of(const char *text, size_t len, long least, long most)
     return len && number >= least && number <= most ? number : -1;
 }
 
+/* --max-servers; negative: it is no number within its bounds. */
+static long most_servers(const struct chatd_settings *settings)
+{
+    const struct chatd_setting *setting = chatd_settings_find(settings, "max-servers");
+    const char *text = chatd_setting_text(setting);
+    return number_of(text, strlen(text), (long)setting->about.min, (long)setting->about.max);
+}
+
 size_t chatd_plan_most(const struct chatd_settings *settings)
 {
-    const char *text = chatd_settings_text(settings, "max-servers");
-    long most = number_of(text, strlen(text), 1, SERVERS_MOST);
+    long most = most_servers(settings);
     return most < 0 ? 1 : (size_t)most;
 }
 
@@ -126,11 +131,13 @@ static const char *where(const struct chatd_settings *settings, const char *name
 
 static int check_most(const struct chatd_settings *settings, struct chatd_problem *problem)
 {
-    const char *text = chatd_settings_text(settings, "max-servers");
-    if (number_of(text, strlen(text), 1, SERVERS_MOST) > 0)
+    const struct chatd_setting *setting = chatd_settings_find(settings, "max-servers");
+    if (most_servers(settings) > 0)
         return 0;
-    return chatd_problem(problem, CHATD_EXIT_USAGE, "%s: '%.64s' is no number from 1 to %d",
-                         where(settings, "max-servers"), text, SERVERS_MOST);
+    return chatd_problem(problem, CHATD_EXIT_USAGE, "%s: '%.64s' is no number from %llu to %llu",
+                         where(settings, "max-servers"), chatd_setting_text(setting),
+                         (unsigned long long)setting->about.min,
+                         (unsigned long long)setting->about.max);
 }
 
 /* Two options that say the same thing differently. */

@@ -10,11 +10,11 @@
 #define OWN(kind, word, value, text, is_common, is_live)                                           \
     {                                                                                              \
         .size = sizeof(struct chathub_option), .type = CHATHUB_OPTION_##kind, .name = word,        \
-        .standard = value, .help = text, .group = "chatd", .common = is_common, .live = is_live    \
+        .standard = value, .help = text, .group = GROUP, .common = is_common, .live = is_live      \
     }
 
-/* The first are read from a file, too. */
 static const struct chathub_option own_options[] = {
+#define GROUP "chatd"
     OWN(TEXT, "servers", "",
         "Servers that share nothing, in place of listen: NAME=PORT or NAME=HOST:PORT, separated by "
         "commas. Each has its rooms, its log, the page, and its WebSocket at /ws.",
@@ -27,8 +27,15 @@ static const struct chathub_option own_options[] = {
         "separated by commas, each with its WebSocket at /ws. The one called as this one is left "
         "out.",
         0, 0),
-    OWN(NUMBER, "max-servers", "16",
-        "Servers at once, those included that are made while chatd runs.", 0, 1),
+    {.size = sizeof(struct chathub_option),
+     .type = CHATHUB_OPTION_NUMBER,
+     .name = "max-servers",
+     .standard = "16",
+     .help = "Servers at once, those included that are made while chatd runs.",
+     .group = GROUP,
+     .min = 1,
+     .max = 1024, /* each has threads, files and memory of its own */
+     .live = 1},
     OWN(SWITCH, "create-servers", "yes",
         "Programs and pages on this machine may make and end servers while chatd runs. Set it to "
         "no behind whatever forwards connections of others to chatd.",
@@ -43,7 +50,11 @@ static const struct chathub_option own_options[] = {
         1),
     OWN(TEXT, "user", "",
         "Whom to become when started as root, once the listeners and all files are open.", 0, 0),
-    OWN(TEXT, "config", "", "A YAML file of options, read again on SIGHUP.", 1, 0),
+#undef GROUP
+#define GROUP "Command line only"
+    OWN(TEXT, "config", "",
+        "A YAML file of options, read again on SIGHUP. The variable CHATD_CONFIG names one, too.",
+        1, 0),
     OWN(SWITCH, "check-config", "no", "Only tells whether the settings are valid.", 0, 0),
     OWN(SWITCH, "print-config", "no", "Prints all settings in effect, as a file for --config.", 0,
         0),
@@ -59,12 +70,15 @@ static const struct chathub_option own_options[] = {
     OWN(TEXT, "help", "", "Shows the common options, all of them (--help all), or one (its name).",
         0, 0),
     OWN(SWITCH, "version", "no", "Prints the version.", 0, 0),
+#undef GROUP
 };
 #define OWN_COUNT   (sizeof(own_options) / sizeof(own_options[0]))
-#define OWN_IN_FILE 10
+#define OWN_IN_FILE 10 /* the first of them; the others are of the command line only */
 
 /* Where chatd listens if nobody says otherwise; the library has no listener of its own accord. */
-static const char *const standard_listen[] = {"ws://localhost:8080/ws", "tcp://localhost:7000"};
+#define STANDARD_PAGE  "ws://localhost:8080/ws"
+#define STANDARD_LINES "tcp://localhost:7000"
+static const char *const standard_listen[] = {STANDARD_PAGE, STANDARD_LINES};
 
 int chatd_problem(struct chatd_problem *problem, int status, const char *format, ...)
 {
@@ -105,6 +119,9 @@ int chatd_settings_new(struct chatd_settings **out)
     struct chatd_setting *log = chatd_settings_find(settings, "log");
     if (log && chathub_has("sqlite"))
         log->about.standard = CHATD_DATAFILE_DEFAULT;
+    struct chatd_setting *listen = chatd_settings_find(settings, "listen");
+    if (listen)
+        listen->about.standard = STANDARD_PAGE " " STANDARD_LINES;
     *out = settings;
     return 0;
 }
