@@ -71,6 +71,7 @@ extern "C" {
 #define CHATHUB_API
 #endif
 
+/* Of this header; chathub_version tells the library's. */
 #define CHATHUB_VERSION "0.1.0"
 
 /* In place of a length: the text ends in NUL. */
@@ -140,7 +141,7 @@ struct uv_loop_s; /* libuv's uv_loop_t; this header does not need uv.h */
 
 /* CHATHUB_ENOMEM and so on, as listed above. */
 enum chathub_error {
-    CHATHUB_OK = 0,
+    CHATHUB_OK = 0, /* no error */
 #define CHATHUB_X(name, number, word, text) CHATHUB_##name = (number),
     CHATHUB_ERRORS(CHATHUB_X)
 #undef CHATHUB_X
@@ -245,14 +246,15 @@ CHATHUB_API int chathub_get(const struct chathub *hub, const char *name, char *o
 
 /* What values an option takes. */
 enum chathub_option_type {
-    CHATHUB_OPTION_TEXT = 0,
-    CHATHUB_OPTION_SWITCH = 1,
-    CHATHUB_OPTION_NUMBER = 2,
-    CHATHUB_OPTION_SIZE = 3, /* bytes */
-    CHATHUB_OPTION_TIME = 4, /* milliseconds */
-    CHATHUB_OPTION_LIST = 5  /* texts; each set adds one (listen) */
+    CHATHUB_OPTION_TEXT = 0,   /* UTF-8 without control characters */
+    CHATHUB_OPTION_SWITCH = 1, /* yes or no */
+    CHATHUB_OPTION_NUMBER = 2, /* a whole number */
+    CHATHUB_OPTION_SIZE = 3,   /* bytes */
+    CHATHUB_OPTION_TIME = 4,   /* milliseconds */
+    CHATHUB_OPTION_LIST = 5    /* texts; each set adds one (listen) */
 };
 
+/* What there is to know of an option. */
 struct chathub_option {
     uint32_t size;        /* of this struct, set by the caller */
     uint32_t type;        /* enum chathub_option_type */
@@ -260,7 +262,7 @@ struct chathub_option {
     const char *standard; /* the default, as a text */
     const char *help;     /* one or two sentences */
     const char *group;    /* a heading to list it under */
-    uint64_t min, max;    /* bounds of numbers, sizes and times */
+    uint64_t min, max;    /* bounds of numbers, sizes and times; of a text, its bytes */
     uint8_t live;         /* 1: may be set while the hub runs */
     uint8_t common;       /* 1: one of the few that most people need */
     uint8_t reserved[6];
@@ -294,10 +296,10 @@ CHATHUB_API int chathub_asset(struct chathub *hub, const char *path, const char 
 
 /* Of HTTP requests. */
 enum chathub_method {
-    CHATHUB_METHOD_GET = 0,
-    CHATHUB_METHOD_HEAD = 1,
-    CHATHUB_METHOD_POST = 2,
-    CHATHUB_METHOD_DELETE = 3
+    CHATHUB_METHOD_GET = 0,   /* reads */
+    CHATHUB_METHOD_HEAD = 1,  /* the same without the body */
+    CHATHUB_METHOD_POST = 2,  /* does something */
+    CHATHUB_METHOD_DELETE = 3 /* takes something away */
 };
 
 /* A request for a route. Texts end in NUL. */
@@ -333,9 +335,15 @@ CHATHUB_API int chathub_http_body(struct chathub *hub, const char *type, const v
 
 /* ------------------------------------------------------------------------------------ log lines */
 
-/* Of log records: details, the way of things, what an operator should know, what fails. */
-enum chathub_level { CHATHUB_DEBUG = 0, CHATHUB_INFO = 1, CHATHUB_WARNING = 2, CHATHUB_ERROR = 3 };
+/* Of log records. */
+enum chathub_level {
+    CHATHUB_DEBUG = 0,   /* details */
+    CHATHUB_INFO = 1,    /* the way of things */
+    CHATHUB_WARNING = 2, /* what an operator should know */
+    CHATHUB_ERROR = 3    /* what fails */
+};
 
+/* What a log record says about what happened. */
 struct chathub_field {
     const char *key;   /* a constant word */
     const char *value; /* ends in NUL, but may hold anything a peer sent: escape it for your sink */
@@ -359,10 +367,20 @@ CHATHUB_API int chathub_on_log(struct chathub *hub, int level, chathub_log_cb cb
 /* ------------------------------------------------------------------------------------ authorize */
 
 /* What a client is about to do. */
-enum chathub_action { CHATHUB_HELLO = 0, CHATHUB_JOIN = 1, CHATHUB_POST = 2, CHATHUB_HISTORY = 3 };
+enum chathub_action {
+    CHATHUB_HELLO = 0,  /* to be somebody, or to take another name */
+    CHATHUB_JOIN = 1,   /* to enter a room */
+    CHATHUB_POST = 2,   /* to say something */
+    CHATHUB_HISTORY = 3 /* to read what was said */
+};
 /* What the host says to it. */
-enum chathub_decision { CHATHUB_DENY = 0, CHATHUB_ALLOW = 1, CHATHUB_LATER = 2 };
+enum chathub_decision {
+    CHATHUB_DENY = 0,  /* it is answered by an error */
+    CHATHUB_ALLOW = 1, /* it is done */
+    CHATHUB_LATER = 2  /* chathub_answer follows */
+};
 
+/* May this client do this? */
 struct chathub_question {
     uint32_t size;       /* of this struct, set by the library */
     int32_t action;      /* enum chathub_action */
@@ -414,8 +432,8 @@ enum chathub_event_type {
     CHATHUB_EVENT_GAP,      /* room: entries after `prev` up to `position` are no longer kept */
     CHATHUB_EVENT_HISTORY,  /* room; the page in json */
     CHATHUB_EVENT_WHO,      /* room, count; names in json */
-    CHATHUB_EVENT_PONG,
-    CHATHUB_EVENT_OK,
+    CHATHUB_EVENT_PONG,     /* answers the request ping */
+    CHATHUB_EVENT_OK,       /* a request was done: ref; of chathub_redact: room, position */
     CHATHUB_EVENT_BYE,      /* the hub will close the client: message */
     CHATHUB_EVENT_CLOSED,   /* the last one of a client: code */
     CHATHUB_EVENT_PRIVATE,  /* said to this client alone: room, sender, sender_id, content, time */
@@ -430,7 +448,8 @@ enum chathub_event_type {
 #define CHATHUB_DUP 1u /* ack: a repeat, answered with the first one's position */
 #define CHATHUB_ON  2u /* typing: started */
 
-/* All texts end in NUL, "" where there is none, and hold until the callback returns. */
+/* One thing that happened. All texts end in NUL, "" where there is none, and hold until the
+ * callback returns. */
 struct chathub_event {
     uint32_t size;     /* of this struct, set by the library */
     uint32_t type;     /* enum chathub_event_type */
@@ -521,8 +540,8 @@ CHATHUB_API int chathub_disconnect(struct chathub *hub, uint64_t client, int cod
  * them (as many bytes again; what is beyond is denied), and only records of the log are counted
  * in place of kept. */
 
-/* Any thread. A descriptor that is readable while events wait; it stays the hub's, and is valid
- * until chathub_free. CHATHUB_EIO: the system has none. */
+/* A descriptor that is readable while events wait; it stays the hub's, and is valid until
+ * chathub_free. Any thread. CHATHUB_EIO: the system has none. */
 CHATHUB_API int chathub_queue_fd(struct chathub *hub);
 
 /* Events that were taken from the queue. */
@@ -559,6 +578,7 @@ enum chathub_adopted_as {
     /* Lines, as on a tcp:// listener. */
     CHATHUB_ADOPT_LINES = 2
 };
+/* A connection that is handed over. */
 struct chathub_adoption {
     uint32_t size;     /* of this struct, set by the caller */
     int32_t as;        /* enum chathub_adopted_as */
@@ -624,6 +644,7 @@ CHATHUB_API int chathub_carrier_closed(struct chathub *hub, uint64_t client, int
 
 /* ----------------------------------------------------------------------------------- statistics */
 
+/* What a hub has, and what it did. */
 struct chathub_stats {
     uint32_t size; /* of this struct, set by the caller */
     uint32_t reserved;

@@ -80,6 +80,7 @@ enum chathub_state {
     CHATHUB_STATE_ENDED = 5       /* why in code (0: it was closed by the host) and message */
 };
 
+/* What it does from now on, and why. */
 struct chathub_state_change {
     uint32_t size;       /* of this struct, set by the library */
     int32_t state;       /* enum chathub_state */
@@ -89,7 +90,7 @@ struct chathub_state_change {
     const char *message; /* one line for a person; "" where there is nothing to say. It may quote
                             what the other side sent, with nothing that controls a terminal */
 };
-/* It does something else from now on. Both pointers hold until this returns. */
+/* The state has changed. Both pointers hold until this returns. */
 typedef void (*chathub_state_cb)(struct chathub_connection *connection,
                                  const struct chathub_state_change *change, void *arg);
 
