@@ -9,7 +9,7 @@ test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-web
 command -v npm >/dev/null || test_packages+=(nodejs npm)
 # What tests/bench/speed.py compares with, and draws with; not installed by itself.
 bench_packages=(golang-go golang-github-gorilla-websocket-dev nodejs node-ws gnuplot-nox)
-ci_packages=(clang-format clang-tidy cppcheck valgrind abigail-tools cmake g++)
+ci_packages=(clang-format clang-tidy cppcheck valgrind abigail-tools cmake g++ scdoc mandoc man-db doxygen)
 
 is_installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]

@@ -281,7 +281,9 @@ CHATHUB_API int chathub_option_at(uint32_t index, struct chathub_option *out);
  *     tcp+unix:/path
  * HOST is an address, [IPv6] or `localhost` (127.0.0.1, and ::1 where there is IPv6); PORT 0
  * lets the system choose. Query: room=NAME the default room, dialect=NAME the only dialect
- * there. The option `listen` is the same. CHATHUB_EADDRESS, CHATHUB_ESTARTED, CHATHUB_ENOMEM. */
+ * there, history=N how many entries who comes anew is sent; presence=yes and private=yes are for
+ * the dialect realtime (docs/dialects.md). The option `listen` is the same. CHATHUB_EADDRESS,
+ * CHATHUB_ESTARTED, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_listen(struct chathub *hub, const char *url);
 /* Writes the URL of open listener number `index` with its real port, cut to `size`. Answers the
  * uncut length, or CHATHUB_ENOENT behind the last. */
