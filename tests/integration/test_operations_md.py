@@ -1,12 +1,13 @@
 """The files in docs/operations.md do what it says: three NATS servers and chatd, with no more rights than it gives."""
 import json
 import re
+import subprocess
 import urllib.request
 
 import pytest
 
 from cluster import need_cluster
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, find_program
 from nats import Nats, Natses
 from wire import Raw, head
 
@@ -88,3 +89,38 @@ def test_the_question_of_the_load_balancer_is_answered(start_chatd):
         status, _, body = raw.response()
     assert status == 200 and json.loads(body)["name"] == "main"
     assert urllib.request.urlopen(chatd.http("/server.json"), timeout=PATIENCE).status == 200
+
+
+def commands(kind, number):
+    """The lines of the page's blocks of shell commands."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)[number].splitlines()
+
+
+async def test_a_copy_is_made_and_put_back_as_it_says(sqlite, start_chatd, tmp_path):
+    """With chatd's usual port and folders of its own in place of the page's."""
+    chatd = start_chatd(log=tmp_path / "main-8080.db")
+    log, backup = f"{tmp_path}/main-8080.db", f"{tmp_path}/chat-2026-01-02.db"
+
+    def do(lines):
+        for line in lines:
+            words = line.replace("/backups/chat-2026-01-02.db", backup).replace("chatd-data/main-8080.db", log).split()
+            if words[0] == "chatd":
+                words[0] = str(find_program("chatd"))
+                words += [] if "--log" in words else ["--log", f"sqlite:{log}"]
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
+            assert done.returncode == 0, done.stderr
+
+    ann = await chatd.client("ann")
+    await ann.post("one")
+    do(commands("sh", 0))
+    seen = await ann.post("two")
+    epoch, session = ann.epoch, ann.session
+    await ann.close()
+    await chatd.stopped()
+    do(commands("sh", 1))
+    chatd = start_chatd(log=log)
+    again = await chatd.client("ann", room=None, session=session)
+    await again.ask({"type": "join", "room": "general", "after": seen["position"], "epoch": epoch}, "joined")
+    assert (await again.get("gap"))["room"] == "general"
+    page = await again.ask({"type": "history", "room": "general"}, "history")
+    assert [entry["content"] for entry in page["entries"]] == ["one"]
