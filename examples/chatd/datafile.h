@@ -44,9 +44,9 @@ struct chatd_datafile {
  * *problem. */
 int chatd_datafile_look(struct chatd_datafile *file, const char *log, const struct chatd_user *user,
                         struct chatd_problem *problem);
-/* After the start, as root, and after one that failed, too: gives that user the file, what is beside it, and the folders that were made.
- * Leaves alone what is not root's, is no plain file, is a link, or has other links: in a folder of
- * others these could lead anywhere. */
+/* After the start, as root, and after one that failed, too: gives that user the file, what is beside
+ * it, and the folders that were made. Leaves alone what is not root's, is no plain file, is a link,
+ * or has other links: in a folder of others these could lead anywhere. */
 void chatd_datafile_hand_over(const struct chatd_datafile *file, const struct chatd_user *user);
 /* As that user: whether the log can be opened again. 0, or -1 with *problem. */
 int chatd_datafile_usable(const struct chatd_datafile *file, const struct chatd_user *user,

@@ -36,8 +36,8 @@ struct chi_wire_plan {
 
 /* Begins. CHATHUB_ENOMEM or CHATHUB_EIO. */
 int chi_wire_open(const struct chi_wire_plan *plan, struct chi_wire **out);
-/* Takes a text, which must be on one line, to be sent by the next flush. CHATHUB_ENOMEM, also if there is no text at all (NULL), for
- * want of memory: it is not sent, and the wire is lost soon. */
+/* Takes a text, which must be on one line, to be sent by the next flush. CHATHUB_ENOMEM, also if there
+ * is no text at all (NULL), for want of memory: it is not sent, and the wire is lost soon. */
 int chi_wire_send(struct chi_wire *wire, struct chi_span text);
 /* Has the system take what it takes of it; the rest follows by itself. */
 void chi_wire_flush(struct chi_wire *wire);

@@ -1,8 +1,8 @@
 /* Happy path: requests came in while the loop polled; uv_check runs the hub's turn and one slice
  * of the flush. What a host's timer posted is done in uv_prepare, before the loop would sleep.
  * While a slice leaves something over, an idle handle makes the loop poll without waiting, and the
- * next slice comes behind the poll, so that reads are served between any two. One timer wakes the hub for its own deadlines. Failure
- * modes: none of its own; handles that cannot be made fail the start. */
+ * next slice comes behind the poll, so that reads are served between any two. One timer wakes the hub
+ * for its own deadlines. Failure modes: none of its own; handles that cannot be made fail the start. */
 #include "net/driver.h"
 
 #include <stdatomic.h>

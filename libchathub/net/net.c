@@ -1,6 +1,6 @@
 /* The net's life, and its one place in the loop: an epoll set of its own, which holds all listeners
- * and connections (newcomers in another set within it), is watched by one uv_poll_t. That costs a connection nothing but its own struct,
- * and libuv's watchers are not touched for each of them.
+ * and connections (newcomers in another set within it), is watched by one uv_poll_t. That costs a
+ * connection nothing but its own struct, and libuv's watchers are not touched for each of them.
  *
  * Happy path: new → listen → (loop: ready, timers) → stop_accepting → close → freed by the last
  * handle's callback. Failure modes: chi_net_close may come from within a callback of ours (a

@@ -150,7 +150,8 @@ def bar_cost(bench):
             for kind in kinds[1:]:
                 ratios = [cost_of(run) / one for run, one in zip(found[kind], base)]
                 nats = statistics.median(1e6 * run["nats_cpu_seconds"] / run["deliveries"] for run in found[kind])
-                bench.row(f"cost, {name}, {kind}, {where}", f"{median_cost(found[kind]):.3f} us, {spread(ratios)} x; NATS {nats:.3f} us",
+                bench.row(f"cost, {name}, {kind}, {where}",
+                          f"{median_cost(found[kind]):.3f} us, {spread(ratios)} x; NATS {nats:.3f} us",
                           f"{LIMITS['cost']:g} x", bench.limit(statistics.median(ratios) <= LIMITS["cost"]))
 
 
@@ -215,12 +216,13 @@ def bar_join(bench):
         bench.step(f"join, {number + 1} of {bench.pairs}")
         with bench.machine("r1", "--node-lease", lease) as machine:
             others = [node.pid for node in machine.nodes[:2]]
-            few = [bench.begin(machine, "ws", url=node.urls["ws"], pid=node.pid, clients=rooms, rooms=rooms, posts=rooms, rate=1000,
-                               posters=rooms, idle=25 if not bench.quick else 9) for node in machine.nodes[:2]]
+            few = [bench.begin(machine, "ws", url=node.urls["ws"], pid=node.pid, clients=rooms, rooms=rooms, posts=rooms,
+                               rate=1000, posters=rooms, idle=25 if not bench.quick else 9) for node in machine.nodes[:2]]
             time.sleep(1.5)
             before = sum(map(cpu_of, others))
-            crowd = bench.begin(machine, "ws", url=machine.nodes[2].urls["ws"], pid=machine.nodes[2].pid, clients=clients, rooms=rooms,
-                                posts=1, rate=1, settle=1.5 if bench.quick else 6, ramp=128, idle=12 if not bench.quick else 6)
+            crowd = bench.begin(machine, "ws", url=machine.nodes[2].urls["ws"], pid=machine.nodes[2].pid, clients=clients,
+                                rooms=rooms, posts=1, rate=1, settle=1.5 if bench.quick else 6, ramp=128,
+                                idle=12 if not bench.quick else 6)
             time.sleep(2 if bench.quick else 6)
             costs["come"].append(sum(map(cpu_of, others)) - before)
             few_there = 3  # one of each of the few, and who asks

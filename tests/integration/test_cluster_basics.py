@@ -1,5 +1,5 @@
-"""Several chatd on NATS JetStream are one chat: what one node is told, all show, in one order; and what becomes of it when NATS is
-away, wiped, closed to them, or without JetStream."""
+"""Several chatd on NATS JetStream are one chat: what one node is told, all show, in one order; and what becomes of it when NATS
+is away, wiped, closed to them, or without JetStream."""
 import asyncio
 import json
 import os
@@ -118,7 +118,8 @@ async def test_history_is_the_same_on_all_nodes(shared, room):
         reader = await node.client(None, room)
         page = await reader.ask({"type": "history", "room": room, "limit": 100}, "history")
         older = await reader.ask({"type": "history", "room": room, "before": page["entries"][0]["position"]}, "history")
-        after = await reader.ask({"type": "history", "room": room, "after": older["entries"][9]["position"], "limit": 5}, "history")
+        after = await reader.ask({"type": "history", "room": room, "after": older["entries"][9]["position"], "limit": 5},
+                                 "history")
         assert page["more"] and not older["more"] and page["epoch"] == alice.epoch
         assert bare(after["entries"]) == bare(older["entries"][10:15])
         histories.append(bare(older["entries"] + page["entries"]))
@@ -631,7 +632,8 @@ def test_the_example_starts_three_nodes_and_ends_them_in_order(tmp_path):
     out, errors = Lines(script.stdout), Lines(script.stderr)
     try:
         out.wait(lambda line: line if "Ctrl-C" in line else None)
-        told = [json.load(urllib.request.urlopen(f"http://localhost:{first + n}/server.json", timeout=PATIENCE)) for n in range(3)]
+        told = [json.load(urllib.request.urlopen(f"http://localhost:{first + n}/server.json", timeout=PATIENCE))
+                for n in range(3)]
         assert [one["name"] for one in told] == ["node-1", "node-2", "node-3"]
         for one in told:
             assert sorted(server["port"] for server in one["servers"]) == [first, first + 1, first + 2]

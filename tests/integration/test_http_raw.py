@@ -313,7 +313,8 @@ def test_pages_of_this_machine_may_connect_to_a_loopback_listener(served, value)
 
 @pytest.mark.parametrize("value, host", [("http://chat.example", "chat.example"), ("https://chat.example", "chat.example"),
                                          ("http://chat.example:80", "chat.example"), ("https://chat.example", "chat.example:443"),
-                                         ("http://Chat.Example:8080", "chat.example:8080"), ("http://[fe80::1]:8", "[fe80::1]:8")])
+                                         ("http://Chat.Example:8080", "chat.example:8080"),
+                                         ("http://[fe80::1]:8", "[fe80::1]:8")])
 def test_pages_of_the_same_host_may_connect(served, value, host):
     assert origin(served, value, host) == 101
 
