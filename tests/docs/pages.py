@@ -35,3 +35,62 @@ def anchors(text):
         found.add(f"{name}-{seen[name]}" if name in seen else name)
         seen[name] = seen.get(name, 0) + 1
     return found
+
+
+class Block:
+    """A block of code of a page: what follows ``` (its kind and further words), its text, and where it stands."""
+
+    def __init__(self, page, line, info, text, before):
+        self.page, self.line, self.text, self.before = page, line, text, before
+        self.kind, *self.words = info.split() or [""]
+
+    @property
+    def name(self):
+        return str(self.page.relative_to(ROOT))
+
+    @property
+    def place(self):
+        return f"{self.name}:{self.line}"
+
+    @property
+    def file(self):
+        """The file that the text before the block tells the reader to make of it: the last `name` with such an ending."""
+        named = re.findall(rf"`([\w.-]+\.{ENDINGS[self.kind]})`", self.before) if self.kind in ENDINGS else []
+        return named[-1] if named else None
+
+
+ENDINGS = {"c": "c", "python": "py", "yaml": "yaml", "cmake": "txt"}
+FENCE = re.compile(r" {0,3}(```+|~~~+)\s*(.*?)\s*$")
+
+
+def blocks(page, text=None):
+    """All blocks of a page in their order. An indented one is commands for a shell (kind `sh`)."""
+    lines = (page.read_text() if text is None else text).splitlines()
+    found, prose, at = [], [], 0
+    while at < len(lines):
+        fence = FENCE.match(lines[at])
+        if fence:
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() == fence[1]), len(lines))
+            found.append(Block(page, at + 1, fence[2] or "none", "\n".join(lines[at + 1:end]) + "\n", "\n".join(prose)))
+            at, prose = end + 1, []
+        elif indented(lines, at, prose):
+            end = next((n for n in range(at, len(lines)) if lines[n].strip() and not indented_line(lines[n])), len(lines))
+            body = "\n".join(line[4:] for line in lines[at:end]).rstrip() + "\n"
+            found.append(Block(page, at + 1, "sh", body, "\n".join(prose)))
+            at, prose = end, []
+        else:
+            prose.append(lines[at])
+            at += 1
+    return found
+
+
+def indented_line(line):
+    return line.startswith(("    ", "\t"))
+
+
+def indented(lines, at, prose):
+    """Whether an indented block begins here: after an empty line, and not as a further paragraph of a list's item."""
+    if not indented_line(lines[at]) or not lines[at].strip() or (at and lines[at - 1].strip()):
+        return False
+    above = next((line for line in reversed(prose) if line.strip()), "")
+    return not re.match(r"\s*([-*+]|\d+[.)]) |\s{2,}\S", above)
