@@ -163,7 +163,7 @@ class Session:
         for command in [command for command in self.running if not command.runs()]:
             self.running.remove(command)
             command.end()
-        for how_many in re.findall(r"Ctrl-C(?: in (both|all))?", prose):
+        for how_many in re.findall(r"Ctrl-C(?:\s+in\s+(both|all))?", prose):
             for _ in range({"both": 2, "all": len(self.running)}.get(how_many, 1)):
                 if self.running:
                     self.running.pop().interrupt()
