@@ -14,6 +14,7 @@
 #include "net/driver.h"
 #include "net/inproc.h"
 #include "net/net.h"
+#include "net/passed.h"
 #include "net/queue.h"
 #include "net/world.h"
 
@@ -26,8 +27,8 @@ struct chathub {
     uv_loop_t the_loop; /* the hub's own, where it has one */
     uv_loop_t *loop;    /* NULL before start */
     struct chi_settings settings;
-    struct chi_address *addresses; /* owned: listeners to open */
-    uint32_t address_count;
+    struct chi_listening *listening; /* owned: listeners to open */
+    uint32_t listening_count;
     struct chi_routes *routes;
     struct chi_world world;
     bool work; /* a turn is wanted (the world sets it, the driver clears it) */

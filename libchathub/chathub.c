@@ -148,7 +148,8 @@ void chathub_free(struct chathub *hub)
     chi_buf_fini(&hub->text);
     chi_buf_fini(&hub->decoded);
     chi_buf_fini(&hub->record);
-    free(hub->addresses);
+    chi_passed_close(hub->listening, hub->listening_count);
+    free(hub->listening);
     free(hub);
 }
 
@@ -156,16 +157,15 @@ void chathub_free(struct chathub *hub)
 
 static int set_listen(struct chathub *hub, const char *url)
 {
-    struct chi_address address;
-    int error = chi_address_parse(url, &address, hub->problem, sizeof(hub->problem));
+    struct chi_listening one = {.passed = {-1, -1}};
+    int error = chi_address_parse(url, &one.address, hub->problem, sizeof(hub->problem));
     if (error)
         return error;
-    struct chi_address *addresses =
-        realloc(hub->addresses, (hub->address_count + 1) * sizeof(*addresses));
-    if (!addresses)
+    struct chi_listening *all = realloc(hub->listening, (hub->listening_count + 1) * sizeof(*all));
+    if (!all)
         return chi_plain(hub, CHATHUB_ENOMEM);
-    addresses[hub->address_count++] = address;
-    hub->addresses = addresses;
+    all[hub->listening_count++] = one;
+    hub->listening = all;
     return 0;
 }
 
@@ -178,6 +178,18 @@ int chathub_listen(struct chathub *hub, const char *url)
     if (hub->state != STATE_NEW)
         return chi_plain(hub, CHATHUB_ESTARTED);
     return set_listen(hub, url);
+}
+
+int chathub_listen_fd(struct chathub *hub, int fd)
+{
+    CHI_CALL(hub);
+    int error = chi_enter(hub);
+    if (error)
+        return error;
+    if (hub->state != STATE_NEW)
+        return chi_plain(hub, CHATHUB_ESTARTED);
+    return chi_passed_give(hub->listening, hub->listening_count, fd, hub->problem,
+                           sizeof(hub->problem));
 }
 
 int chathub_set(struct chathub *hub, const char *name, const char *value)
@@ -444,8 +456,8 @@ static int make_net(struct chathub *hub, struct chi_env env)
     int error = chi_net_new(&parts, &hub->net);
     if (error)
         return chi_plain(hub, error);
-    for (uint32_t i = 0; !error && i < hub->address_count; i++)
-        error = chi_net_listen(hub->net, &hub->addresses[i], hub->problem, sizeof(hub->problem));
+    for (uint32_t i = 0; !error && i < hub->listening_count; i++)
+        error = chi_net_listen(hub->net, &hub->listening[i], hub->problem, sizeof(hub->problem));
     return error;
 }
 
@@ -510,14 +522,14 @@ int chathub_check(struct chathub *hub)
 {
     CHI_CALL(hub);
     int error = chi_enter(hub);
-    for (uint32_t i = 0; !error && i < hub->address_count; i++)
-        if (!hub->settings.insecure && !chi_address_is_local(&hub->addresses[i]))
+    for (uint32_t i = 0; !error && i < hub->listening_count; i++)
+        if (!hub->settings.insecure && !chi_address_is_local(&hub->listening[i].address))
             error =
                 chi_problem(hub, CHATHUB_EINSECURE,
                             "listen %s: whoever reaches this address gets in, for nobody has to "
                             "prove who they are; listen at localhost, or consent by the option "
                             "insecure (chatd: --insecure)",
-                            hub->addresses[i].host);
+                            hub->listening[i].address.host);
     if (!error && chi_sqlite_path(hub->settings.log) && chathub_has("sqlite") != 1)
         error = chi_problem(hub, CHATHUB_EFEATURE,
                             "option log: this build has no SQLite; use memory, or build with "
@@ -554,6 +566,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
         chi_tear_down(hub);
         return error;
     }
+    chi_passed_close(hub->listening, hub->listening_count); /* the listeners have theirs */
     start_driver(hub);
     atomic_store(&hub->wakes, hub->driver);
     hub->state = STATE_RUNNING;

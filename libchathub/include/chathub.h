@@ -285,6 +285,19 @@ CHATHUB_API int chathub_option_at(uint32_t index, struct chathub_option *out);
  * the dialect realtime (docs/dialects.md). The option `listen` is the same. CHATHUB_EADDRESS,
  * CHATHUB_ESTARTED, CHATHUB_ENOMEM. */
 CHATHUB_API int chathub_listen(struct chathub *hub, const char *url);
+/* Gives the listener of the same address, which was added before, a socket that listens already,
+ * so that start does not open one. Whoever keeps a duplicate of it (systemd's socket units, a host
+ * that hands over to its next version) has it listen between two hubs: who comes then waits, and is
+ * refused by none. Host and port, or path, have to be those of the URL; PORT 0 takes a socket of
+ * any port, `localhost` one for each of its two addresses (start opens the other). [::] may be a
+ * socket that takes IPv4 as well. On success the descriptor is the hub's, which sets it non-blocking,
+ * close-on-exec and the options of its own sockets, and closes it when it takes no more connections,
+ * or with chathub_free; a failed start keeps it for the next one. The backlog stays, and so does a
+ * Unix socket's file, at the end too. On an error it is still the host's, as it was, and
+ * chathub_problem says where it listens: CHATHUB_ENOENT (there is no such listener), CHATHUB_EINUSE
+ * (it has its socket already), CHATHUB_EINVAL (no stream socket of TCP or Unix that listens),
+ * CHATHUB_ESTARTED, CHATHUB_EIO. */
+CHATHUB_API int chathub_listen_fd(struct chathub *hub, int fd);
 /* Writes the URL of open listener number `index` with its real port, cut to `size`. Answers the
  * uncut length, or CHATHUB_ENOENT behind the last. */
 CHATHUB_API int chathub_listener(const struct chathub *hub, uint32_t index, char *out, size_t size);

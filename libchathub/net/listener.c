@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ union socket_address {
 struct opening {
     struct chi_net *net;
     const struct chi_address *address;
+    const int *passed; /* two sockets that listen already, -1: none */
     char *problem;
     size_t size;
 };
@@ -163,12 +165,26 @@ static uint16_t port_of(int fd)
     return ntohs(at.any.sa_family == AF_INET6 ? at.six.sin6_port : at.four.sin_port);
 }
 
-static int bind_internet(struct chi_listener *listener, int which, const char *host,
-                         const struct chi_settings *settings)
+/* One of our own for a socket that was passed: whoever passed it keeps the other, with which it goes
+ * on to listen when ours is closed. Or the negative errno. */
+static int take_passed(const struct opening *o, int passed)
+{
+    int fd = fcntl(passed, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (!o->address->is_unix)
+        chi_listener_options(fd, o->net->parts.settings);
+    return fd;
+}
+
+static int bind_internet(const struct opening *o, struct chi_listener *listener, int which,
+                         const char *host)
 {
     union socket_address at;
     socklen_t len = fill_internet(&at, host, listener->address.port);
-    int fd = listen_on(&at, len, settings);
+    int fd = o->passed[which] >= 0 ? take_passed(o, o->passed[which])
+                                   : listen_on(&at, len, o->net->parts.settings);
 
     if (fd < 0)
         return fd;
@@ -178,17 +194,17 @@ static int bind_internet(struct chi_listener *listener, int which, const char *h
 }
 
 /* 127.0.0.1, and ::1 with the same port where there is IPv6. */
-static int bind_localhost(struct chi_listener *listener, const struct chi_settings *settings)
+static int bind_localhost(const struct opening *o, struct chi_listener *listener)
 {
     uint16_t wanted = listener->address.port;
     int error = 0;
 
     for (int i = 0; i < PORT_TRIES; i++) {
         listener->address.port = wanted;
-        error = bind_internet(listener, 0, "127.0.0.1", settings);
+        error = bind_internet(o, listener, 0, "127.0.0.1");
         if (error)
             return error;
-        error = bind_internet(listener, 1, "::1", settings);
+        error = bind_internet(o, listener, 1, "::1");
         if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)
             return 0;
         if (error == 0)
@@ -216,10 +232,17 @@ static bool is_stale(const union socket_address *at)
     return refused;
 }
 
-static int bind_unix(struct chi_listener *listener, const struct chi_settings *settings)
+static int bind_unix(const struct opening *o, struct chi_listener *listener)
 {
+    const struct chi_settings *settings = o->net->parts.settings;
     union socket_address at;
     int fd;
+
+    if (o->passed[0] >= 0) { /* its file is of whoever made it */
+        fd = take_passed(o, o->passed[0]);
+        listener->fds[0] = fd;
+        return fd < 0 ? fd : 0;
+    }
 
     memset(&at, 0, sizeof(at));
     at.un.sun_family = AF_UNIX;
@@ -234,14 +257,18 @@ static int bind_unix(struct chi_listener *listener, const struct chi_settings *s
     return 0;
 }
 
-static void close_sockets(struct chi_listener *listener)
+/* A socket that others have, too, would be reported for as long as they have it, though ours is
+ * closed. */
+static void close_sockets(struct chi_net *net, struct chi_listener *listener)
 {
     if (listener->bound)
         unlink(listener->address.host);
     listener->bound = false;
     for (int i = 0; i < 2; i++)
-        if (listener->fds[i] >= 0)
+        if (listener->fds[i] >= 0) {
+            chi_net_epoll(net, listener->fds[i], false, 0, 0);
             close(listener->fds[i]);
+        }
     listener->fds[0] = listener->fds[1] = -1;
 }
 
@@ -249,29 +276,29 @@ static void close_sockets(struct chi_listener *listener)
 
 static int open_listener(const struct opening *o, struct chi_listener *listener)
 {
-    const struct chi_settings *settings = o->net->parts.settings;
     int error;
 
     if (listener->address.is_unix)
-        error = bind_unix(listener, settings);
+        error = bind_unix(o, listener);
     else if (strcmp(listener->address.host, "localhost") == 0)
-        error = bind_localhost(listener, settings);
+        error = bind_localhost(o, listener);
     else
-        error = bind_internet(listener, 0, listener->address.host, settings);
+        error = bind_internet(o, listener, 0, listener->address.host);
     for (int i = 0; i < 2 && !error; i++)
         if (listener->fds[i] >= 0 &&
             chi_net_epoll(o->net, listener->fds[i], true, o->net->listener_count, i) != 0)
             error = -EIO;
     if (!error)
         return 0;
-    close_sockets(listener);
+    close_sockets(o->net, listener);
     return explain(o, -error);
 }
 
-int chi_net_listen(struct chi_net *net, const struct chi_address *address, char *problem,
+int chi_net_listen(struct chi_net *net, const struct chi_listening *listening, char *problem,
                    size_t size)
 {
-    struct opening o = {net, address, problem, size};
+    const struct chi_address *address = &listening->address;
+    struct opening o = {net, address, listening->passed, problem, size};
     bool local = chi_address_is_local(address);
     char url[320];
 
@@ -331,7 +358,7 @@ void chi_listener_follow(struct chi_net *net)
 void chi_listener_close_all(struct chi_net *net)
 {
     for (uint32_t i = 0; i < net->listener_count; i++)
-        close_sockets(net->listeners[i]);
+        close_sockets(net, net->listeners[i]);
     net->accepting = false;
 }
 
@@ -391,6 +418,11 @@ void chi_listener_peer(struct chi_peer *peer, const struct sockaddr *from, uint3
         peer->family = 4;
         peer->port = ntohs(four->sin_port);
         memcpy(peer->bytes, &four->sin_addr, 4);
+    } else if (from->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+        /* IPv4 at a socket that takes both, such as one that was passed */
+        peer->family = 4;
+        peer->port = ntohs(six->sin6_port);
+        memcpy(peer->bytes, six->sin6_addr.s6_addr + 12, 4);
     } else if (from->sa_family == AF_INET6) {
         peer->family = 6;
         peer->port = ntohs(six->sin6_port);

@@ -10,7 +10,7 @@
 #include "core/hub.h"
 #include "core/settings.h"
 #include "delivery/delivery.h"
-#include "net/address.h"
+#include "net/passed.h"
 #include "net/routes.h"
 
 struct uv_loop_s;
@@ -30,9 +30,9 @@ struct chi_net_parts {
 int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out);
 
 /* Binds and listens at once (on `localhost`: 127.0.0.1, and ::1 where there is IPv6, with the
- * same port). On an error, `problem` (`size` bytes) says in one line what is wrong and what to
- * do. */
-int chi_net_listen(struct chi_net *net, const struct chi_address *address, char *problem,
+ * same port), or takes duplicates of the sockets that were passed for it. On an error, `problem`
+ * (`size` bytes) says in one line what is wrong and what to do. */
+int chi_net_listen(struct chi_net *net, const struct chi_listening *listening, char *problem,
                    size_t size);
 
 /* URL of open listener `index` with its real port, as chathub_listener. */

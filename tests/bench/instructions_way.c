@@ -26,7 +26,7 @@ struct way {
 static void listen_here(struct way *way, struct scale_world *w)
 {
     char url[80], problem[256] = "out of memory";
-    struct chi_address address;
+    struct chi_listening listening = {.passed = {-1, -1}};
     const uint8_t secret[16] = {0};
     snprintf(way->folder, sizeof way->folder, "/tmp/instructions-XXXXXX");
     if (!mkdtemp(way->folder) || uv_loop_init(&way->loop) || chi_routes_new(secret, &way->routes))
@@ -40,8 +40,8 @@ static void listen_here(struct way *way, struct scale_world *w)
                                   .delivery = w->delivery,
                                   .routes = way->routes};
     if (chi_net_new(&parts, &way->net) ||
-        chi_address_parse(url, &address, problem, sizeof problem) ||
-        chi_net_listen(way->net, &address, problem, sizeof problem))
+        chi_address_parse(url, &listening.address, problem, sizeof problem) ||
+        chi_net_listen(way->net, &listening, problem, sizeof problem))
         scale_fail("%s", problem);
 }
 

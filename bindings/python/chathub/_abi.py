@@ -212,6 +212,7 @@ FUNCTIONS: Final[Dict[str, Tuple[Any, Tuple[Any, ...]]]] = {
     "chathub_get": (c_int, (_hub, c_char_p, c_char_p, c_size_t)),
     "chathub_option_at": (c_int, (c_uint32, POINTER(Option))),
     "chathub_listen": (c_int, (_hub, c_char_p)),
+    "chathub_listen_fd": (c_int, (_hub, c_int)),
     "chathub_listener": (c_int, (_hub, c_uint32, c_char_p, c_size_t)),
     "chathub_asset": (c_int, (_hub, c_char_p, c_char_p, c_void_p, c_size_t)),
     "chathub_route": (c_int, (_hub, c_char_p, RouteCallback, _arg)),
