@@ -18,14 +18,25 @@
 #include "net/queue.h"
 #include "net/world.h"
 
+/* What stands in for the machine where a test has the hub in its hands (tests/kit): no loop, no sockets,
+ * no threads, and the driver runs by hand. Set between new and start, with world.ops. */
+struct chi_stand_in {
+    /* In place of the log that the option names. As its constructor. */
+    int (*make_log)(struct chi_stand_in *self, const struct chi_settings *settings,
+                    struct chi_env env, struct chi_log **out);
+    /* The hub is being freed: `self` is not used any more. */
+    void (*freed)(struct chi_stand_in *self);
+};
+
 enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPING, STATE_CLOSING, STATE_STOPPED };
 
 struct chathub {
     pid_t pid; /* the process that made it */
     enum state state;
-    bool own_loop;      /* `loop` is `the_loop` */
-    uv_loop_t the_loop; /* the hub's own, where it has one */
-    uv_loop_t *loop;    /* NULL before start */
+    bool own_loop;                 /* `loop` is `the_loop` */
+    uv_loop_t the_loop;            /* the hub's own, where it has one */
+    uv_loop_t *loop;               /* NULL before start, and by hand */
+    struct chi_stand_in *stand_in; /* in a test; else NULL */
     struct chi_settings settings;
     struct chi_listening *listening; /* owned: listeners to open */
     uint32_t listening_count;
@@ -44,6 +55,7 @@ struct chathub {
     _Atomic(struct chi_driver *) wakes; /* the same, for chathub_wake on any thread */
     uv_timer_t *stop_timer;             /* allocated by itself: it outlives a free */
     uint64_t stop_at;                   /* when a stop ends whatever is still there */
+    uint64_t stop_due;                  /* by hand: when it looks again */
     bool told_stop;                     /* the hub knows that it stops */
     bool end_now;                       /* a second stop came */
     bool said_goodbye;                  /* connections were told to close */
@@ -84,11 +96,15 @@ const char *chi_own_problem(const struct chi_own *own);
  * the next time is on the loop's clock (UINT64_MAX: whenever its descriptor is readable). */
 void chi_loop_round(struct chathub *hub);
 uint64_t chi_loop_due(const struct chathub *hub);
+/* The same by hand, where there is a stand-in: one turn, if there is anything to do, which is answered;
+ * and when the next is wanted by world.ops->now (0: now). */
+bool chi_hand_turn(struct chathub *hub);
+uint64_t chi_hand_due(const struct chathub *hub);
 /* Takes everything off the loop at once. */
 void chi_tear_down(struct chathub *hub);
 
 /* Whether this can be a room's name; `where` it was said. CHATHUB_EVALUE, CHATHUB_ENOMEM. */
-int chi_check_room(struct chathub *hub, const char *where, struct chi_span name);
+int chi_check_named_room(struct chathub *hub, const char *where, struct chi_span name);
 
 /* Where records and questions go that the queue is to hold. */
 void chi_queue_record(const struct chathub_record *record, void *hub);

@@ -141,6 +141,8 @@ void chathub_free(struct chathub *hub)
     chi_own_end(hub);
     hub->state = STATE_STOPPED;
     chi_tear_down(hub);
+    if (hub->stand_in)
+        hub->stand_in->freed(hub->stand_in);
     chi_queue_free(hub->queue);
     chi_routes_free(hub->routes);
     chi_options_fini(&hub->settings);
@@ -399,6 +401,9 @@ static void on_woken(void *arg)
 
 static int make_log(struct chathub *hub, struct chi_env env)
 {
+    if (hub->stand_in)
+        return chi_plain(hub,
+                         hub->stand_in->make_log(hub->stand_in, &hub->settings, env, &hub->log));
     const char *path = chi_sqlite_path(hub->settings.log);
     const char *servers = chi_jetstream_servers(hub->settings.log);
     if (servers)
@@ -464,7 +469,7 @@ static int make_net(struct chathub *hub, struct chi_env env)
 static void start_driver(struct chathub *hub)
 {
     struct chi_driver_parts parts = {
-        .loop = hub->loop,
+        .env = chi_world_env(&hub->world),
         .hub = hub->hub,
         .delivery = hub->delivery,
         .inproc = hub->inproc,
@@ -478,6 +483,8 @@ static void start_driver(struct chathub *hub)
 
 static int make_loop(struct chathub *hub, uv_loop_t *loop)
 {
+    if (hub->stand_in)
+        return 0;
     hub->loop = loop ? loop : &hub->the_loop;
     hub->own_loop = !loop;
     int error = loop ? 0 : uv_loop_init(hub->loop);
@@ -487,7 +494,7 @@ static int make_loop(struct chathub *hub, uv_loop_t *loop)
     return chi_problem(hub, CHATHUB_EIO, "cannot make an event loop: %s", uv_strerror(error));
 }
 
-int chi_check_room(struct chathub *hub, const char *where, struct chi_span name)
+int chi_check_named_room(struct chathub *hub, const char *where, struct chi_span name)
 {
     struct chi_buf shown = {0}, key = {0};
     int error = chi_fold(hub->settings.ascii_names, CHI_FOLD_ROOM, name, &shown, &key);
@@ -505,14 +512,16 @@ int chi_check_room(struct chathub *hub, const char *where, struct chi_span name)
 
 static int check_rooms(struct chathub *hub)
 {
-    int error = chi_check_room(hub, "option default-room", chi_span_of(hub->settings.default_room));
+    int error =
+        chi_check_named_room(hub, "option default-room", chi_span_of(hub->settings.default_room));
     const char *at = hub->settings.rooms ? hub->settings.rooms : "";
-    for (uint32_t i = 0; !error && i < hub->address_count; i++)
-        if (*hub->addresses[i].room)
-            error = chi_check_room(hub, "listen", chi_span_of(hub->addresses[i].room));
+    for (uint32_t i = 0; !error && i < hub->listening_count; i++)
+        if (*hub->listening[i].address.room)
+            error =
+                chi_check_named_room(hub, "listen", chi_span_of(hub->listening[i].address.room));
     while (!error && *at) {
         size_t len = strcspn(at, ",");
-        error = chi_check_room(hub, "option rooms", (struct chi_span){at, len});
+        error = chi_check_named_room(hub, "option rooms", (struct chi_span){at, len});
         at += len + (at[len] == ',');
     }
     return error;
@@ -560,7 +569,7 @@ int chathub_start(struct chathub *hub, struct uv_loop_s *loop)
     hub->world.driver = hub->driver;
     if (!error)
         error = make_hub(hub, env);
-    if (!error)
+    if (!error && !hub->stand_in)
         error = make_net(hub, env);
     if (error) {
         chi_tear_down(hub);
@@ -610,7 +619,10 @@ static void stop_end(struct chathub *hub)
     hub->state = STATE_CLOSING;
     say_goodbye(hub); /* no client is left that could be sent anything by a net that is gone */
     stop_timer_close(hub);
-    chi_net_close(hub->net, on_net_closed, hub);
+    if (hub->net)
+        chi_net_close(hub->net, on_net_closed, hub);
+    else
+        on_net_closed(hub);
 }
 
 /* Whether posts are committed and what can be sent was sent. */
@@ -623,12 +635,16 @@ static bool is_done(struct chathub *hub)
     return !counts.behind && !counts.held_bytes;
 }
 
+/* Between two looks of a stop at what is still under way, ms. */
+#define STOP_STEP_MS 10
+
 /* Between turns, never inside a callback of the host's. What in-process clients asked before the
  * stop is heard first. Half of the time is for what is under way, the other half for connections to
  * close. */
 static void stop_step(struct chathub *hub)
 {
-    uint64_t now = uv_now(hub->loop), half = hub->settings.stop_time / 2;
+    uint64_t now = chi_world_now(&hub->world), half = hub->settings.stop_time / 2;
+    hub->stop_due = now + STOP_STEP_MS;
     if (!hub->told_stop) {
         chi_net_stop_accepting(hub->net);
         if (chi_inproc_waiting(hub->inproc) && !hub->end_now && now + half < hub->stop_at)
@@ -653,6 +669,21 @@ static void on_stop_timer(uv_timer_t *timer)
     hub->work = true; /* stop_step follows the turn */
 }
 
+/* By hand nothing but chi_hand_due is needed. */
+static int start_stop_timer(struct chathub *hub)
+{
+    if (hub->stand_in)
+        return 0;
+    hub->stop_timer = calloc(1, sizeof(*hub->stop_timer));
+    if (!hub->stop_timer)
+        return CHATHUB_ENOMEM;
+    uv_update_time(hub->loop);
+    uv_timer_init(hub->loop, hub->stop_timer);
+    hub->stop_timer->data = hub;
+    uv_timer_start(hub->stop_timer, on_stop_timer, STOP_STEP_MS, STOP_STEP_MS);
+    return 0;
+}
+
 int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 {
     CHI_CALL(hub);
@@ -664,17 +695,14 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
         hub->end_now = true;
         return 0;
     }
-    hub->stop_timer = calloc(1, sizeof(*hub->stop_timer));
-    if (!hub->stop_timer)
-        return chi_plain(hub, CHATHUB_ENOMEM);
+    error = start_stop_timer(hub);
+    if (error)
+        return chi_plain(hub, error);
     hub->state = STATE_STOPPING;
     hub->stopped = done;
     hub->stopped_arg = arg;
-    uv_update_time(hub->loop);
-    hub->stop_at = uv_now(hub->loop) + hub->settings.stop_time;
-    uv_timer_init(hub->loop, hub->stop_timer);
-    hub->stop_timer->data = hub;
-    uv_timer_start(hub->stop_timer, on_stop_timer, 10, 10);
+    hub->stop_due = chi_world_now(&hub->world);
+    hub->stop_at = hub->stop_due + hub->settings.stop_time;
     return 0;
 }
 
@@ -682,6 +710,11 @@ int chathub_stop(struct chathub *hub, chathub_stop_cb done, void *arg)
 
 static int check_no_thread(struct chathub *hub, const char *function)
 {
+    if (hub->stand_in)
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "%s is not for a hub in a test: chathub_testing_settle runs it, and "
+                           "chathub_testing_advance moves its time",
+                           function);
     if (!hub->own)
         return 0;
     return chi_problem(

@@ -54,7 +54,7 @@ int chi_queue_question(struct chathub *hub, const struct chathub_question *quest
         .content = question->content,
         .content_len = question->content_len,
     };
-    uint64_t until = uv_now(hub->loop) + hub->settings.authorize_timeout;
+    uint64_t until = chi_world_now(&hub->world) + hub->settings.authorize_timeout;
     if (chi_queue_ask(hub->queue, &event, until))
         return CHATHUB_LATER;
     struct chi_env env = chi_world_env(&hub->world);

@@ -83,7 +83,7 @@ static int read_url(struct chathub *hub, const char *url, enum chi_protocol prot
 {
     int error = chi_address_parse_adopted(url, protocol, out, hub->problem, sizeof(hub->problem));
     if (!error && *out->room)
-        error = chi_check_room(hub, "the URL", chi_span_of(out->room));
+        error = chi_check_named_room(hub, "the URL", chi_span_of(out->room));
     return error == CHATHUB_EVALUE ? CHATHUB_EADDRESS : error;
 }
 
@@ -113,6 +113,10 @@ int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
         return error;
     if (hub->state != STATE_RUNNING)
         return chi_plain(hub, CHATHUB_ESTOPPED);
+    if (hub->stand_in)
+        return chi_problem(
+            hub, CHATHUB_EINVAL,
+            "a hub in a test has no sockets; people come by chathub_testing_connect");
     struct chathub_adoption it = {.size = 0};
     struct chi_address address;
     error = read_adoption(hub, adoption, &it);

@@ -207,6 +207,9 @@ int chathub_start_thread(struct chathub *hub)
         return error;
     if (hub->state != STATE_NEW)
         return chi_plain(hub, CHATHUB_ESTARTED);
+    if (hub->stand_in)
+        return chi_problem(hub, CHATHUB_EINVAL,
+                           "a hub in a test has no thread: start it by chathub_start");
     error = own_new(hub, &own);
     if (error)
         return chi_plain(hub, error);

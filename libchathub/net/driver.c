@@ -2,7 +2,8 @@
  * of the flush. What a host's timer posted is done in uv_prepare, before the loop would sleep.
  * While a slice leaves something over, an idle handle makes the loop poll without waiting, and the
  * next slice comes behind the poll, so that reads are served between any two. One timer wakes the hub
- * for its own deadlines. Failure modes: none of its own; handles that cannot be made fail the start. */
+ * for its own deadlines. Without a loop, whoever has the driver in hand asks when, and runs the same
+ * turn. Failure modes: none of its own; handles that cannot be made fail the start. */
 #include "net/driver.h"
 
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 
 struct chi_driver {
     struct chi_driver_parts parts;
+    bool by_hand; /* without a loop: there are none of the handles below */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;
@@ -65,9 +67,11 @@ static void set_timer(struct chi_driver *driver, uint64_t now)
         due = driver->ticked + TICK_MS;
     due = carriers < due ? carriers : due;
     due = inproc < due ? inproc : due;
-    if (due == driver->due && uv_is_active((uv_handle_t *)&driver->timer))
+    if (due == driver->due && !driver->by_hand && uv_is_active((uv_handle_t *)&driver->timer))
         return;
     driver->due = due;
+    if (driver->by_hand)
+        return;
     if (due == UINT64_MAX)
         uv_timer_stop(&driver->timer);
     else
@@ -80,7 +84,7 @@ static void turn(struct chi_driver *driver)
         return;
     driver->running = true;
     *driver->work = false;
-    uint64_t now = uv_now(driver->parts.loop);
+    uint64_t now = driver->parts.env.ops->now(driver->parts.env.self);
     chi_inproc_turn(driver->parts.inproc);
     chi_carriers_turn(driver->parts.carriers);
     chi_hub_turn(driver->parts.hub);
@@ -88,7 +92,9 @@ static void turn(struct chi_driver *driver)
         driver->ticked = now;
         chi_delivery_tick(driver->parts.delivery);
     }
-    driver->busy = chi_delivery_flush(driver->parts.delivery, clock_us, NULL);
+    /* by hand time stands still in a turn: slices end by their bytes alone */
+    driver->busy =
+        chi_delivery_flush(driver->parts.delivery, driver->by_hand ? NULL : clock_us, NULL);
     chi_inproc_flushed(driver->parts.inproc);
     set_timer(driver, now);
     driver->running = false;
@@ -112,13 +118,17 @@ static void on_check(uv_check_t *check)
         keep_idle(driver);
 }
 
-static void on_async(uv_async_t *async)
+static void hear_wakes(struct chi_driver *driver)
 {
-    struct chi_driver *driver = async->data;
     if (atomic_exchange(&driver->turn, false) && driver->work)
         *driver->work = true;
     if (atomic_exchange(&driver->host, false))
         driver->parts.woken(driver->parts.arg);
+}
+
+static void on_async(uv_async_t *async)
+{
+    hear_wakes(async->data);
 }
 
 int chi_driver_new(struct uv_loop_s *loop, struct chi_driver **out)
@@ -126,6 +136,12 @@ int chi_driver_new(struct uv_loop_s *loop, struct chi_driver **out)
     struct chi_driver *driver = calloc(1, sizeof(*driver));
     if (!driver)
         return CHATHUB_ENOMEM;
+    driver->due = UINT64_MAX;
+    driver->by_hand = !loop;
+    if (driver->by_hand) {
+        *out = driver;
+        return 0;
+    }
     if (uv_async_init(loop, &driver->async, on_async)) {
         free(driver);
         return CHATHUB_EIO;
@@ -145,25 +161,35 @@ void chi_driver_start(struct chi_driver *driver, const struct chi_driver_parts *
 {
     driver->parts = *parts;
     driver->work = work;
+    *work = true;
+    if (driver->by_hand)
+        return;
     uv_prepare_start(&driver->prepare, on_prepare);
     uv_check_start(&driver->check, on_check);
-    *work = true;
+}
+
+static void end(struct chi_driver *driver)
+{
+    if (driver->done)
+        driver->done(driver->done_arg);
+    free(driver);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
     struct chi_driver *driver = handle->data;
-    if (--driver->handles)
-        return;
-    if (driver->done)
-        driver->done(driver->done_arg);
-    free(driver);
+    if (--driver->handles == 0)
+        end(driver);
 }
 
 void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *arg)
 {
     driver->done = done;
     driver->done_arg = arg;
+    if (driver->by_hand) {
+        end(driver);
+        return;
+    }
     if (uv_is_closing((uv_handle_t *)&driver->prepare))
         return;
     atomic_store(&driver->over, true);
@@ -177,17 +203,34 @@ void chi_driver_close(struct chi_driver *driver, void (*done)(void *arg), void *
 void chi_driver_wake(struct chi_driver *driver)
 {
     atomic_store(&driver->host, true);
-    if (!atomic_load(&driver->over))
+    if (!driver->by_hand && !atomic_load(&driver->over))
         uv_async_send(&driver->async);
 }
 
 void chi_driver_want_turn(struct chi_driver *driver)
 {
-    if (!atomic_exchange(&driver->turn, true))
+    if (!atomic_exchange(&driver->turn, true) && !driver->by_hand)
         uv_async_send(&driver->async);
 }
 
 bool chi_driver_busy(const struct chi_driver *driver)
 {
     return driver->busy || *driver->work;
+}
+
+bool chi_driver_turn(struct chi_driver *driver)
+{
+    bool woken = atomic_load(&driver->host);
+    hear_wakes(driver);
+    if (driver->due <= driver->parts.env.ops->now(driver->parts.env.self))
+        *driver->work = true;
+    bool wanted = chi_driver_busy(driver);
+    turn(driver);
+    return wanted || woken;
+}
+
+uint64_t chi_driver_due(const struct chi_driver *driver)
+{
+    bool now = atomic_load(&driver->host) || atomic_load(&driver->turn) || chi_driver_busy(driver);
+    return now ? 0 : driver->due;
 }

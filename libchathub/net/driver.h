@@ -13,7 +13,7 @@ struct uv_loop_s;
 struct chi_driver;
 
 struct chi_driver_parts {
-    struct uv_loop_s *loop; /* as in chi_driver_new */
+    struct chi_env env;
     struct chi_hub *hub;
     struct chi_delivery *delivery;
     struct chi_inproc *inproc;
@@ -23,7 +23,8 @@ struct chi_driver_parts {
     void *arg;
 };
 
-/* Handles on the loop, which keep it alive until close. */
+/* Handles on the loop, which keep it alive until close. loop NULL: it has none, runs by hand, in tests,
+ * and is closed at once. */
 int chi_driver_new(struct uv_loop_s *loop, struct chi_driver **out);
 /* Begins to run turns. `work` (of the world) is the driver's from now on. */
 void chi_driver_start(struct chi_driver *driver, const struct chi_driver_parts *parts, bool *work);
@@ -36,5 +37,11 @@ void chi_driver_wake(struct chi_driver *driver);
 void chi_driver_want_turn(struct chi_driver *driver);
 /* Whether a flush left something for the next turn. */
 bool chi_driver_busy(const struct chi_driver *driver);
+
+/* By hand: one turn, if one is wanted, and the host's callback. Whether there was anything to do. The
+ * driver may be gone after it. */
+bool chi_driver_turn(struct chi_driver *driver);
+/* By hand: when the next turn is wanted (env.now ms); 0: now, UINT64_MAX: it is not. */
+uint64_t chi_driver_due(const struct chi_driver *driver);
 
 #endif

@@ -58,7 +58,7 @@ static int url_of(const struct chi_address *address, uint16_t port, char *out, s
 
 int chi_net_listener(const struct chi_net *net, uint32_t index, char *out, size_t size)
 {
-    if (index >= net->listener_count || net->listeners[index]->adopted)
+    if (!net || index >= net->listener_count || net->listeners[index]->adopted)
         return CHATHUB_ENOENT; /* listeners are opened before anything is adopted */
     const struct chi_address *address = &net->listeners[index]->address;
     return url_of(address, address->port, out, size);

@@ -220,11 +220,13 @@ int chi_net_epoll(struct chi_net *net, int fd, bool on, uint32_t listener, int w
 
 uint32_t chi_net_connections(const struct chi_net *net)
 {
-    return net->count;
+    return net ? net->count : 0;
 }
 
 void chi_net_stop_accepting(struct chi_net *net)
 {
+    if (!net)
+        return;
     net->stopped = true;
     chi_listener_close_all(net);
     for (uint32_t i = 0; i < net->top; i++)

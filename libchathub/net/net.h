@@ -35,7 +35,8 @@ int chi_net_new(const struct chi_net_parts *parts, struct chi_net **out);
 int chi_net_listen(struct chi_net *net, const struct chi_listening *listening, char *problem,
                    size_t size);
 
-/* URL of open listener `index` with its real port, as chathub_listener. */
+/* URL of open listener `index` with its real port, as chathub_listener. Here and in the two below, net
+ * NULL: a hub in a test, which has none. */
 int chi_net_listener(const struct chi_net *net, uint32_t index, char *out, size_t size);
 
 /* A connection that the host hands over. */

@@ -133,7 +133,12 @@ static const struct chi_env_ops world_ops = {
 
 struct chi_env chi_world_env(struct chi_world *world)
 {
-    return (struct chi_env){&world_ops, world};
+    return (struct chi_env){world->ops ? world->ops : &world_ops, world};
+}
+
+uint64_t chi_world_now(struct chi_world *world)
+{
+    return chi_world_env(world).ops->now(world);
 }
 
 void chi_world_fini(struct chi_world *world)

@@ -25,9 +25,13 @@ struct chi_world {
     struct chi_buf text;       /* values of the record being told, each with a NUL */
     bool *work;                /* set by wake; the driver's */
     struct chi_driver *driver; /* woken by other threads; set before a log is made */
+    /* In a test: in place of the real ones. Their `self` is the world, as ever. */
+    const struct chi_env_ops *ops;
 };
 
 struct chi_env chi_world_env(struct chi_world *world);
+/* Monotonic milliseconds, as the hub sees them. */
+uint64_t chi_world_now(struct chi_world *world);
 void chi_world_random(void *bytes, size_t len);
 void chi_world_fini(struct chi_world *world);
 
