@@ -260,11 +260,67 @@ static int check_together(struct cb_options *o)
     return 0;
 }
 
+#define RULES_MAX 32
+
+/* What is not in the options as it was given. */
+struct given {
+    double posts, after;
+    const char *source, *pids;
+    bool help;
+};
+
+/* 0, or -1 with a word about what is wrong. */
+static int take_all(const struct option_rule *rules, size_t count, int argc, char **argv)
+{
+    struct option table[RULES_MAX + 1] = {0};
+    for (size_t i = 0; i < count; i++) {
+        table[i].name = rules[i].name;
+        table[i].has_arg = rules[i].kind == OPT_FLAG ? no_argument : required_argument;
+    }
+    for (int c, index = 0; (c = getopt_long(argc, argv, "", table, &index)) != -1;) {
+        if (c == '?' || take(&rules[index], optarg) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_all(struct cb_options *o, struct given *given, int argc, char **argv)
+{
+    const struct option_rule rules[] = {
+        {"url", OPT_TEXT, &o->url, 0, 0},
+        {"plain", OPT_FLAG, &o->plain, 0, 0},
+        {"source", OPT_TEXT, &given->source, 0, 0},
+        {"pid", OPT_TEXT, &given->pids, 0, 0},
+        {"clients", OPT_COUNT, &o->clients, 1, 999999},
+        {"rooms", OPT_COUNT, &o->rooms, 1, 999999},
+        {"room-prefix", OPT_TEXT, &o->prefix, 0, 0},
+        {"posters", OPT_COUNT, &o->posters, 1, 999999},
+        {"ramp", OPT_COUNT, &o->ramp, 1, 10000},
+        {"rate", OPT_REAL, &o->rate, 0.01, 10e6},
+        {"outstanding", OPT_COUNT, &o->outstanding, 1, 1000000},
+        {"size", OPT_COUNT, &o->size, CB_SIZE_MIN, CB_SIZE_MAX},
+        {"seconds", OPT_REAL, &o->seconds, 0.01, 86400},
+        {"posts", OPT_REAL, &given->posts, 0, 99999999},
+        {"settle", OPT_REAL, &o->settle, 0, 3600},
+        {"idle", OPT_REAL, &o->idle, 0, 86400},
+        {"drain", OPT_REAL, &o->drain, 0.1, 3600},
+        {"stall", OPT_COUNT, &o->stall, 0, 999999},
+        {"stall-seconds", OPT_REAL, &o->stall_seconds, 0.1, 86400},
+        {"gaps-ok", OPT_FLAG, &o->gaps_ok, 0, 0},
+        {"epoch", OPT_TEXT, &o->epoch, 0, 0},
+        {"after", OPT_REAL, &given->after, 0, 9007199254740991.0},
+        {"behind", OPT_COUNT, &o->behind, 0, 99999999},
+        {"json", OPT_FLAG, &o->json, 0, 0},
+        {"help", OPT_FLAG, &given->help, 0, 0},
+    };
+    _Static_assert(sizeof rules / sizeof rules[0] <= RULES_MAX, "one for each option");
+    return take_all(rules, sizeof rules / sizeof rules[0], argc, argv);
+}
+
 int cb_options_read(struct cb_options *o, int argc, char **argv)
 {
-    double posts = 0, after = 0;
-    const char *source = NULL, *pids = NULL;
-    bool wants_help = false;
+    struct given given = {0};
     *o = (struct cb_options){.url = "ws://127.0.0.1:8080/ws",
                              .prefix = "bench",
                              .clients = 100,
@@ -275,53 +331,19 @@ int cb_options_read(struct cb_options *o, int argc, char **argv)
                              .seconds = 10,
                              .settle = 0.5,
                              .drain = 10};
-    const struct option_rule rules[] = {
-        {"url", OPT_TEXT, &o->url, 0, 0},
-        {"plain", OPT_FLAG, &o->plain, 0, 0},
-        {"source", OPT_TEXT, &source, 0, 0},
-        {"pid", OPT_TEXT, &pids, 0, 0},
-        {"clients", OPT_COUNT, &o->clients, 1, 999999},
-        {"rooms", OPT_COUNT, &o->rooms, 1, 999999},
-        {"room-prefix", OPT_TEXT, &o->prefix, 0, 0},
-        {"posters", OPT_COUNT, &o->posters, 1, 999999},
-        {"ramp", OPT_COUNT, &o->ramp, 1, 10000},
-        {"rate", OPT_REAL, &o->rate, 0.01, 10e6},
-        {"outstanding", OPT_COUNT, &o->outstanding, 1, 1000000},
-        {"size", OPT_COUNT, &o->size, CB_SIZE_MIN, CB_SIZE_MAX},
-        {"seconds", OPT_REAL, &o->seconds, 0.01, 86400},
-        {"posts", OPT_REAL, &posts, 0, 99999999},
-        {"settle", OPT_REAL, &o->settle, 0, 3600},
-        {"idle", OPT_REAL, &o->idle, 0, 86400},
-        {"drain", OPT_REAL, &o->drain, 0.1, 3600},
-        {"stall", OPT_COUNT, &o->stall, 0, 999999},
-        {"stall-seconds", OPT_REAL, &o->stall_seconds, 0.1, 86400},
-        {"gaps-ok", OPT_FLAG, &o->gaps_ok, 0, 0},
-        {"epoch", OPT_TEXT, &o->epoch, 0, 0},
-        {"after", OPT_REAL, &after, 0, 9007199254740991.0},
-        {"behind", OPT_COUNT, &o->behind, 0, 99999999},
-        {"json", OPT_FLAG, &o->json, 0, 0},
-        {"help", OPT_FLAG, &wants_help, 0, 0},
-    };
-    enum { RULES = sizeof rules / sizeof rules[0] };
-    struct option table[RULES + 1] = {0};
-    for (int i = 0; i < RULES; i++) {
-        table[i].name = rules[i].name;
-        table[i].has_arg = rules[i].kind == OPT_FLAG ? no_argument : required_argument;
+    if (read_all(o, &given, argc, argv) < 0) {
+        return -1;
     }
-    for (int c, index = 0; (c = getopt_long(argc, argv, "", table, &index)) != -1;) {
-        if (c == '?' || take(&rules[index], optarg) < 0) {
-            return -1;
-        }
-    }
-    if (wants_help) {
+    if (given.help) {
         fputs(help, stdout);
         return 1;
     }
     if (optind < argc) {
         return mistake("argument", argv[optind], "options begin with --");
     }
-    o->posts = (uint64_t)posts;
-    o->after = (uint64_t)after;
-    bool well = read_pids(o, pids) == 0 && resolve(o) == 0 && check_source(o, source) == 0;
+    o->posts = (uint64_t)given.posts;
+    o->after = (uint64_t)given.after;
+    bool well =
+        read_pids(o, given.pids) == 0 && resolve(o) == 0 && check_source(o, given.source) == 0;
     return well ? check_together(o) : -1;
 }
