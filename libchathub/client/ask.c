@@ -32,6 +32,18 @@ static int check_content(struct chathub_connection *connection, struct chi_span 
     return 0;
 }
 
+/* Of a request on the wire. What is longer would end the connection. */
+static int check_length(struct chathub_connection *connection, size_t len)
+{
+    uint64_t told = connection->max_message;
+    uint64_t most = told && told < CHI_REQUEST_MAX ? told : CHI_REQUEST_MAX;
+
+    return len > most ? chi_fail(connection, CHATHUB_ETOOLONG,
+                                 "the request has %zu bytes on the wire; at most %llu", len,
+                                 (unsigned long long)most)
+                      : 0;
+}
+
 /* Takes the request that was written into the outbox. */
 static int take_post(struct chathub_connection *connection, struct chi_span cid)
 {
@@ -40,13 +52,11 @@ static int take_post(struct chathub_connection *connection, struct chi_span cid)
 
     if (request->failed)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
-    if (request->len > CHI_REQUEST_MAX)
-        return chi_fail(connection, CHATHUB_ETOOLONG,
-                        "the post has %zu bytes on the wire; at most %u", request->len,
-                        CHI_REQUEST_MAX);
+    int error = check_length(connection, request->len);
+    if (error)
+        return error;
     memcpy(name, cid.at, cid.len); /* it may be the old one's place */
-    int error =
-        chi_outbox_add(&connection->outbox, cid, (struct chi_span){request->at, request->len});
+    error = chi_outbox_add(&connection->outbox, cid, (struct chi_span){request->at, request->len});
     if (error == CHATHUB_EAGAIN)
         return chi_fail(connection, error,
                         "%u posts wait for their answers; try again when some came",
@@ -194,8 +204,9 @@ int chathub_connection_request(struct chathub_connection *connection, const char
         return error;
     if (!chi_utf8_valid(text.at, text.len))
         return chi_plain_fail(connection, CHATHUB_ETEXT);
-    if (text.len > CHI_REQUEST_MAX)
-        return chi_plain_fail(connection, CHATHUB_ETOOLONG);
+    error = check_length(connection, text.len);
+    if (error)
+        return error;
     json_t *object = json_loadb(text.at, text.len, CHI_FRAME_JSON | JSON_REJECT_DUPLICATES, &wrong);
     if (!object && json_error_code(&wrong) == json_error_out_of_memory)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);

@@ -17,11 +17,14 @@ static void on_welcome(struct chathub_connection *connection, const struct chi_f
 {
     const json_t *limits = json_object_get(frame->object, "limits");
     uint64_t content = chi_frame_number(limits, "content");
+    uint64_t message = chi_frame_number(limits, "message");
 
     if (frame->own && frame->own[0] == 'n')
         name_taken_over(connection);
     if (content > 0)
         connection->max_content = content;
+    if (message > 0)
+        connection->max_message = message;
     bool first = connection->state != CHATHUB_STATE_CONNECTED;
     if (first) {
         connection->welcome_due = CHI_NEVER;

@@ -77,6 +77,7 @@ struct chathub_connection {
     char *name;                /* owned; what the hello asks for; NULL: nothing */
     char *wish;           /* owned; a new name that was asked for and is not answered; or NULL */
     uint64_t max_content; /* bytes of a post's content, as the hub's welcome said; or 0 */
+    uint64_t max_message; /* the same, of one frame or line */
 
     struct chi_link stays; /* rooms */
     uint32_t stay_count;

@@ -62,6 +62,7 @@ struct chi_reply {
     uint64_t count;       /* joined, who: how many are present */
     uint64_t presence; /* joined, who: number of the last presence signal that this list contains */
     uint32_t max_content;              /* welcome: bytes of content taken in one post */
+    uint32_t max_message;              /* welcome: bytes taken in one frame or line */
     struct chi_span default_room;      /* welcome */
     const struct chi_present *present; /* joined (where the room is small), who: who is there */
     uint32_t present_count;

@@ -59,6 +59,7 @@ void chi_core_welcome(struct chi_hub *hub, struct chi_client *client, struct chi
         .time = chi_core_wall(hub),
         .horizon = log->horizon(log),
         .max_content = hub->parts.settings->max_content,
+        .max_message = hub->parts.settings->max_message,
         .server = chi_span_of(hub->parts.settings->name),
         .default_room = chi_name_shown(chi_core_home(hub, client)->room),
     };

@@ -110,6 +110,7 @@ static void add_welcome(struct chi_buf *out, const struct chi_reply *reply)
     text_field(out, ",\"default_room\":", reply->default_room);
     number_field(out, ",\"horizon_ms\":", reply->horizon);
     number_field(out, ",\"limits\":{\"content\":", reply->max_content);
+    number_field(out, ",\"message\":", reply->max_message);
     ADD(out, "}");
     if (reply->renamed)
         ADD(out, ",\"renamed\":true");

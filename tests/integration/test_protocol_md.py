@@ -253,3 +253,18 @@ def test_every_limit_has_the_default_of_its_option():
             assert number(standard[1]) == number(value), name
             checked += 1
     assert checked > 10
+
+
+async def test_a_welcome_tells_the_first_two_limits(start_chatd):
+    alice = await start_chatd("--max-content", "100", "--max-message", "1k").client("alice")
+    assert (await alice.ask({"type": "hello"}))["limits"] == {"content": 100, "message": 1024}
+
+
+async def test_errors_to_what_could_not_be_read_have_no_cid(chatd):
+    alice = await chatd.client("alice")
+    wrong = {"type": "post", "content": 7, "cid": "c-1"}
+    error = await alice.ask(wrong)
+    assert error["code"] == "bad_request" and error["ref"] and "cid" not in error
+    await alice.send(json.dumps({**wrong, "ref": 1})[:-1])
+    error = await alice.get("error")
+    assert error["code"] == "bad_json" and not error.keys() & {"ref", "cid"}

@@ -123,11 +123,12 @@ START_TEST(replies_have_their_fields)
                              .default_room = CHI_SPAN("general"),
                              .horizon = 5,
                              .max_content = 4096,
+                             .max_message = 65536,
                              .renamed = true},
           "{\"type\":\"welcome\",\"ref\":[\"x\"],\"sender\":\"alice\",\"sender_id\":\"ID\","
           "\"session\":\"K\","
           "\"epoch\":\"E\",\"default_room\":\"general\",\"horizon_ms\":5,\"limits\":{\"content\":"
-          "4096},"
+          "4096,\"message\":65536},"
           "\"renamed\":true,\"timestamp\":\"1970-01-01T00:00:00.000Z\"}");
     reply((struct chi_reply){.type = CHI_REPLY_LEFT, .room = CHI_SPAN("r")},
           "{\"type\":\"left\",\"room\":\"r\"}");

@@ -141,7 +141,7 @@ class Client(Talk):
         frame = {"type": kind, "ref": str(self._asked)}
         frame.update({key: value for key, value in fields.items() if key == empty or value not in ("", None)})
         request = Request(self._asked, str(self._asked), frame, self._loop.create_future())
-        _check_size(_frames.dump(frame))
+        self._check_size(_frames.dump(frame))
         self._requests[request.ref] = request
         self._taken.set()
         self._work.set()
@@ -267,7 +267,7 @@ class Client(Talk):
         most = self._welcome.max_content if self._welcome else 0
         if most and len(post.content.encode()) > most:
             raise Error(CODES["too_long"], f"a post may have {most} bytes of text")
-        _check_size(text)
+        self._check_size(text)
         self._asked += 1
         sending = Sending(post, self._asked, text, self._loop.create_future())
         self._outbox.add(sending)
@@ -284,11 +284,12 @@ class Client(Talk):
             if self._ended is not None:
                 raise self._end_error()
 
-
-def _check_size(text: str) -> None:
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_FRAME:
-        raise Error(CODES["too_long"], f"it makes a frame of {size} bytes, of which a hub takes {MAX_FRAME}")
+    def _check_size(self, text: str) -> None:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        told = self._welcome.max_message if self._welcome else 0
+        most = min(told or MAX_FRAME, MAX_FRAME)
+        if size > most:
+            raise Error(CODES["too_long"], f"it makes a frame of {size} bytes, of which a hub takes {most}")
 
 
 def connect(url: str, *, name: str = "", session: str = "",

@@ -196,7 +196,8 @@ def _welcome(frame: Frame) -> events.Welcome:
         raise Nonsense('"limits" is no object')
     return events.Welcome(needed(frame, "sender"), needed(frame, "sender_id"), text(frame, "session"),
                           text(frame, "epoch"), text(frame, "default_room"), number(frame, "horizon_ms"),
-                          number(limits or {}, "content"), flag(frame, "renamed"), time_of(frame))
+                          number(limits or {}, "content"), flag(frame, "renamed"), time_of(frame),
+                          number(limits or {}, "message"))
 
 
 def _ack(frame: Frame) -> events.Ack:

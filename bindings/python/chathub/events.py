@@ -163,6 +163,7 @@ class Welcome(NamedTuple):
     max_content: int = 0  # bytes that a post's content may have; 0: not told
     renamed: bool = False  # it answers a hello that only changed the name
     time: int = 0
+    max_message: int = 0  # bytes that a frame or line may have; 0: not told
 
 
 class Ack(NamedTuple):
