@@ -7,8 +7,8 @@ import pytest
 from pages import ROOT
 
 editorconfig = pytest.importorskip("editorconfig")
-# Comments of C may be a little longer than its code, which .ci/run has laid out by clang-format.
-LEEWAY = 30
+# A line may be a little too long. Code in C is laid out by clang-format, as .ci/run sees; its comments may be longer.
+LEEWAY = {True: 30, False: 10}
 
 
 def files():
@@ -43,7 +43,7 @@ def faults(path, data):
     found += [f"{n}: indented otherwise" for n, line in enumerate(lines, 1) if wrong and re.match(wrong, line)]
     most = wants.get("max_line_length", "off")
     if most.isdigit():
-        most = int(most) + LEEWAY * path.endswith((".c", ".h"))
+        most = int(most) + LEEWAY[path.endswith((".c", ".h"))]
         found += [f"{n}: {columns(line)} columns" for n, line in enumerate(lines, 1) if columns(line) > most]
     return found
 
@@ -55,7 +55,7 @@ def test_each_file_is_as_it_says():
 
 @pytest.mark.parametrize("path, data", [
     ("docs/x.py", b"a\tb \n"), ("docs/x.py", b"\ta\n"), ("docs/x.py", b"a"), ("docs/x.py", b"a\r\n"), ("docs/x.py", b"\xff\n"),
-    ("docs/x.py", b"x" * 131 + b"\n"), ("x.c", b"x" * 131 + b"\n"), ("x.go", b"    a\n"), ("meson.build", b"\ta\n"),
+    ("docs/x.py", b"x" * 141 + b"\n"), ("x.c", b"x" * 131 + b"\n"), ("x.go", b"    a\n"), ("meson.build", b"\ta\n"),
 ])
 def test_what_is_otherwise_is_found(path, data):
     assert faults(path, data)
