@@ -46,7 +46,7 @@ class Block:
 
     @property
     def name(self):
-        return str(self.page.relative_to(ROOT))
+        return str(self.page.relative_to(ROOT) if ROOT in self.page.parents else self.page)
 
     @property
     def place(self):
@@ -64,7 +64,8 @@ FENCE = re.compile(r" {0,3}(```+|~~~+)\s*(.*?)\s*$")
 
 
 def blocks(page, text=None):
-    """All blocks of a page in their order. An indented one is commands for a shell (kind `sh`)."""
+    """All blocks of a page in their order. An indented one is a `tree` of files if it begins with a folder, else commands
+    for a shell, `sh`."""
     lines = (page.read_text() if text is None else text).splitlines()
     found, prose, at = [], [], 0
     while at < len(lines):
@@ -76,7 +77,8 @@ def blocks(page, text=None):
         elif indented(lines, at, prose):
             end = next((n for n in range(at, len(lines)) if lines[n].strip() and not indented_line(lines[n])), len(lines))
             body = "\n".join(line[4:] for line in lines[at:end]).rstrip() + "\n"
-            found.append(Block(page, at + 1, "sh", body, "\n".join(prose)))
+            kind = "tree" if re.match(r"[\w.-]+/\n", body) else "sh"
+            found.append(Block(page, at + 1, kind, body, "\n".join(prose)))
             at, prose = end, []
         else:
             prose.append(lines[at])

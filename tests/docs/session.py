@@ -15,11 +15,11 @@ import os
 import pathlib
 import pty
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 
@@ -38,7 +38,7 @@ class Output:
     """What a command says, line by line; whoever waits for a line finds it once."""
 
     def __init__(self, descriptor):
-        self.lines, self.begun, self.at, self.ended = [], "", 0, False
+        self.lines, self.at, self.ended = [], 0, False
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self.read, args=(descriptor,), daemon=True)
         self.thread.start()
@@ -116,7 +116,9 @@ class Command:
 
     def look(self):
         """A sanitizer's word is trouble."""
-        said = "\n".join(self.output.lines)
+        said = "\n".join(self.output.lines).strip()
+        if said.endswith("KeyboardInterrupt"):
+            return  # how Python takes a Ctrl-C that the program does not
         if re.search(r"(Address|Leak|UndefinedBehavior)Sanitizer|runtime error:|Traceback", said):
             raise Trouble(f"{self.line} went wrong:\n{said}")
 
@@ -126,7 +128,7 @@ class Command:
         self.process.wait(PATIENCE)
         self.output.thread.join(PATIENCE)
         self.look()
-        if self.process.returncode not in (0, 130, -signal.SIGINT):
+        if self.process.returncode not in (0, 128 + signal.SIGINT, -signal.SIGINT):
             raise Trouble(f"exit status {self.process.returncode} after Ctrl-C: {self.line}\n    "
                           + "\n    ".join(self.output.lines[-20:]))
 
@@ -215,25 +217,32 @@ def environment(folder):
 
 
 def lay_tools(folder, build, env):
+    """The programs of a build folder, what finds its library, and what of the clone the pages use."""
     tools = folder / ".tools"
     tools.mkdir()
     for name in ("chatd", "chat"):
         (tools / name).symlink_to(build / "examples" / name / name)
-    (folder / "examples/chatd").mkdir(parents=True)
+    (folder / RUN).parent.mkdir(parents=True)
     script(folder / RUN, f'exec -a "$0" {build}/examples/chatd/chatd "$@"\n')
     (folder / "bindings").symlink_to(ROOT / "bindings")
-    library, flags, preload = build / "libchathub", "", ""
-    shared = (library / "libchathub.so.0").resolve()
-    if b"__asan_init" in shared.read_bytes():
-        compiler, preload = sanitizer(shared)
-        flags = "-fsanitize=address,undefined -fno-sanitize-recover=all"
-        script(tools / "cc", f'exec {compiler} {flags} "$@"\n')
+    library = build / "libchathub"
     (tools / "chathub.pc").write_text(
         f"Name: chathub\nDescription: of a build folder\nVersion: 0.1.0\nCflags: -I{ROOT}/libchathub/include\n"
         f"Libs: -L{library} -lchathub -Wl,-rpath,{library}\n")
-    script(tools / "python3", f'LD_PRELOAD={preload} exec /usr/bin/python3 "$@"\n')
+    shared = (library / "libchathub.so.0").resolve()
+    lay_languages(tools, shared)
     env.update(PATH=f"{tools}:{env['PATH']}", PKG_CONFIG_PATH=str(tools), PYTHONPATH=str(ROOT / "bindings/python"),
-               CHATHUB_LIBRARY=str(shared), ASAN_OPTIONS="detect_leaks=0" if preload else "")
+               CHATHUB_LIBRARY=str(shared))
+
+
+def lay_languages(tools, shared):
+    """cc and python3 that get on with a library that has sanitizers in it."""
+    before = ""
+    if b"__asan_init" in shared.read_bytes():
+        compiler, runtime = sanitizer(shared)
+        script(tools / "cc", f'exec {compiler} -fsanitize=address,undefined -fno-sanitize-recover=all "$@"\n')
+        before = f"export LD_PRELOAD={runtime} ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0\n"
+    script(tools / "python3", before + 'exec /usr/bin/python3 "$@"\n')
 
 
 def sanitizer(shared):
@@ -265,7 +274,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 4 and sys.argv[3] == "--here":
         main(sys.argv[1], sys.argv[2])
     else:
-        import tempfile
         with tempfile.TemporaryDirectory() as empty:
             where = sys.argv[2] if len(sys.argv) > 2 else empty
             sys.exit(subprocess.run(alone([sys.executable, __file__, sys.argv[1], where, "--here"])).returncode)

@@ -90,7 +90,7 @@ def commands_of(line):
         line = line[:found.start()] + "$within" + line[found.end():]
     line = re.sub(r"<<-?\s*['\"]?\w+['\"]?|\d?>&\d|&>", " ", line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.commenters = ""
+    lexer.commenters, lexer.whitespace_split = "", True
     found = [[]]
     for word in lexer:
         if re.fullmatch(r"[;|&()]+", word) or word in ("do", "then", "else"):
@@ -172,5 +172,5 @@ def wrong(text, made=()):
 
 def paths_of_variables(line):
     """Variables that are set to paths of this tree: PYTHONPATH=bindings/python."""
-    return [f"{path}: there is no such file in this tree   in: {line}" for path in re.findall(r"\b[A-Z_]+=([\w./-]+)", line)
+    return [f"{path}: there is no such file in this tree   in: {line}" for path in re.findall(r"\b[A-Z_]+=(?:\$PWD/)?([\w./-]+)", line)
             if path.startswith(PLACES) and not is_here(path)]
