@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "health.h"
 #include "logtool.h"
 #include "plan.h"
 #include "server.h"
@@ -57,6 +58,8 @@ static int answer(const struct chatd_settings *settings, struct chatd_problem *p
     }
     if (chatd_settings_on(settings, "print-config") || chatd_settings_on(settings, "check-config"))
         return show(settings, problem);
+    if (chatd_settings_on(settings, "check-health"))
+        return chatd_health(settings, problem);
     return chatd_logtool(settings, problem);
 }
 

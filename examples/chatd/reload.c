@@ -203,7 +203,7 @@ static int reload_settings(struct chatd_hubs *hubs, const struct chatd_call *cal
     return result;
 }
 
-void chatd_reload(struct chatd_hubs *hubs, const struct chatd_call *call)
+bool chatd_reload(struct chatd_hubs *hubs, const struct chatd_call *call)
 {
     struct chatd_problem problem = {0};
     int log = open_log(hubs->settings, &problem);
@@ -211,8 +211,10 @@ void chatd_reload(struct chatd_hubs *hubs, const struct chatd_call *call)
         logsink_say(hubs->sink, CHATHUB_ERROR, "log_not_reopened", "message", problem.text, NULL);
     else
         logsink_switch(hubs->sink, log);
-    if (reload_settings(hubs, call, &problem) == 0)
+    bool taken = reload_settings(hubs, call, &problem) == 0;
+    if (taken)
         logsink_say(hubs->sink, CHATHUB_INFO, "reloaded", NULL);
     else
         logsink_say(hubs->sink, CHATHUB_ERROR, "reload_failed", "message", problem.text, NULL);
+    return taken;
 }

@@ -6,7 +6,8 @@
 #include "server.h"
 
 /* Opens the log file anew, and changes all hubs to what flags, variables and file say now, as far
- * as that may change; what may not is named in the log lines. */
-void chatd_reload(struct chatd_hubs *hubs, const struct chatd_call *call);
+ * as that may change; what may not is named in the log lines. False: nothing was changed, which is
+ * logged, too. */
+bool chatd_reload(struct chatd_hubs *hubs, const struct chatd_call *call);
 
 #endif

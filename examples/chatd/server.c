@@ -13,12 +13,15 @@
 
 #include <uv.h>
 
+#include "activation.h"
 #include "hubs.h"
+#include "notify.h"
 #include "quiet.h"
 #include "reload.h"
 #include "words.h"
 
-#define SIGNALS 4
+#define SIGNALS     4
+#define STATUS_SIZE 768
 
 struct server {
     struct chatd_hubs hubs;
@@ -29,6 +32,8 @@ struct server {
     uv_signal_t signals[SIGNALS];
     struct chatd_user user; /* whom to become once all is open */
     struct quiet quiet;     /* its timer is on the loop from start until all hubs have stopped */
+    struct notify notify;   /* whom to tell how it goes */
+    size_t passed;          /* sockets that chatd was given */
 };
 
 /* -------------------------------------------------------------------------------------- signals */
@@ -38,12 +43,26 @@ struct server {
 static void close_handles(struct server *s)
 {
     quiet_stop(&s->quiet);
+    notify_stop(&s->notify);
     for (int i = 0; i < SIGNALS; i++) {
         if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
             uv_close((uv_handle_t *)&s->signals[i], NULL);
     }
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
+}
+
+/* One line for people: where it is. */
+static void tell_status(const struct chatd_hubs *hubs, char *out, size_t size)
+{
+    size_t len = (size_t)snprintf(out, size, "Serving");
+    for (const struct chatd_hub *hub = hubs->first; hub; hub = hub->next) {
+        char url[512];
+        for (uint32_t i = 0; chathub_listener(hub->hub, i, url, sizeof(url)) >= 0; i++) {
+            if (len < size)
+                len += (size_t)snprintf(out + len, size - len, " %s", url);
+        }
+    }
 }
 
 static void on_stopped(void *arg)
@@ -61,15 +80,26 @@ static void stop(struct server *s, int number)
         _exit(CHATD_EXIT_OTHER);
     }
     logsink_say(s->hubs.sink, CHATHUB_INFO, "stopping", "signal", name, NULL);
+    notify_stopping(&s->notify, "Stopping: clients are told to come back");
     chatd_hubs_tell_counts(&s->hubs);
     chatd_hubs_stop(&s->hubs, on_stopped, s);
+}
+
+/* The start's words again, or why not all is as its file says. */
+static void reload(struct server *s)
+{
+    char status[STATUS_SIZE];
+    notify_reloading(&s->notify);
+    bool taken = chatd_reload(&s->hubs, s->call);
+    tell_status(&s->hubs, status, sizeof(status));
+    notify_ready_again(&s->notify, taken ? status : "Settings were not read again; see the log");
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
     if (number == SIGHUP)
-        chatd_reload(&s->hubs, s->call);
+        reload(s);
     else if (number == SIGUSR1)
         chatd_hubs_tell_counts(&s->hubs);
     else
@@ -134,6 +164,9 @@ static int prepare(struct server *s, struct chatd_problem *problem)
             return -1;
     }
     chatd_hubs_set_log(hubs);
+    s->notify.sink = hubs->sink;
+    if (chatd_activate(hubs, &s->passed, problem) < 0)
+        return -1;
     return look_at_data(s, problem);
 }
 
@@ -224,6 +257,21 @@ static void tell_start(struct server *s)
     chatd_tell_start(&s->hubs, &s->plan, s->call->argc > 0 ? s->call->argv[0] : "");
 }
 
+/* Whoever started chatd as a service knows now that it may be used. */
+static void tell_ready(struct server *s)
+{
+    char status[STATUS_SIZE], passed[24], watchdog[24];
+    tell_status(&s->hubs, status, sizeof(status));
+    notify_ready(&s->notify, &s->loop, status);
+    if (!s->notify.path && !s->passed)
+        return;
+    snprintf(passed, sizeof(passed), "%zu", s->passed);
+    snprintf(watchdog, sizeof(watchdog), "%ums", (unsigned)s->notify.watchdog_ms);
+    logsink_say(s->hubs.sink, CHATHUB_INFO, "ready", "sockets_passed", passed, "notified",
+                s->notify.path ? "yes" : "no", "watchdog", s->notify.watchdog_ms ? watchdog : "no",
+                NULL);
+}
+
 static int start(struct server *s, struct chatd_problem *problem)
 {
     int error = open_signals(s);
@@ -236,6 +284,7 @@ static int start(struct server *s, struct chatd_problem *problem)
         return -1;
     quiet_start(&s->quiet, &s->loop, doings, &s->hubs);
     tell_start(s);
+    tell_ready(s);
     return 0;
 }
 
@@ -243,7 +292,7 @@ static int start(struct server *s, struct chatd_problem *problem)
 
 static int serve(struct server *s, struct chatd_problem *problem)
 {
-    if (prepare(s, problem) < 0)
+    if (notify_open(&s->notify, problem) < 0 || prepare(s, problem) < 0)
         return -1;
     int error = uv_loop_init(&s->loop);
     if (error < 0)
@@ -273,6 +322,9 @@ int chatd_serve(struct chatd_settings *settings, const struct chatd_call *call,
     s->hubs.settings = settings;
     s->call = call;
     int result = serve(s, problem);
+    if (result < 0)
+        notify_status(&s->notify, problem->text);
+    notify_close(&s->notify);
     chatd_hubs_fini(&s->hubs);
     free_data(s);
     chatd_plan_free(&s->plan);
