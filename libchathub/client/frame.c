@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define POSITION_MAX ((UINT64_C(1) << 53) - 1)
+#define RETRY_MAX    86400000u /* ms: what is waited for longer will not be waited for */
 
 struct chathub_event chi_frame_event(uint32_t type)
 {
@@ -80,19 +81,21 @@ static struct chi_span raw_value(const char *text, const char *key)
 {
     const char *at = skip_blanks(skip_blanks(text) + 1);
     size_t size = strlen(key);
+    struct chi_span found = {"", 0};
 
-    while (*at == '"') {
+    while (*at == '"') { /* to the end: of several with one key jansson keeps the last */
         const char *name = at + 1, *behind = skip_text(at);
         const char *value = skip_blanks(skip_blanks(behind) + 1), *end = skip_value(value);
+        const char *behind_value = end;
         if ((size_t)(behind - 1 - name) == size && memcmp(name, key, size) == 0) {
             while (end > value && strchr(" \t\r\n", end[-1]))
                 end--;
-            return (struct chi_span){value, (size_t)(end - value)};
+            found = (struct chi_span){value, (size_t)(end - value)};
         }
-        at = skip_blanks(end);
+        at = skip_blanks(behind_value);
         at = *at == ',' ? skip_blanks(at + 1) : at;
     }
-    return (struct chi_span){"", 0};
+    return found;
 }
 
 /* ---------------------------------------------------------------------------------------- members */
@@ -183,6 +186,8 @@ static void read_numbers(const json_t *object, struct chi_frame *out)
                    (json_is_true(json_object_get(object, "on")) ? CHATHUB_ON : 0);
     out->start = chi_frame_number(object, "start");
     out->retry_after = chi_frame_number(object, "retry_after_ms");
+    if (out->retry_after > RETRY_MAX)
+        out->retry_after = RETRY_MAX;
     out->is_entry = event->type != CHATHUB_EVENT_ACK && event->type != CHATHUB_EVENT_JOINED &&
                     event->position > 0 && json_is_number(json_object_get(object, "prev"));
 }
