@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define STOOD_MS 5000u /* a connection that stood so long begins to wait from the beginning again */
+#define LINE_SIZE 300u  /* of what is told of a change */
+#define STOOD_MS  5000u /* a connection that stood so long begins to wait from the beginning again */
 
 static void on_turn(uv_timer_t *timer);
 
@@ -42,18 +43,31 @@ bool chi_connection_tell(struct chathub_connection *connection, const struct cha
     return !connection->freed && connection->wire == wire;
 }
 
+/* What the other side, or a part of the connection that is dropped now, says of a change: as one line
+ * that controls no terminal, or else what the code means. */
+static void copy_line(char to[LINE_SIZE], const char *why, int code)
+{
+    size_t len = chi_utf8_line(chi_span_of(why), to, LINE_SIZE - 1);
+
+    to[len] = '\0';
+    if (!chi_text_clean(to, len)) /* a control of the upper range */
+        snprintf(to, LINE_SIZE, "%s", chathub_strerror(code));
+}
+
 bool chi_connection_change(struct chathub_connection *connection, int state, int code,
                            const char *why)
 {
     const struct chi_wire *wire = connection->wire;
+    char message[LINE_SIZE];
     struct chathub_state_change change = {
         .size = sizeof(change),
         .state = state,
         .code = code,
         .attempts = connection->attempts,
-        .message = why,
+        .message = message,
     };
 
+    copy_line(message, why, code);
     connection->state = state;
     if (state == CHATHUB_STATE_WAITING && connection->due > now(connection))
         change.wait_ms = connection->due - now(connection);
@@ -87,10 +101,9 @@ static bool tell_unanswered(struct chathub_connection *connection)
 void chi_connection_end(struct chathub_connection *connection, int code, const char *why)
 {
     struct chathub_event closed = chi_frame_event(CHATHUB_EVENT_CLOSED);
-    char message[300];
+    char message[LINE_SIZE];
 
-    /* the text may be the wire's */
-    snprintf(message, sizeof(message), "%s", why);
+    copy_line(message, why, code);
     closed.code = code;
     closed.message = message;
     chi_wire_drop(connection->wire);
@@ -118,9 +131,14 @@ static uint64_t next_attempt(struct chathub_connection *connection)
 
 void chi_connection_lost(struct chathub_connection *connection, int code, const char *why)
 {
-    char message[300];
+    char message[LINE_SIZE];
 
-    snprintf(message, sizeof(message), "%s", why);
+    /* however that connection came to its end: the two would chase each other away */
+    if (connection->replaced) {
+        chi_connection_end(connection, CHATHUB_EREPLACED, chathub_strerror(CHATHUB_EREPLACED));
+        return;
+    }
+    copy_line(message, why, code);
     chi_wire_drop(connection->wire);
     connection->wire = NULL;
     connection->open = false;
@@ -159,10 +177,8 @@ static void on_drained(void *owner)
 }
 
 /* What a WebSocket's status means for coming back: 0 it is well, else why not. */
-static int verdict(const struct chathub_connection *connection, unsigned status)
+static int verdict(unsigned status)
 {
-    if (connection->replaced)
-        return CHATHUB_EREPLACED;
     switch (status) {
     case 4001:
         return CHATHUB_EREPLACED;
@@ -182,7 +198,7 @@ static int verdict(const struct chathub_connection *connection, unsigned status)
 static void on_lost(void *owner, int code, unsigned status, const char *why)
 {
     struct chathub_connection *connection = owner;
-    int end = code ? 0 : verdict(connection, status);
+    int end = code ? 0 : verdict(status);
 
     if (connection->goodbye)
         chi_connection_end(connection, 0, "closed");

@@ -44,6 +44,7 @@ struct chi_wire {
     enum phase phase;
     unsigned held;    /* handles and requests that libuv has */
     bool full;        /* the system takes no more now: it is waited for */
+    bool broken;      /* nothing can be sent any more; what came before that is read yet */
     uint64_t heard;   /* the loop's ms of the last byte */
     uv_timer_t timer; /* of the present step; or at once, to tell a failure */
     uv_getaddrinfo_t lookup;
@@ -97,7 +98,7 @@ static void close_attempt(struct chi_wire *wire)
     if (!attempt)
         return;
     wire->attempt = NULL;
-    wire->full = false;
+    wire->full = wire->broken = false;
     uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
     close(attempt->fd);
 }
@@ -200,7 +201,9 @@ void chi_wire_flush(struct chi_wire *wire)
             send(wire->attempt->fd, wire->out.at, wire->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno != EAGAIN) {
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+            wire->broken = true;
+        else if (n < 0 && errno != EAGAIN) {
             fail_system(wire, CHATHUB_EIO, "the connection was lost", -errno);
             return;
         }
@@ -208,6 +211,8 @@ void chi_wire_flush(struct chi_wire *wire)
             break;
         chi_buf_consume(&wire->out, (size_t)n);
     }
+    if (wire->broken)
+        chi_buf_reset(&wire->out, READ_SIZE);
     set_full(wire, wire->out.len > 0);
     if (wire->out.len > WAITING_MAX)
         end(wire, CHATHUB_ESLOW, 0, "the server takes nothing of what is sent");
@@ -449,6 +454,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         read_some(wire);
     if (wire->phase != LOST)
         chi_wire_flush(wire);
+    if (status < 0 && wire->phase != LOST)
+        watch(wire); /* libuv does not after an error: there may be more to read before its end */
     if (wire->phase == OPEN && was_full && !wire->full)
         wire->plan.ops->drained(wire->plan.owner);
 }
