@@ -230,8 +230,11 @@ int chathub_connection_rename(struct chathub_connection *connection, const char 
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
     bool stands = connection->open && connection->state == CHATHUB_STATE_CONNECTED;
     char **place = stands ? &connection->wish : &connection->name;
-    free(*place);
+    free(connection->wish); /* the later one counts */
+    connection->wish = NULL;
+    free(stands ? NULL : connection->name);
     *place = copy;
+    connection->wishes++;
     if (stands)
         chi_say_name(connection);
     else if (connection->open && connection->said_hello)

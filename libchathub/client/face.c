@@ -282,11 +282,12 @@ int chathub_connection_join(struct chathub_connection *connection, const char *r
         stay->start = start;
         stay->from = from;
     }
-    if (!stay->placed && start == CHATHUB_START_AFTER) {
+    if ((!stay->placed || stay->unasked) && start == CHATHUB_START_AFTER) {
         stay->placed = true;
         stay->position = from;
         memcpy(stay->epoch, epoch, strlen(epoch) + 1);
     }
+    stay->unasked = false;
     stay->state = CHI_STAY_WANTED;
     chi_connection_kick(connection);
     return 0;

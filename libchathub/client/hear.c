@@ -3,34 +3,64 @@
 
 #include <stdlib.h>
 
-/* What was asked for is the name now. */
-static void name_taken_over(struct chathub_connection *connection)
+/* Whether it answers a request for another name, and the latest one at that. */
+static bool answers_wish(const struct chathub_connection *connection, const struct chi_frame *frame)
 {
-    if (!connection->wish)
-        return;
-    free(connection->name);
-    connection->name = connection->wish;
-    connection->wish = NULL;
+    uint64_t number;
+
+    return frame->own && frame->own[0] == 'n' && connection->wish &&
+           chi_parse_u64(chi_span_of(frame->own + 1), 1, CHI_NEVER, &number) &&
+           number == connection->wishes;
 }
 
-static void on_welcome(struct chathub_connection *connection, const struct chi_frame *frame)
+/* What was asked for is the name now. One that was asked for in between is it until the latest one is
+ * answered. False: there is no memory, and the connection is lost. */
+static bool name_taken_over(struct chathub_connection *connection, const struct chi_frame *frame)
 {
-    const json_t *limits = json_object_get(frame->object, "limits");
+    char *name = answers_wish(connection, frame) ? connection->wish : NULL;
+
+    if (name)
+        connection->wish = NULL;
+    else if (!chi_is_name(frame->event.sender, CHI_NAME_MAX))
+        return true;
+    else if (!(name = chi_span_dup(chi_span_of(frame->event.sender)))) {
+        chi_connection_lost(connection, CHATHUB_ENOMEM, "out of memory");
+        return false;
+    }
+    free(connection->name);
+    connection->name = name;
+    return true;
+}
+
+/* What a welcome says of the hub. */
+static void learn(struct chathub_connection *connection, const json_t *welcome)
+{
+    const char *room = json_string_value(json_object_get(welcome, "default_room"));
+    const json_t *limits = json_object_get(welcome, "limits");
     uint64_t content = chi_frame_number(limits, "content");
     uint64_t message = chi_frame_number(limits, "message");
 
-    if (frame->own && frame->own[0] == 'n')
-        name_taken_over(connection);
     if (content > 0)
         connection->max_content = content;
     if (message > 0)
         connection->max_message = message;
+    if (room && strlen(room) < sizeof(connection->default_room))
+        memcpy(connection->default_room, room, strlen(room) + 1);
+}
+
+static void on_welcome(struct chathub_connection *connection, const struct chi_frame *frame)
+{
+    learn(connection, frame->object);
+    if (frame->own && frame->own[0] == 'n' && !name_taken_over(connection, frame))
+        return;
     bool first = connection->state != CHATHUB_STATE_CONNECTED;
     if (first) {
         connection->welcome_due = CHI_NEVER;
         connection->stood_since = uv_now(connection->loop);
         if (!chi_connection_change(connection, CHATHUB_STATE_CONNECTED, 0, ""))
             return;
+        if (connection->wish) /* an earlier connection was lost before its answer */
+            chi_say_name(connection);
     }
     chi_connection_kick(connection);
     chi_connection_tell(connection, &frame->event);
@@ -75,8 +105,10 @@ static void on_error(struct chathub_connection *connection, struct chi_frame *fr
     } else if (frame->own && frame->own[0] == 'p') {
         return; /* it is there, and says so */
     } else if (frame->own && frame->own[0] == 'n') {
-        free(connection->wish);
-        connection->wish = NULL;
+        if (answers_wish(connection, frame)) {
+            free(connection->wish);
+            connection->wish = NULL;
+        }
         chi_connection_tell(connection, &frame->event);
     } else if (post) {
         on_post_error(connection, post, frame);

@@ -38,7 +38,8 @@ struct chi_stay {
     char *name; /* owned; as asked for, or as the hub wrote it; NULL: the default room, not known */
     bool known; /* the hub wrote the name */
     bool told;  /* the host was told JOINED */
-    int start;  /* as asked for: enum chathub_start_at */
+    bool unasked; /* the session is in it, and the host has not asked for it */
+    int start;    /* as asked for: enum chathub_start_at */
     uint64_t from;
     bool placed;       /* `position` and `epoch` say where to go on; else `start` and `from` */
     uint64_t position; /* of the last entry that was told */
@@ -75,7 +76,9 @@ struct chathub_connection {
 
     char key[CHI_KEY_MAX + 1]; /* of the session */
     char *name;                /* owned; what the hello asks for; NULL: nothing */
-    char *wish;           /* owned; a new name that was asked for and is not answered; or NULL */
+    char *wish;      /* owned; a new name that was asked for and is not answered; or NULL */
+    uint64_t wishes; /* the latest one's number, in the ref of its request */
+    char default_room[CHI_ROOM_NAME_MAX + 1]; /* as the hub's welcome said; "" before */
     uint64_t max_content; /* bytes of a post's content, as the hub's welcome said; or 0 */
     uint64_t max_message; /* the same, of one frame or line */
 

@@ -4,6 +4,7 @@
 #include "client/internal.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 struct chi_stay *chi_stay_add(struct chathub_connection *connection, const char *name)
 {
@@ -75,14 +76,22 @@ static struct chi_stay *find(const struct chathub_connection *connection,
                                                : chi_stay_named(connection, frame->event.room);
 }
 
-/* A room that the host did not ask for by a join: by its first post to the default room. */
+/* A room that the host did not ask for by a join: by its first post to the default room, or since an
+ * earlier process of the session was in it. */
 static struct chi_stay *unasked(struct chathub_connection *connection)
 {
     struct chi_stay *stay = chi_stay_add(connection, NULL);
 
-    if (stay)
+    if (stay) {
         stay->state = CHI_STAY_IN;
+        stay->unasked = true;
+    }
     return stay;
+}
+
+static void copy_epoch(char to[CHI_EPOCH_MAX + 1], const char *from)
+{
+    memcpy(to, from, strlen(from) + 1);
 }
 
 /* Gives it the hub's name for it. Two joins may have meant one room: the later one goes. NULL: there
@@ -93,6 +102,11 @@ static struct chi_stay *take_name(struct chathub_connection *connection, struct 
     struct chi_stay *same = chi_stay_named(connection, name);
 
     if (same && same != stay) {
+        if (same->unasked && stay->placed) { /* the place that was asked for counts */
+            same->position = stay->position;
+            copy_epoch(same->epoch, stay->epoch);
+        }
+        same->unasked = false;
         chi_stay_remove(connection, stay);
         return same;
     }
@@ -107,21 +121,29 @@ static struct chi_stay *take_name(struct chathub_connection *connection, struct 
     return stay;
 }
 
-static void copy_epoch(char to[CHI_EPOCH_MAX + 1], const char *from)
+/* Whether a join of the host's will be answered for this room. Until then nothing is told of it: that
+ * the session goes on where an older connection stood, of another process perhaps, is not what was
+ * asked for. */
+static bool is_awaited(const struct chathub_connection *connection, const char *room)
 {
-    memcpy(to, from, strlen(from) + 1);
+    const struct chi_stay *stay;
+
+    for (stay = chi_stay_first(connection); stay; stay = chi_stay_next(connection, stay))
+        if (!stay->known &&
+            strcasecmp(stay->name ? stay->name : connection->default_room, room) == 0)
+            return true;
+    return false;
 }
 
 void chi_stay_joined(struct chathub_connection *connection, struct chi_frame *frame)
 {
     struct chi_stay *stay = find(connection, frame, 'j');
 
-    if (!frame->event.room[0] || (!stay && connection->stay_count >= CHI_ROOMS_MAX))
+    if (!frame->event.room[0] || (!stay && connection->stay_count >= CHI_ROOMS_MAX) ||
+        (!frame->own && is_awaited(connection, frame->event.room)))
         return;
     if (!stay)
         stay = unasked(connection);
-    else if (!stay->placed && !frame->own)
-        return; /* the session went on where an older connection stood: the join follows */
     if (stay)
         stay = take_name(connection, stay, frame->event.room);
     if (!stay) {

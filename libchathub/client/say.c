@@ -71,9 +71,10 @@ void chi_say_hello(struct chathub_connection *connection)
 
 void chi_say_name(struct chathub_connection *connection)
 {
-    struct chi_buf *out = begin(connection, "{\"type\":\"hello\",\"ref\":\"" CHI_OWN_REF "n\"");
+    struct chi_buf *out = begin(connection, "{\"type\":\"hello\",\"ref\":\"" CHI_OWN_REF "n");
 
-    add_text(out, ",\"session\":", connection->key);
+    chi_buf_add_u64(out, connection->wishes);
+    add_text(out, "\",\"session\":", connection->key);
     add_text(out, ",\"name\":", connection->wish);
     chi_buf_add_char(out, '}');
     say(connection);

@@ -186,6 +186,35 @@ async def test_a_place_leads_on_in_another_process(chatd):
     assert [entry["content"] for entry in ann.entries()] == ["two"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("room", ["tea", "TEA", "general", None])
+async def test_a_place_leads_on_though_the_session_went_on_elsewhere(chatd, room, late):
+    """The hub has sent what the process before did not keep: it stood further than the place that is named now, be it
+    before or after the session is told where it stood."""
+    name = (room or "general").lower()
+    ann = await Talker.start(chatd.url(), name="ann", session=KEY)
+    ann.call("join", room=name)
+    ann.post("one", room=name)
+    await ann.get(event=MESSAGE, content="one")
+    ann.call("place", room=name)
+    await ann.until(lambda: any(told and "place" in told for told in ann.told))
+    place = next(told for told in ann.told if told and "place" in told)
+    for number in range(5):
+        ann.post(f"{number}", room=name)
+    await ann.get(event=MESSAGE, content="4")
+    ann.process.kill()
+    await ann.process.wait()
+    ann = await Talker.start(chatd.url(), name="ann", session=KEY)
+    if late:
+        await ann.get(event=JOINED, room=name)
+    ann.call("join", start=3, epoch=place["epoch"], **{"from": place["place"]}, **({"room": room} if room else {}))
+    ann.post("last", room=room)
+    await ann.get(event=MESSAGE, content="last")
+    await ann.end()
+    assert [entry["content"] for entry in ann.entries(name)] == ["0", "1", "2", "3", "4", "last"]
+    assert not ann.events(GAP)
+
+
 @BOTH
 async def test_a_taken_name_is_refused_until_another_is_given(chatd, scheme):
     bob = await chatd.client("ann")

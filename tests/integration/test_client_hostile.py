@@ -1,11 +1,14 @@
 """The C client against servers that break the rules: each gets a clear error, and harms nothing."""
 import asyncio
 import json
+import signal
+import socket
+import struct
 
 import pytest
 
-from talking import (ACK, CONNECTED, CONNECTING, ENDED, ERROR, GAP, JOINED, LEFT, MESSAGE, PRESENCE, WAITING, WELCOME,
-                     Rude, Talker, accept_of, frame, resident, upgrade)
+from talking import (ACK, CONNECTED, CONNECTING, ENDED, ERROR, GAP, JOINED, LEFT, MESSAGE, PRESENCE, REFUSED, WAITING,
+                     WELCOME, Rude, Talker, accept_of, frame, resident, upgrade)
 
 
 def NAMES(value):
@@ -284,3 +287,161 @@ async def test_a_refusal_for_now_is_tried_again():
         await ann.get(event=ACK, cid="hi")
         await ann.end()
     assert not ann.events(ERROR) and seen == {"hello": 2, "join": 2, "post": 2}
+
+
+async def test_what_a_hub_says_of_a_hello_controls_no_terminal():
+    """Nor is it more than a line, where it is told as a state."""
+    for code, state in (("denied", REFUSED), ("full", WAITING)):
+        for said, told in (("no\x1b[2J\nway", "no [2J way"), ("no \u009b2J", None)):
+            async def serve(reader, writer):
+                await reader.readline()
+                writer.write(text(type="error", ref="chathub:h", code=code, message=said, retry_after_ms=1) + b"\n"
+                             if state == WAITING else
+                             text(type="error", ref="chathub:h", code=code, message=said) + b"\n")
+            async with Rude(serve) as rude:
+                ann = await Talker.start(rude.url("tcp"), name="ann")
+                message = (await ann.get(state=state))["message"]
+                assert message == told if told else message.isprintable() and message
+                ann.call("free")
+                await ann.end(call=None)
+
+
+def reset(writer):
+    """Ends a connection as a system does whose program left something unread."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def presences(count):
+    return b"".join(text(type="presence", room="general", count=number, pad="x" * 1000) + b"\n"
+                    for number in range(1, count + 1))
+
+
+async def behind_its_back(ann, reader, writer, said):
+    """The client finds all of this, and the reset, at once; and a post of its host's."""
+    await reader.readline()
+    ann.process.send_signal(signal.SIGSTOP)
+    writer.write(WELCOMES + b"\n" + said)
+    await writer.drain()
+    ann.post("hi")
+    await ann.process.stdin.drain()
+    await asyncio.to_thread(reset, writer)
+    ann.process.send_signal(signal.SIGCONT)
+
+
+async def test_what_came_before_a_reset_is_read_and_the_end_is_found_at_once():
+    """No heartbeat has to find it."""
+    async def serve(reader, writer):
+        await behind_its_back(ann, reader, writer, presences(80))
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann", heartbeat_ms=1000000)
+        await ann.get(event=PRESENCE, count=80)
+        await ann.get(state=WAITING)
+        ann.call("free")
+        await ann.end(call=None)
+
+
+@pytest.mark.parametrize("before", [0, 80])
+async def test_who_is_replaced_does_not_come_back_however_the_connection_ends(before):
+    async def serve(reader, writer):
+        await behind_its_back(ann, reader, writer,
+                              presences(before) + text(type="bye", code="replaced", message="elsewhere") + b"\n")
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann")
+        assert (await ann.get(state=ENDED))["code"] == "replaced"
+        await ann.end(call=None)
+        assert rude.connections == 1
+
+
+def names(answers):
+    """A hub that answers the hellos by these, and nothing else; None: it ends the connection. And what was asked."""
+    asked = []
+
+    async def serve(reader, writer):
+        async for line in reader:
+            hello = json.loads(line)
+            if hello["type"] != "hello":
+                continue
+            asked.append(hello["name"])
+            answer = answers(hello["name"], len(asked))
+            if answer is None:
+                writer.close()
+                return
+            writer.write(text(ref=hello["ref"], **answer) + b"\n")
+    return serve, asked
+
+
+def welcomed(name):
+    return {"type": "welcome", "sender": name, "sender_id": "i", "session": "k" * 22}
+
+
+async def test_a_name_that_was_refused_after_another_is_not_asked_for_again():
+    def answer(name, count):
+        if count == 4:
+            return None
+        return welcomed(name) if name != "taken" else {"type": "error", "code": "name_taken", "message": "no"}
+    serve, asked = names(answer)
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann")
+        await ann.get(event=WELCOME)
+        ann.call("rename", name="anne")
+        ann.call("rename", name="taken")
+        await ann.get(event=WELCOME, sender="anne")
+        assert (await ann.get(event=ERROR))["code"] == "name_taken"
+        ann.call("rename", name="lost")
+        await ann.get(state=WAITING)
+        ann.call("rename", name="last")
+        await ann.get(event=WELCOME, sender="last")
+        ann.call("free")
+        await ann.end(call=None)
+    assert asked[:4] == ["ann", "anne", "taken", "lost"] and set(asked[4:]) <= {"anne", "lost", "last"}
+
+
+async def test_a_new_name_whose_answer_was_lost_is_asked_for_again():
+    serve, asked = names(lambda name, count: None if count == 2 else welcomed(name))
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann")
+        await ann.get(event=WELCOME)
+        ann.call("rename", name="anne")
+        await ann.get(event=WELCOME, sender="anne")
+        ann.call("free")
+        await ann.end(call=None)
+    assert asked == ["ann", "anne", "ann", "anne"]
+
+
+async def test_of_a_key_that_is_there_twice_the_last_value_is_told():
+    """As the event's other fields have it; `data` is an object, or is not there."""
+    joined = frame(text(type="joined", ref="chathub:j1", room="general", epoch="e", position=5, start=5, count=1))
+    chat = frame(b'{"type":"chat","room":"general","position":6,"prev":5,"data":"no object","data": {"a":[1,{}]} , '
+                 b'"content":"x","content":"y"}')
+    async with Rude(sends(joined, chat)) as rude:
+        ann = await Talker.start(rude.url(), name="ann")
+        ann.call("join", room="general")
+        assert (await ann.get(event=MESSAGE, content="y"))["data"] == '{"a":[1,{}]}'
+        ann.call("free")
+        await ann.end(call=None)
+
+
+async def test_a_wait_that_no_number_holds_is_no_wait_without_end():
+    """A post that is to be tried again in as many ms as overflow is not tried at once, without end."""
+    posts = 0
+
+    async def serve(reader, writer):
+        nonlocal posts
+        async for line in reader:
+            asked = json.loads(line)
+            posts += asked["type"] == "post"
+            if asked["type"] == "hello":
+                writer.write(WELCOMES + b"\n")
+            elif asked["type"] == "post":
+                writer.write(b'{"type":"error","code":"busy","cid":"hi","retry_after_ms":1e300}\n'
+                             + text(type="presence", room="general", count=1) + b"\n")
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann")
+        ann.post("hi")
+        await ann.get(event=PRESENCE)
+        ann.ask(type="ping")
+        ann.call("close", timeout=50)
+        await ann.get(state=ENDED)
+        await ann.end(call=None)
+    assert posts == 1
