@@ -3,7 +3,11 @@
 
 #include "client/internal.h"
 
-#define MUCH 65536u /* bytes that wait for the system: no more requests are taken */
+#define REF_MAX 128    /* bytes that a hub takes */
+#define MUCH    65536u /* bytes that wait for the system: no more requests are taken */
+
+/* As hubs read what they are sent. */
+#define POST_JSON (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
 
 static struct chi_span span(const char *text, size_t len)
 {
@@ -126,7 +130,7 @@ static void add_line(struct chi_buf *out, struct chi_span json)
             out->at[i] = ' ';
 }
 
-/* A post as JSON, to which a cid is added if it has none. */
+/* A post as JSON, to which a cid and a ref are added if it has none. */
 static int post_json(struct chathub_connection *connection, const json_t *object,
                      struct chi_span json)
 {
@@ -137,8 +141,10 @@ static int post_json(struct chathub_connection *connection, const json_t *object
     const char *brace = memchr(json.at, '{', json.len);
     int error = chi_check_room(connection, json_string_value(json_object_get(object, "room")));
 
-    if (!error && own && !json_is_null(own))
+    if (!error && own)
         error = check_cid(connection, cid);
+    if (!error && json_is_null(json_object_get(object, "ref")))
+        error = chi_fail(connection, CHATHUB_EREQUEST, "leave \"ref\" out instead of null");
     if (!error && json_is_string(text))
         error = check_content(connection,
                               (struct chi_span){json_string_value(text), json_string_length(text)});
@@ -153,6 +159,12 @@ static int post_json(struct chathub_connection *connection, const json_t *object
         chi_buf_add_text(out, "\"cid\":");
         chi_buf_add_json(out, cid.at, cid.len);
         chi_buf_add_char(out, ',');
+    }
+    if (!json_object_get(object, "ref")) {
+        /* what the hub does not understand it answers by this alone */
+        chi_buf_add_text(out, "\"ref\":\"" CHI_OWN_REF "q");
+        chi_buf_add_u64(out, connection->outbox.made + 1);
+        chi_buf_add_text(out, "\",");
     }
     add_line(out, (struct chi_span){brace + 1, (size_t)(json.at + json.len - brace - 1)});
     return take_post(connection, cid);
@@ -176,11 +188,24 @@ static int send_json(struct chathub_connection *connection, struct chi_span json
                           chi_wire_send(connection->wire, (struct chi_span){out->at, out->len}));
 }
 
+/* By a ref that the hub does not take nothing would be known again: it is answered without one. */
+static bool is_ref(const json_t *ref)
+{
+    char text[REF_MAX];
+
+    return !ref || json_is_null(ref) ||
+           ((json_is_string(ref) || json_is_number(ref) || json_is_boolean(ref)) &&
+            json_dumpb(ref, text, sizeof(text), JSON_ENCODE_ANY) <= sizeof(text));
+}
+
 static int ask(struct chathub_connection *connection, const json_t *object, struct chi_span json)
 {
     const char *type = json_string_value(json_object_get(object, "type"));
     const char *ref = json_string_value(json_object_get(object, "ref"));
 
+    if (!is_ref(json_object_get(object, "ref")))
+        return chi_fail(connection, CHATHUB_EREQUEST,
+                        "\"ref\" is a number, a text, true or false of at most %d bytes", REF_MAX);
     if (ref && strncmp(ref, CHI_OWN_REF, sizeof(CHI_OWN_REF) - 1) == 0)
         return chi_fail(connection, CHATHUB_EREQUEST,
                         "refs that begin with \"" CHI_OWN_REF "\" are the connection's own");
@@ -207,7 +232,7 @@ int chathub_connection_request(struct chathub_connection *connection, const char
     error = check_length(connection, text.len);
     if (error)
         return error;
-    json_t *object = json_loadb(text.at, text.len, CHI_FRAME_JSON | JSON_REJECT_DUPLICATES, &wrong);
+    json_t *object = json_loadb(text.at, text.len, POST_JSON, &wrong);
     if (!object && json_error_code(&wrong) == json_error_out_of_memory)
         return chi_plain_fail(connection, CHATHUB_ENOMEM);
     error = json_is_object(object) ? ask(connection, object, text)

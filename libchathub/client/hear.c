@@ -81,15 +81,55 @@ static void on_refused(struct chathub_connection *connection, const struct chi_f
         chi_connection_tell(connection, &frame->event);
 }
 
-static void on_post_error(struct chathub_connection *connection, struct chi_post *post,
-                          const struct chi_frame *frame)
+/* Whether a post carries this ref, of its host's. */
+static bool has_ref(const struct chi_post *post, const json_t *ref)
 {
+    json_error_t wrong;
+    json_t *request = post->sent && memmem(post->frame, post->len, "\"ref\"", 5)
+                          ? json_loadb(post->frame, post->len, CHI_FRAME_JSON, &wrong)
+                          : NULL;
+    bool has = request && json_equal(json_object_get(request, "ref"), ref);
+
+    json_decref(request);
+    return has;
+}
+
+/* The post that an error is about; or NULL. One that was not understood is known by its ref alone. */
+static struct chi_post *post_of(const struct chathub_connection *connection,
+                                const struct chi_frame *error)
+{
+    const struct chi_outbox *outbox = &connection->outbox;
+    const json_t *ref = json_object_get(error->object, "ref");
+    uint64_t number = 0;
+
+    if (error->event.cid[0])
+        return chi_outbox_find(outbox, error->event.cid);
+    if (!ref || error->event.code != CHATHUB_EREQUEST)
+        return NULL;
+    if (error->own && (error->own[0] != 'q' ||
+                       !chi_parse_u64(chi_span_of(error->own + 1), 1, CHI_NEVER, &number)))
+        return NULL;
+    for (struct chi_link *link = outbox->posts.next; link != &outbox->posts; link = link->next) {
+        struct chi_post *post = CHI_CONTAINER(link, struct chi_post, link);
+        if (number ? post->number == number : has_ref(post, ref))
+            return post;
+    }
+    return NULL;
+}
+
+static void on_post_error(struct chathub_connection *connection, struct chi_post *post,
+                          struct chi_frame *frame)
+{
+    char cid[CHI_CID_MAX + 1];
+
     if (chi_passes(frame)) {
         post->sent = false;
         post->due = chi_again(connection, frame);
         chi_connection_kick(connection);
         return;
     }
+    memcpy(cid, post->cid, sizeof(cid));
+    frame->event.cid = cid;
     chi_outbox_remove(&connection->outbox, post);
     chi_connection_kick(connection);
     chi_connection_tell(connection, &frame->event);
@@ -97,8 +137,7 @@ static void on_post_error(struct chathub_connection *connection, struct chi_post
 
 static void on_error(struct chathub_connection *connection, struct chi_frame *frame)
 {
-    struct chi_post *post =
-        frame->event.cid[0] ? chi_outbox_find(&connection->outbox, frame->event.cid) : NULL;
+    struct chi_post *post = post_of(connection, frame);
 
     if (frame->own && frame->own[0] == 'h') {
         on_refused(connection, frame);

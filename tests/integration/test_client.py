@@ -63,11 +63,34 @@ async def test_requests_are_answered_with_their_refs(chatd, scheme):
     assert (await ann.get(event=ERROR, ref="3"))["code"] == "unknown_type"
     for wrong, code in (("{", "bad_json"), ("[]", "bad_json"), ("{}", "bad_request"), ('{"type":"join"}', "bad_request"),
                         ('{"type":"hello"}', "bad_request"), ('{"type":"ping","ref":"chathub:j1"}', "bad_request"),
-                        ('{"type":"post","content":"x","cid":""}', "bad_cid"), ('{"type":"post","cid":7}', "bad_cid")):
+                        ('{"type":"post","content":"x","cid":""}', "bad_cid"), ('{"type":"post","cid":7}', "bad_cid"),
+                        ('{"content":"x","cid":null}', "bad_cid"), ('{"content":"x","ref":null}', "bad_request"),
+                        ('{"content":"x","ref":{}}', "bad_request"), ('{"type":"ping","ref":[]}', "bad_request"),
+                        ('{"content":"x","ref":"%s"}' % ("x" * 127), "bad_request"),
+                        ('{"data":{"x":"\\u0000"}}', "bad_json"), ('{"content":"x","content":"x"}', "bad_json")):
         ann.call("request", json=wrong)
         failed = await ann.get(failed="request")
         assert failed["code"] == code and len(failed["problem"]) > 10, wrong
     await ann.end()
+
+
+@BOTH
+async def test_a_post_that_is_not_understood_is_answered_by_its_error(chatd, scheme):
+    """The hub cannot say its cid."""
+    wrong = [{"content": 5}, {"content": ["x"], "ref": "r"}, {"content": "x", "room": 5}, {"type": "post"},
+             {"content": "x", "data": [1], "ref": 17}, {"content": None}, {"content": "x", "type": "post", "to": 7},
+             {"data": json.loads('{"a":' * 120 + "1" + "}" * 120)}, {"data": {"a": "x" * 40000}}, {"content": ""}]
+    ann = await Talker.start(chatd.url(scheme), name="ann")
+    await ann.get(event=WELCOME)
+    for number, post in enumerate(wrong):
+        ann.ask(**{"type": "post", **post, "cid": f"c-{number}"})
+        ann.post(f"good {number}")
+    ann.ask(type="history", limit="x", ref="r")
+    await ann.get(event=ACK, cid=f"good {len(wrong) - 1}")
+    await ann.end()
+    answers = [(told["cid"], told["event"]) for told in ann.told if told and told.get("event") in (ACK, ERROR)]
+    assert sorted(cid for cid, _ in answers if cid.startswith("c-")) == [f"c-{number}" for number in range(len(wrong))]
+    assert sum(kind == ACK for _, kind in answers) in (len(wrong), len(wrong) + 1)
 
 
 async def post_through_deaths(ann, start, chatd, dice, count, deaths):
