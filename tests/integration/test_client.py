@@ -98,7 +98,7 @@ async def post_through_deaths(ann, start, chatd, dice, count, deaths):
     def connected():
         return sum(told is not None and told.get("state") == CONNECTED for told in ann.told)
 
-    fatal, died = set(dice.sample(range(20, count), deaths)), 0
+    fatal, died = set(dice.sample(range(20, count - 1), deaths)), 0
     for number in range(count):
         ann.post(f"{number}")
         if number in fatal:
