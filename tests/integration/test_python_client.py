@@ -6,6 +6,8 @@ import itertools
 import os
 import random
 import signal
+import socket
+import struct
 import sys
 import warnings
 
@@ -69,6 +71,12 @@ async def watched(url, **options):
         yield one
         await client.close()
         await one.task
+
+
+def reset(peer):
+    """Ends a connection as a system does whose program left something unread."""
+    peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.writer.transport.abort()
 
 
 @contextlib.contextmanager
@@ -244,6 +252,33 @@ async def test_a_session_that_goes_on_elsewhere_ends_the_client_for_good(url):
                 with refused("replaced"):
                     await ask()
             assert await new.client.post("it is me", "tea")
+
+
+async def test_a_session_that_goes_on_elsewhere_ends_the_client_though_the_connection_breaks():
+    async def replaced(peer):
+        await peer.welcome()
+        peer.say("bye", code="replaced", message="elsewhere")
+        await peer.writer.drain()
+        reset(peer)
+
+    async with FakeHub(replaced) as hub, watched(hub.url) as ann:
+        assert (await ann.get(chathub.Ended)).name == "replaced"
+        assert hub.connections == 1
+
+
+async def test_a_bye_that_says_nothing_of_another_connection_is_no_end():
+    """That of a program which ends a client, for instance."""
+    async def ends_it(peer):
+        await peer.welcome()
+        peer.say("bye", message="tidying up")
+
+    async def stays(peer):
+        await peer.welcome()
+        await peer.stay()
+
+    async with FakeHub(ends_it, stays) as hub, watched(hub.url) as ann:
+        assert (await ann.get(chathub.Waiting)).message == "tidying up"
+        await ann.get(chathub.Connected, again=True)
 
 
 async def test_a_program_goes_on_where_an_earlier_one_stopped(url):
@@ -638,7 +673,7 @@ async def test_a_flush_that_cannot_be_is_no_flush():
     async def ends_it(peer):
         await peer.welcome()
         await peer.get("post")
-        peer.say("bye", message="the session goes on in another connection")
+        peer.say("bye", code="replaced", message="the session goes on in another connection")
 
     async with FakeHub(ends_it) as hub, watched(hub.url) as ann:
         posting = asyncio.ensure_future(ann.client.post("hi"))
@@ -710,7 +745,11 @@ async def test_a_position_keeps_its_epoch_until_an_entry_came_under_the_next():
     b'{"type":"chat","room":"tea","position":-1,"prev":0}\n', b'{"type":"chat","room":"tea","position":99999999999999999}\n',
     b'{"type":"joined","room":["tea"]}\n', b'{"type":"joined","room":"tea","members":[1]}\n', b'{"type":"ack"}\n',
     b'{"type":"chat","room":"tea","position":1,"prev":0,"timestamp":"yesterday"}\n', b"[" * 100000 + b"\n",
-    b'{"type":"chat","room":"tea","position":1,"prev":0,"data":[]}\n', b"x" * (5 << 20)],
+    b'{"type":"chat","room":"tea","position":1,"prev":0,"data":[]}\n', b"x" * (5 << 20),
+    b'{"type":"joined","room":"t\\ud800a"}\n', b'{"type":"joined","room":"t\\u0000a"}\n',
+    b'{"type":"joined","room":"tea","epoch":"\\u0000"}\n', b'{"type":"gap","room":"tea","to":1,"epoch":"\\u0000"}\n',
+    b'{"type":"chat","room":"tea","position":1,"prev":0,"content":"\\uDC00"}\n',
+    b'{"type":"welcome","sender":"a\\u0000","sender_id":"id"}\n'],
     ids=lambda raw: raw[:40].decode("latin-1").strip() or "binary")
 async def test_nonsense_is_survived(nonsense):
     """Neither an exception nor a loop that spins: the client says what is the matter and comes back later."""

@@ -18,6 +18,7 @@ Frame = Mapping[str, Any]
 T = TypeVar("T")
 
 POSITION_END: Final = 1 << 53
+SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 # As json writes it; what is behind an odd number of backslashes is no text of that kind.
 NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -34,6 +35,11 @@ def load(text: Union[str, bytes]) -> Dict[str, Any]:
         raise Nonsense(f"what came is no JSON: {error}") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise Nonsense("what came is no object with a type")
+    if SURROGATE.search(text if isinstance(text, str) else text.decode(errors="replace")):
+        try:  # half of a pair is no text, and could not be written anywhere
+            json.dumps(frame, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Nonsense("a text holds half a character (a surrogate)") from None
     return frame
 
 
@@ -88,9 +94,17 @@ def number(frame: Frame, key: str) -> int:
 
 
 def needed(frame: Frame, key: str) -> str:
-    value = text(frame, key)
+    value = told_again(frame, key)
     if not value:
         raise Nonsense(f'a {frame.get("type", "person")!r} has no "{key}"')
+    return value
+
+
+def told_again(frame: Frame, key: str) -> str:
+    """A text that the client may have to send back, in which there can be no NUL."""
+    value = text(frame, key)
+    if "\0" in value:
+        raise Nonsense(f'"{key}" holds a NUL character')
     return value
 
 
@@ -156,13 +170,13 @@ def _any_entry(frame: Frame) -> Union[events.Message, events.Entry]:
 
 
 def _gap(frame: Frame) -> events.Gap:
-    return events.Gap(needed(frame, "room"), number(frame, "from"), number(frame, "to"), text(frame, "epoch"))
+    return events.Gap(needed(frame, "room"), number(frame, "from"), number(frame, "to"), told_again(frame, "epoch"))
 
 
 def _joined(frame: Frame) -> events.Joined:
     return events.Joined(needed(frame, "room"), number(frame, "position"), number(frame, "start"),
                          number(frame, "count"), people(frame, "members"), number(frame, "presence"),
-                         text(frame, "epoch"), flag(frame, "observer"))
+                         told_again(frame, "epoch"), flag(frame, "observer"))
 
 
 def _left(frame: Frame) -> events.Left:
@@ -231,7 +245,7 @@ def _ok(_frame: Frame) -> events.Ok:
 
 
 def _bye(frame: Frame) -> events.Bye:
-    return events.Bye(text(frame, "message"), number(frame, "retry_after_ms"))
+    return events.Bye(text(frame, "message"), number(frame, "retry_after_ms"), code_of(frame))
 
 
 _MAKERS: Final[Dict[str, Callable[[Frame], events.Event]]] = {

@@ -250,7 +250,7 @@ class Talk:
         finally:
             self._lose()
         await abort_wire(wire)
-        return self._first(self._judge(wire, lost))
+        return self._first(self._judge(lost))
 
     def _first(self, lost: Lost) -> Lost:
         """Who never was connected is not kept waiting."""
@@ -258,11 +258,11 @@ class Talk:
             raise Over(lost.error or Error(CODES["io"], lost.message, retry_after=lost.retry_after or None))
         return lost
 
-    def _judge(self, wire: Wire, lost: Lost) -> Lost:
+    def _judge(self, lost: Lost) -> Lost:
         """Ends the client if coming back would not help."""
         bye, code = self._bye, lost.close_code
-        if not wire.has_close_codes and bye is not None and not bye.retry_after_ms:
-            code = TAKEN_OVER  # lines have no codes; every other `bye` says when to come back
+        if bye is not None and bye.code == CODES["replaced"]:
+            code = TAKEN_OVER  # lines have no close codes, and a WebSocket's may get lost
         self._strikes = self._strikes + 1 if code == ABUSE else 0
         if code in HOPELESS:
             name = HOPELESS[code]

@@ -113,8 +113,6 @@ async def finish(*tasks: "asyncio.Future[Any]") -> None:
 class Wire:
     """The face of both kinds."""
 
-    has_close_codes = False
-
     async def send(self, text: str) -> None:
         raise NotImplementedError
 
@@ -200,8 +198,6 @@ def import_websockets() -> Any:
 
 class WebSocket(Wire):
     """A WebSocket of the package `websockets`."""
-
-    has_close_codes = True
 
     def __init__(self, package: Any, socket: Any) -> None:
         self._closed: Any = package.exceptions.ConnectionClosed

@@ -228,6 +228,7 @@ class Bye(NamedTuple):
 
     message: str = ""
     retry_after_ms: int = 0
+    code: int = 0  # that of `replaced` if the session goes on in another connection
 
 
 # ------------------------------------------------------------------------------- the connection
