@@ -79,6 +79,13 @@ def test_messages_with_data_and_redacted_ones():
     assert not seen
 
 
+def test_an_entry_that_makes_no_sense_harms_no_other():
+    batch = batch_of(message(1), message(2, data='{"n":1}', json='{"type":"chat","room":"tea","position":"2"}'), message(3))
+    waiting, seen = sorted_of(batch)
+    assert waiting == {7: [made(1), made(3)]}
+    assert [told.level for _, told in seen] == [_abi.ERROR] and "is left out" in seen[0][1].event
+
+
 def test_a_nul_in_a_text_moves_nothing():
     waiting, _ = sorted_of(batch_of(message(1, content="a\0b"), message(2)))
     assert waiting[7][0].content == "a" and waiting[7][1] == made(2)

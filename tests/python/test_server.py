@@ -496,3 +496,31 @@ async def test_ten_thousand_events_a_second_come_without_loss():
                     break
         await flooding
         assert count == seconds * rate == server.stats().posts
+
+
+async def test_a_reader_who_is_cancelled_as_an_event_comes_is_cancelled():
+    """`asyncio.wait_for` would swallow that."""
+    async with chathub.Server() as server, server.client("bot") as bot:
+        events = bot.events(timeout=PATIENCE)
+
+        async def read():
+            async for _event in events:
+                pass
+
+        task = asyncio.create_task(read())
+        while not bot._inbox.signal._wakers:
+            await asyncio.sleep(0)
+        bot._inbox.put([chathub.Bye()])
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert (await first(events, chathub.Bye)) == chathub.Bye()
+
+
+async def test_a_reader_who_begins_while_events_are_dropped_gets_those_that_follow():
+    """Between the look whether anybody reads and the dropping, on another thread."""
+    async with chathub.Server() as server, server.client("bot", max_events=1) as bot:
+        events = bot.events(timeout=PATIENCE)
+        bot._inbox.is_dropping = True
+        bot._inbox.put([chathub.Bye()])
+        assert (await first(events, chathub.Bye)) == chathub.Bye()

@@ -174,3 +174,18 @@ def test_hooks_of_a_server_without_asyncio():
         bot.join("coffee").result(PATIENCE)
         with pytest.raises(chathub.Error, match="denied"):
             bot.join("tea").result(PATIENCE)
+
+
+async def test_a_hook_that_waits_for_what_is_cancelled_means_no_and_is_reported(caplog):
+    server = chathub.Server(authorize_timeout="1h")
+
+    @server.authorize("join")
+    async def waits(_question):
+        task = asyncio.ensure_future(asyncio.sleep(PATIENCE))
+        task.cancel()
+        await task
+
+    async with server, server.client("bot") as bot:
+        with pytest.raises(chathub.Error, match="denied"):
+            await bot.join("tea")
+    assert "waits failed, which counts as no" in caplog.text

@@ -11,6 +11,7 @@ import weakref
 
 import chathub
 import pytest
+from chathub._ffi import library
 from conftest import LISTEN, PATIENCE, Peer, first_of, python
 
 WS = "ws://127.0.0.1:0/ws"
@@ -424,3 +425,60 @@ def test_the_package_needs_no_library_until_a_server_is_wanted():
             print("CHATHUB_LIBRARY names no library" in str(error))
         """, CHATHUB_LIBRARY="/nowhere/libchathub.so.0")
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_a_client_made_while_the_server_is_ended_is_ended_too(monkeypatch):
+    server = chathub.Server()
+    server.open()
+    call = server._core.hub.call
+
+    def ended_in_between(function, *arguments):
+        result = call(function, *arguments)
+        if function is library.chathub_client:
+            server._core.finish()
+        return result
+
+    monkeypatch.setattr(server._core.hub, "call", ended_in_between)
+    client = server.client("late")
+    with pytest.raises(chathub.Error, match="stopped"):
+        client.welcome.result(PATIENCE)
+    assert client.closed
+    server.close()
+
+
+def test_a_bot_that_comes_while_the_server_is_ended_says_so(monkeypatch):
+    server = chathub.Server()
+    server.open()
+    loop = server._core.loop
+    later = loop.call_soon_threadsafe
+
+    def ended_in_between(function, *arguments):
+        later(server._core.finish)
+        return later(function, *arguments)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", ended_in_between)
+    ready = server.add(chathub.Bot("late"))
+    monkeypatch.undo()
+    with pytest.raises(chathub.Error, match="stopped"):
+        ready.result(PATIENCE)
+    server.close()
+
+
+def test_a_bot_that_is_cancelled_before_it_came_says_so():
+    async def main():
+        server = chathub.Server()
+
+        @server.authorize("hello")
+        async def never(_question):
+            await asyncio.Event().wait()
+
+        await server.start()
+        ready = server.add(chathub.Bot("late"))
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(chathub.Error, match="stopped|gone|shutdown"):
+            await asyncio.wait_for(ready, PATIENCE)
+        await asyncio.wait({stopping})
+    asyncio.run(main())

@@ -133,3 +133,26 @@ def test_requests_of_many_threads_keep_each_threads_order():
             start, number = first_of(bot.events(timeout=PATIENCE), chathub.Message).content.split()
             heard.setdefault(start, []).append(int(number))
         assert heard == {str(start): list(range(200)) for start in range(4)}
+
+
+def test_a_server_of_a_thread_that_a_task_stops_leaves_no_thread():
+    server = chathub.Server()
+    server.open()
+    thread = server._core._thread
+    asyncio.run(server.stop())
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    server.close()
+
+
+def test_a_server_of_a_loop_is_closed_in_good_order_by_a_thread_and_not_by_its_own():
+    async def main():
+        async with chathub.Server(LISTEN) as server:
+            with Peer(server, "bob") as bob:
+                await bob.seen("welcome")
+                with pytest.raises(RuntimeError, match="await server.stop"):
+                    server.close()
+                await asyncio.get_running_loop().run_in_executor(None, server.close)
+                assert await bob.seen("bye")
+            server.close()  # once it has ended, that is nothing
+    asyncio.run(main())

@@ -49,20 +49,29 @@ class Signal:
         except ValueError:
             pass
 
-    async def wait_task(self, is_there: Callable[[], bool]) -> None:
-        """Until it is there, or perhaps is."""
+    async def wait_task(self, is_there: Callable[[], bool], timeout: Optional[float] = None) -> bool:
+        """Until it is there, or perhaps is; False if the time, in seconds, is over. (asyncio.wait_for swallows a
+        cancellation that comes together with what is waited for, before Python 3.12.)"""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
+        woken = False
 
         def waker() -> None:
+            nonlocal woken
+            woken = True
             wake_task(loop, future)
 
+        timer = None if timeout is None else loop.call_later(max(timeout, 0), wake_task, loop, future)
         self._wakers.append(waker)
         try:
             if not is_there():
                 await future
+                return woken
+            return True
         finally:
             self._remove(waker)
+            if timer is not None:
+                timer.cancel()
 
     def wait_thread(self, is_there: Callable[[], bool], timeout: Optional[float]) -> bool:
         """The same for a thread; False if the time, in seconds, is over."""

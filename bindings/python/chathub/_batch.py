@@ -178,7 +178,11 @@ def sort(batch: Any, waiting: Dict[int, List[Event]], sink: Sink) -> None:
             _sort_other(block, index * size, texts, index * each, sink)
             continue
         if data or not content:
-            message = _rare_message(texts[index * each + _JSON])
+            try:
+                message = _rare_message(texts[index * each + _JSON])
+            except _frames.Nonsense as error:
+                sink.told(client, _left_out(_abi.EVENT_MESSAGE, error))
+                continue
         events = waiting.get(client)
         if events is None:
             events = waiting[client] = []
@@ -200,8 +204,12 @@ def _sort_other(block: bytes, at: int, texts: List[str], first: int, sink: Sink)
     try:
         told = maker(Raw._make((*numbers, *texts[first:first + len(TEXTS)])))
     except _frames.Nonsense as error:
-        told = Logged(_abi.ERROR, f"an event of type {kind} makes no sense and is left out: {error}", {}, 0)
+        told = _left_out(kind, error)
     sink.told(numbers[0], told)
+
+
+def _left_out(kind: int, error: _frames.Nonsense) -> Logged:
+    return Logged(_abi.ERROR, f"an event of type {kind} makes no sense and is left out: {error}", {}, 0)
 
 
 def _rare_message(json: str) -> Event:

@@ -8,7 +8,7 @@ import shlex
 from typing import Any, Awaitable, Callable, Dict, Final, List, Mapping, Optional, Protocol, Sequence, Tuple, Type, TypeVar
 
 from ._client import connect
-from .errors import Error
+from .errors import CODES, Error
 from .events import Ended, Event, Joined, Message, Presence
 
 logger = logging.getLogger("chathub")
@@ -220,6 +220,7 @@ class Bot:
         except Error as error:
             ready.fail(error)
         finally:
+            ready.fail(Error(CODES["stopped"]))  # if nothing was said of it yet
             client.close()
 
     async def connect(self, url: str, **options: Any) -> None:

@@ -89,6 +89,7 @@ class Core:
         self.hooks = Hooks(self.hub)
         self.started = self.stopping = False
         self.ended = False  # nothing is taken any more
+        self._stops = 0  # that wait for the end
         self.is_paused = False
         self.is_resting = False  # whoever asks something ends that, by `hurry`
         self.loop: Optional[asyncio.AbstractEventLoop] = None
@@ -178,8 +179,9 @@ class Core:
         self._watch()
         self._pull()
 
-    def add_task(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Has something done on the loop until it is done or the server stops; from any thread."""
+    def add_task(self, work: Coroutine[Any, Any, Any], refuse: Callable[[Error], object]) -> None:
+        """Has something done on the loop until it is done or the server stops; from any thread. `refuse` is told if the
+        server stops before it begins."""
         loop = self.loop
         if loop is None or self.ended or self.stopping:
             work.close()
@@ -190,6 +192,7 @@ class Core:
         def begin() -> None:
             if self.ended:
                 work.close()
+                refuse(Error(CODES["stopped"]))
                 return
             task = running.create_task(work)
             self._tasks.add(task)
@@ -197,8 +200,12 @@ class Core:
 
         if asyncio._get_running_loop() is loop:
             begin()
-        else:
+            return
+        try:
             loop.call_soon_threadsafe(begin)
+        except RuntimeError:  # the loop is closed
+            work.close()
+            raise Error(CODES["stopped"]) from None
 
     # ---------------------------------------------------------------------------------- taking
 
@@ -437,6 +444,7 @@ class Core:
         if asyncio.get_running_loop() is not loop:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.stop(), loop))
             return
+        self._stops += 1
         try:
             if not self.ended and not self.stopping:
                 self._begin_stop()
@@ -450,21 +458,26 @@ class Core:
             self.finish()
             for task in self._tasks - {asyncio.current_task()}:
                 task.cancel()
+            self._stops -= 1
+            if self._thread is not None and not self._stops:
+                loop.call_soon(loop.stop)
 
     def close(self) -> None:
-        """The same for a server that was opened, from any thread but its own."""
+        """The same from a thread that does not run the server."""
         loop, thread = self.loop, self._thread
-        if self.hub.is_forked or loop is None or thread is None:
+        if self.hub.is_forked or loop is None or thread is None and (self.ended or not loop.is_running()):
             self.finish()
             return
-        if threading.current_thread() is thread:
+        if asyncio._get_running_loop() is loop or threading.current_thread() is thread:
             raise RuntimeError("this thread runs the server: await server.stop(), or close it on another")
         if not loop.is_closed():
             try:
-                asyncio.run_coroutine_threadsafe(self.stop(), loop).result()
+                if not self.ended:
+                    asyncio.run_coroutine_threadsafe(self.stop(), loop).result()
             finally:  # also if a Ctrl-C ends the wait: at once, then
                 self.end()
-        thread.join()
+        if thread is not None:
+            thread.join()
 
     def end(self) -> None:
         """At once and without a word, from any thread and from finalizers: when somebody forgot to stop."""

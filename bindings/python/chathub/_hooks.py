@@ -97,7 +97,9 @@ class Hooks:
                 verdict = await verdict
         except Denied as denied:
             return False, str(denied)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and self._closed:
+                raise  # the server stops; else it is something that the hook waited for
             logger.exception("the authorize hook %s failed, which counts as no: %r", name, question._replace(content="…"))
             return False, ""
         if isinstance(verdict, bool):

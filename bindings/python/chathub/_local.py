@@ -9,7 +9,6 @@ for all clients, so who reads too slowly holds up the taking of it (see _core.py
 """
 from __future__ import annotations
 
-import asyncio
 import collections
 import ctypes
 import itertools
@@ -81,7 +80,7 @@ class Inbox:
         return self.put_count - self.got_count
 
     def put(self, events: List[Event]) -> None:
-        if not self.max_events or self.is_dropping:
+        if not self.max_events or self.is_dropping and not self.is_read:
             return
         if not self.is_read and self.count + len(events) > self.max_events:
             self.is_dropping = True
@@ -276,15 +275,8 @@ class Events:
                 continue
             if inbox.over:
                 return
-            wait = inbox.signal.wait_task(inbox.has_more)
-            if self._timeout is None:
-                await wait
-                continue
-            try:
-                await asyncio.wait_for(wait, self._timeout)
-            except asyncio.TimeoutError:
-                if not inbox.has_more():
-                    return
+            if not await inbox.signal.wait_task(inbox.has_more, self._timeout) and not inbox.has_more():
+                return
 
     def __iter__(self) -> Iterator[Event]:
         inbox = self._inbox
@@ -460,6 +452,9 @@ def open_client(core: Core, name: str, max_events: int) -> Inbox:
         core.hub.call(library.chathub_client, wished, NO_EVENTS, None, ctypes.byref(number))
         inbox.number = number.value
         core.inboxes[number.value] = inbox
+    if core.ended:  # at once, in between: nobody else ends this one
+        core.inboxes.pop(inbox.number, None)
+        inbox.end(None, Error(CODES["stopped"], "the server has stopped"))
     if core.is_paused:
         core.resume()
     return inbox

@@ -193,7 +193,7 @@ class Server:
 
     def _run_bot(self, bot: Bot, ready: Answer[None]) -> None:
         client = LocalClient(open_client(self._core, bot.name, bot.max_events), None)
-        self._core.add_task(bot.attend(client, ready))
+        self._core.add_task(bot.attend(client, ready), ready.fail)
 
     # ---------------------------------------------------------------------------------- life
 
