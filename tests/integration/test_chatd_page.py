@@ -231,7 +231,7 @@ async def test_what_cannot_be_sent_is_told_at_the_message(start_chatd, page, set
     path = settings_file("max-content: 1000\n")
     chatd = start_chatd("--config", path)
     alice = page(at=chatd, name="alice")
-    alice.see(lambda view: view["people"] and "beginning" in view["earlierSays"])  # an answer takes a notice away
+    alice.see(lambda view: view["people"])
     alice.do("say", text="x" * 1001)
     alice.see(lambda view: "Too long" in view["notice"])
     path.write_text("max-content: 10\n")
@@ -400,6 +400,19 @@ async def test_older_messages_come_by_pages_one_at_a_time_until_the_beginning(pa
     await hub.page(await hub.get("history"), [entry(1)])
     view = await alice.sees(said("entry 1.", "entry 6.", "entry 7.", "entry 8.", "entry 9.", "meanwhile", "next"))
     assert view["earlierSays"] == "The beginning of the room." and view["notice"] == ""
+
+
+async def test_older_messages_take_no_notice_away_but_their_own(page):
+    hub = await Hub().start()
+    alice = page(at=hub, name="alice")
+    await hub.let_in([entry(9)], more=True)
+    await alice.sees(said("entry 9."))
+    alice.do("scroll_up")
+    asked = await hub.get("history")
+    alice.do("say", text="x" * 100000)
+    await alice.sees(lambda view: "Too long" in view["notice"])
+    await hub.page(asked, [entry(8)], more=True)
+    assert "Too long" in (await alice.sees(said("entry 8.", "entry 9.")))["notice"]
 
 
 async def test_a_page_that_was_asked_for_over_a_lost_connection_is_asked_for_again(page):

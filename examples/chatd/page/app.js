@@ -31,6 +31,7 @@ let current = ''; // epoch of this connection
 let start = 0; // position after which this connection's entries follow
 let joined = false;
 let asking = false; // for what is before the oldest message
+let trouble = ''; // the notice that this failed
 let halted = true; // no reconnect: replaced, refused, or without a name
 let tries = 0;
 let notBefore = 0; // the hub's wish (bye)
@@ -166,7 +167,8 @@ const on = {
   history(frame) {
     const first = oldest()?.position ?? Infinity;
     asking = false;
-    say('');
+    if (trouble && $('notice').textContent === trouble) say('');
+    trouble = '';
     quietly(() => keepPlace(() => {
       earlier.after(...frame.entries.filter(({ position }) => position < first).map(message));
       showEarlier(frame.more);
@@ -232,6 +234,7 @@ const on = {
     const passes = LATER.includes(frame.code);
     if (frame.ref === 'earlier') {
       asking = false;
+      trouble = frame.message;
       if (passes) setTimeout(watch, Math.max(wait, 3000));
     }
     if (!joined && passes) {
