@@ -442,10 +442,11 @@ static void free_log(struct chi_log *self)
     struct kit_log *log = of(self);
     if (!log)
         return;
-    while (!chi_list_empty(&log->drafts))
-        draft_free(CHI_CONTAINER(log->drafts.next, struct draft, link));
-    while (!chi_list_empty(&log->rooms))
-        room_free(CHI_CONTAINER(log->rooms.next, struct open_room, link));
+    struct chi_link *link;
+    while ((link = chi_list_take(&log->drafts)))
+        draft_free(CHI_CONTAINER(link, struct draft, link));
+    while ((link = chi_list_take(&log->rooms)))
+        room_free(CHI_CONTAINER(link, struct open_room, link));
     log->inner->free(log->inner);
     log->disk->waiting = log->disk->released = 0;
     log->disk->open = NULL;
@@ -474,6 +475,8 @@ static int replay_one(struct kit_log *log, const struct kit_record *record, uint
         return error;
     inner->poll(inner);
     room = room_named(log, record->room);
+    if (!room)
+        return CHATHUB_ENOMEM;
     log->test->replaying = record;
     log->answered = false;
     error = inner->append(inner, room->handle, record->entry, NULL);
@@ -489,12 +492,16 @@ static int replay_one(struct kit_log *log, const struct kit_record *record, uint
 
 static int replay(struct kit_log *log)
 {
+    struct chi_link *link;
     int error = 0;
     log->replaying = true;
     for (uint32_t i = 0; !error && i < log->disk->count; i++)
         error = replay_one(log, &log->disk->records[i], i);
-    while (!chi_list_empty(&log->rooms))
-        close_room(&log->log, CHI_CONTAINER(log->rooms.next, struct open_room, link)->handle);
+    while ((link = chi_list_take(&log->rooms))) {
+        struct open_room *room = CHI_CONTAINER(link, struct open_room, link);
+        log->inner->close(log->inner, room->handle);
+        room_free(room);
+    }
     log->replaying = false;
     return error;
 }

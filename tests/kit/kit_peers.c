@@ -515,7 +515,9 @@ int chathub_testing_next(struct chathub_testing *test, uint32_t number, struct c
 int chathub_testing_find(struct chathub_testing *test, uint32_t number, uint32_t type,
                          struct chathub_event *out)
 {
-    const uint32_t size = out ? out->size : 0;
+    if (!out)
+        return chathub_testing_next(test, number, out);
+    const uint32_t size = out->size;
     int got;
     while ((got = chathub_testing_next(test, number, out)) == 1 && out->type != type)
         out->size = size;
