@@ -172,6 +172,22 @@ START_TEST(a_slow_log_commits_when_it_is_told_to)
 }
 END_TEST
 
+START_TEST(what_was_told_to_a_log_that_is_slow_ends_with_that)
+{
+    uint32_t ann = enter("ann", NULL);
+    ck_assert_int_eq(chathub_testing_hold(test, 1), 0);
+    post(ann, "1", NULL);
+    ck_assert_int_eq(chathub_testing_commit(test, 1), 1);
+    ck_assert_int_eq(chathub_testing_hold(test, 0), 0);
+    settle();
+    ck_assert(hears(ann, "1"));
+    ck_assert_int_eq(chathub_testing_hold(test, 1), 0);
+    post(ann, "2", NULL);
+    ck_assert_uint_eq(chathub_testing_held(test), 1);
+    ck_assert(!finds(ann, CHATHUB_EVENT_MESSAGE));
+}
+END_TEST
+
 START_TEST(what_waits_is_lost_in_a_crash)
 {
     uint32_t ann = enter("ann", NULL);
@@ -337,6 +353,7 @@ int main(void)
         faults_are_bounded,
         pages_may_fail,
         a_slow_log_commits_when_it_is_told_to,
+        what_was_told_to_a_log_that_is_slow_ends_with_that,
         what_waits_is_lost_in_a_crash,
         the_next_hub_finds_what_was_committed,
         a_cid_lives_as_long_as_in_the_hub_before,
