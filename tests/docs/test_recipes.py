@@ -79,6 +79,12 @@ def test_the_log_keeps_the_contract(tree):
     assert int(re.search(r"Checks: (\d+), Failures: 0, Errors: 0", out)[1]) >= 20
 
 
+def test_the_reference_takes_the_new_option(tree):
+    assert "max-lines" not in (tree / "docs/configuration.md").read_text()
+    run(sys.executable, "docs/options.py", tree / "build/examples/chatd/chatd", "--renew", cwd=tree)
+    assert "max-lines" in (tree / "docs/configuration.md").read_text()
+
+
 def test_the_layers_are_kept(tree):
     run(sys.executable, "tests/unit/layers.py", tree, cwd=tree)
     run(sys.executable, "tests/unit/banned.py", tree, cwd=tree)
