@@ -200,7 +200,9 @@ def is_piece(block):
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if path.suffix not in (".md", ".png") and path.parent != ROOT / "tests/docs" and path.is_file() and block.text.strip() in path.read_text(errors="replace"):
+        if path.suffix in (".md", ".png") or path.parent == ROOT / "tests/docs" or not path.is_file():
+            continue
+        if block.text.strip() in path.read_text(errors="replace"):
             return True
     return False
 
