@@ -115,7 +115,10 @@ under [chatd](#chatd) and [Command line only](#command-line-only), by the same n
 
 An option is a flag, a variable and a key of the YAML file that `--config` names. The key is the flag without its dashes:
 
-    chatd --join-history 20        CHATD_JOIN_HISTORY=20 chatd        join-history: 20
+```sh
+chatd --join-history 20             # in the file: join-history: 20
+CHATD_JOIN_HISTORY=20 chatd
+```
 
 Flags win over variables, variables over the file, the file over the defaults. What values are:
 

@@ -226,13 +226,19 @@ def lay_tools(folder, build, env):
     script(folder / RUN, f'exec -a "$0" {build}/examples/chatd/chatd "$@"\n')
     (folder / "bindings").symlink_to(ROOT / "bindings")
     library = build / "libchathub"
-    (tools / "chathub.pc").write_text(
-        f"Name: chathub\nDescription: of a build folder\nVersion: 0.1.0\nCflags: -I{ROOT}/libchathub/include\n"
-        f"Libs: -L{library} -lchathub -Wl,-rpath,{library}\n")
+    for name, place in (("chathub", "libchathub"), ("chathub-testing", "tests/kit")):
+        (tools / f"{name}.pc").write_text(as_built((build / f"meson-private/{name}.pc").read_text(), build / place))
     shared = (library / "libchathub.so.0").resolve()
     lay_languages(tools, shared)
     env.update(PATH=f"{tools}:{env['PATH']}", PKG_CONFIG_PATH=str(tools), PYTHONPATH=str(ROOT / "bindings/python"),
                CHATHUB_LIBRARY=str(shared))
+
+
+def as_built(text, library):
+    """What pkg-config will know of a library when it is installed, but for where it is."""
+    text = re.sub(r"^libdir=.*", f"libdir={library}", text, flags=re.M)
+    text = re.sub(r"^Cflags: -I\S+", f"Cflags: -I{ROOT}/libchathub/include -I{ROOT}/tests/kit", text, flags=re.M)
+    return re.sub(r"^Libs: .*", rf"\g<0> -Wl,-rpath,{library}", text, flags=re.M)
 
 
 def lay_languages(tools, shared):

@@ -57,7 +57,7 @@ def check_c(block, folder):
     if "#include" not in text:
         text = "#include <chathub.h>\n#include <stdio.h>\n#include <string.h>\n" + text
     (folder / "block.c").write_text(text)
-    done = subprocess.run(["cc", *flags, f"-I{ROOT}/libchathub/include", "-fsyntax-only", "block.c"], cwd=folder,
+    done = subprocess.run(["cc", *flags, f"-I{ROOT}/libchathub/include", f"-I{ROOT}/tests/kit", "-fsyntax-only", "block.c"], cwd=folder,
                           capture_output=True, text=True)
     return done.stderr.splitlines()
 
@@ -117,7 +117,7 @@ def not_compiling(block, folder):
             (folder / source).write_text(own[-1] if own else (ROOT / "tests/installed/host.c").read_text())
         if "libchathub.a" in line:
             continue  # tests/installed does that
-        done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
+        done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
         if done.returncode:
             yield f"{line}: {done.stderr}"
 
