@@ -14,6 +14,8 @@ import textwrap
 COMMENT = re.compile(r"/\*(.*?)\*/", re.DOTALL)
 # With the comment below it, if that stands alone.
 BANNER = re.compile(r"/\* -{20,} ([^\n]*?) \*/\n(?:\n/\*((?:(?!\*/).)*)\*/\n(?=\n))?", re.DOTALL)
+# What the groups of a header that is not chathub.h begin with.
+PARTS = {"chathub_client": "a client for hubs elsewhere: ", "chathub_testing": "for tests: "}
 END = "#ifdef __cplusplus\n}\n#endif"
 ERROR = re.compile(r'X\((\w+), (-\d+), "(\w+)",\s*((?:"[^"]*"\s*)+)\)')
 HEADING = re.compile(r"[A-Z][A-Z ,]+")
@@ -111,7 +113,7 @@ class Filter:
         ended = "/** @} */\n" if self.grouped else ""
         self.grouped = True
         title, about = match[1], self.made(match[2]) + "\n" if match[2] else ""
-        title = title.lower() if self.stem == "chathub" else f"a client for hubs elsewhere: {title.lower()}"
+        title = PARTS.get(self.stem, "") + title.lower()
         title = title[0].upper() + title[1:]
         name = f"{self.stem}_{re.sub(r'[^a-z]+', '_', title.lower())}"
         return f"{ended}/** @defgroup {name} {title}\n{about}@{{ */\n"

@@ -17,6 +17,9 @@ PAGES = sorted(MAN.glob("*.scd"))
 INCLUDE = ROOT / "libchathub" / "include"
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 CHATD_MD = (ROOT / "docs" / "chatd.md").read_text(encoding="utf-8")
+# All pages for whoever runs chatd.
+RUNNING = "\n".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+                    for name in ("chatd", "dialects", "operations", "packaging") if (ROOT / "docs" / f"{name}.md").exists())
 
 
 def source(*patterns):

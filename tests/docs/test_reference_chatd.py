@@ -3,7 +3,7 @@
 import re
 
 from pages import ROOT
-from reference import CHATD_MD, section, source
+from reference import CHATD_MD, RUNNING, man, plain, section, source
 
 
 def routes():
@@ -19,7 +19,7 @@ def routes():
 
 def test_every_route_of_chatd_is_told():
     assert {"/api/create-server", "/server.json"} <= set(routes())
-    assert [route for route in routes() if route not in CHATD_MD] == []
+    assert [route for route in routes() if route not in RUNNING] == []
 
 
 def test_every_status_of_the_api_is_told():
@@ -37,8 +37,12 @@ def test_every_field_of_server_json_is_told():
 def test_every_part_of_a_listeners_query_is_told():
     parts = set(re.findall(r'chi_span_is\(key, "(\w+)"\)', source("libchathub/net/address.c")))
     assert {"room", "dialect", "history"} <= parts
-    pages = CHATD_MD + (ROOT / "docs" / "dialects.md").read_text(encoding="utf-8")
-    assert {part for part in parts if f"{part}=" not in pages} == set()
+    assert {part for part in parts if f"{part}=" not in RUNNING} == set()
+
+
+def test_every_variable_that_is_read_is_in_the_manual_page():
+    read = set(re.findall(r'\b(?:getenv|take)\("([A-Z_]+)"', source("examples/chatd/*.c")))
+    assert {name for name in read if name not in plain(section(man("chatd.1"), "ENVIRONMENT", "#"))} == set()
 
 
 def log_events(text):
@@ -59,12 +63,18 @@ def events():
     return log_events(source("libchathub/**/*.c", "examples/chatd/*.c"))
 
 
+def told_events(text):
+    """Names in the first column of tables of events."""
+    tables = re.findall(r"^\| (?:event|log line) \|.*\n((?:\|.*\n)+)", text, re.M)
+    return {name for table in tables for row in re.findall(r"^\|([^|]+)\|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+
+
 def test_every_log_event_is_told():
     found, strange = events()
     assert {"connected", "disconnected", "log_down", "log_up", "listening", "log_dropped", "post", "node_down"} <= found
     assert strange == ["event"], "teach log_events() to understand this"
-    table = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", section(CHATD_MD, "Events", "###"), re.M))))
-    assert found == table
+    assert found - told_events(RUNNING) == set()
+    assert told_events(CHATD_MD) - found == set()
     assert all(re.fullmatch(r"[a-z_]+", event) for event in found)
 
 
