@@ -267,6 +267,8 @@ static bool finish(struct chathub_connection *connection)
         return false;
     if (!connection->goodbye && connection->open) {
         connection->goodbye = true;
+        if (connection->target.lines && connection->state == CHATHUB_STATE_CONNECTED)
+            chi_say_farewell(connection);
         chi_wire_close(connection->wire);
     } else if (!connection->goodbye) {
         chi_connection_end(connection, 0, "closed");

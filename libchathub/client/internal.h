@@ -127,6 +127,8 @@ void chi_say_hello(struct chathub_connection *connection);
 /* Another name, `wish`. */
 void chi_say_name(struct chathub_connection *connection);
 void chi_say_ping(struct chathub_connection *connection);
+/* Leaves all rooms: for lines, whose end alone does not tell the rooms that it is for good. */
+void chi_say_farewell(struct chathub_connection *connection);
 /* All joins, posts and leaves that can be said now. When the next one can be, in the loop's ms. */
 uint64_t chi_say_all(struct chathub_connection *connection);
 

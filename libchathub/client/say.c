@@ -113,6 +113,15 @@ static void say_leave(struct chathub_connection *connection, struct chi_stay *st
     stay->state = CHI_STAY_GOING;
 }
 
+void chi_say_farewell(struct chathub_connection *connection)
+{
+    struct chi_stay *stay;
+
+    for (stay = chi_stay_first(connection); stay; stay = chi_stay_next(connection, stay))
+        if (stay->state != CHI_STAY_GOING)
+            say_leave(connection, stay);
+}
+
 static uint64_t say_rooms(struct chathub_connection *connection, uint64_t now)
 {
     const struct chi_post *oldest = chi_outbox_first(&connection->outbox);

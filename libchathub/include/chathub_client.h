@@ -139,8 +139,9 @@ CHATHUB_API int chathub_connect(struct uv_loop_s *loop,
                                 struct chathub_connection **connection);
 
 /* Ends in good order: takes no more posts, waits up to `timeout_ms` until those that were made are
- * answered (0: not at all), says goodbye, by which the session ends at once instead of lingering,
- * and tells the state ENDED. What is not answered by then is told by errors: CHATHUB_EUNKNOWN if it
+ * answered (0: not at all), says goodbye, by which the session ends at once instead of lingering
+ * (over tcp:// its rooms are left at once, and its name is free when it has lingered), and tells the
+ * state ENDED. What is not answered by then is told by errors: CHATHUB_EUNKNOWN if it
  * may have been committed, CHATHUB_EGONE if not. A second call with a shorter time makes it end
  * sooner. CHATHUB_EGONE: it has ended. */
 CHATHUB_API int chathub_connection_close(struct chathub_connection *connection, int timeout_ms);

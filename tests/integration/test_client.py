@@ -9,7 +9,7 @@ import pytest
 
 from crowd import new_seed
 from faults import Frozen, assert_kept
-from talking import (ACK, BYE, CLOSED, CONNECTED, CONNECTING, DUP, ENDED, ERROR, GAP, JOINED, LEFT, MESSAGE, PONG,
+from talking import (ACK, BYE, CLOSED, CONNECTED, CONNECTING, DUP, ENDED, ERROR, GAP, JOINED, LEFT, MESSAGE, PONG, PRESENCE,
                      REFUSED, WAITING, WELCOME, WHO, Talker)
 
 BOTH = pytest.mark.parametrize("scheme", ["ws", "tcp"])
@@ -236,6 +236,24 @@ async def test_a_place_leads_on_though_the_session_went_on_elsewhere(chatd, room
     await ann.end()
     assert [entry["content"] for entry in ann.entries(name)] == ["0", "1", "2", "3", "4", "last"]
     assert not ann.events(GAP)
+
+
+@BOTH
+async def test_who_has_closed_is_gone_from_its_rooms_at_once(start_chatd, scheme):
+    """No linger has to be over."""
+    chatd = await asyncio.to_thread(start_chatd, "--return-time", "1h")
+    bob = await Talker.start(chatd.url(), name="bob")
+    bob.call("join", room="general")
+    await bob.get(event=JOINED)
+    ann = await Talker.start(chatd.url(scheme), name="ann")
+    ann.call("join", room="general")
+    ann.call("join", room="tea")
+    await ann.get(event=JOINED, room="tea")
+    ann.post("the last word")
+    await ann.end()
+    await bob.get(event=MESSAGE, content="the last word")
+    assert [one["sender"] for one in (await bob.get(event=PRESENCE, count=1))["frame"]["left"]] == ["ann"]
+    await bob.end()
 
 
 @BOTH

@@ -254,6 +254,17 @@ async def test_a_session_that_goes_on_elsewhere_ends_the_client_for_good(url):
             assert await new.client.post("it is me", "tea")
 
 
+async def test_who_has_closed_is_gone_from_its_rooms_at_once(start_chatd, place):
+    """No linger has to be over."""
+    await asyncio.to_thread(start_chatd, "--listen", place, "--return-time", "1h")
+    async with watched(place, name="bob", rooms=["tea"]) as bob:
+        async with watched(place, name="ann", rooms=["tea", "garden"]) as ann:
+            await ann.get(chathub.Joined, room="tea")
+            await ann.client.post("the last word", "tea")
+        left = (await bob.until(lambda events: [event for event in events if getattr(event, "left", ())]))[0].left
+        assert [person.sender for person in left] == ["ann"]
+
+
 async def test_a_session_that_goes_on_elsewhere_ends_the_client_though_the_connection_breaks():
     async def replaced(peer):
         await peer.welcome()

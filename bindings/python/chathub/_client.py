@@ -55,7 +55,8 @@ class Client(Talk):
             raise crash
 
     async def close(self) -> None:
-        """Ends the client and its session. What has no answer yet is not waited for: `flush` does that."""
+        """Ends the client and its session; over tcp:// its rooms are left at once, and its name is free some seconds
+        later. What has no answer yet is not waited for: `flush` does that."""
         self._closing = True
         if self._task is None or self._task.done():
             return

@@ -242,7 +242,8 @@ class Talk:
             lost = await self._converse(wire)
         except asyncio.CancelledError:
             # In good order only if that was asked for; else the loop itself is ending.
-            await (close_wire(wire) if self._closing else abort_wire(wire))
+            leaves = [_frames.dump({"type": "leave", "room": room.name}) for room in self._rooms if room.inside]
+            await (close_wire(wire, leaves) if self._closing else abort_wire(wire))
             raise
         except BaseException:
             await abort_wire(wire)

@@ -12,7 +12,7 @@ import importlib
 import os
 import ssl as ssl_module
 import urllib.parse
-from typing import Any, Awaitable, Callable, Final, NamedTuple, Optional, TypeVar
+from typing import Any, Awaitable, Callable, Final, NamedTuple, Optional, Sequence, TypeVar
 
 from .errors import CODES, Error
 
@@ -128,8 +128,9 @@ class Wire:
         """After abort: waits until nothing of it is left on the loop."""
         raise NotImplementedError
 
-    async def goodbye(self) -> None:
-        """Ends it in good order, if the other side does its part in time; abort ends that, too."""
+    async def goodbye(self, farewell: Sequence[str]) -> None:
+        """Ends it in good order, if the other side does its part in time; abort ends that, too. `farewell`: frames to
+        send before, where the end alone does not tell that it is for good."""
         raise NotImplementedError
 
 
@@ -171,7 +172,9 @@ class Lines(Wire):
         except OSError:
             pass  # why it ended was told by send or receive
 
-    async def goodbye(self) -> None:
+    async def goodbye(self, farewell: Sequence[str]) -> None:
+        for text in farewell:
+            self._writer.write(text.encode() + b"\n")
         self._writer.close()
         await self.ended()
 
@@ -246,7 +249,7 @@ class WebSocket(Wire):
         await self._drain()
         await self._close()
 
-    async def goodbye(self) -> None:
+    async def goodbye(self, farewell: Sequence[str]) -> None:
         parts = [asyncio.ensure_future(self._close()), asyncio.ensure_future(self._drain())]
         await outlast(*parts)
         for part in parts:
@@ -306,9 +309,9 @@ async def abort_wire(wire: Wire) -> None:
     ending.result()
 
 
-async def close_wire(wire: Wire) -> None:
+async def close_wire(wire: Wire, farewell: Sequence[str] = ()) -> None:
     """Ends it in good order, or else at once, if the other side takes too long to do its part."""
-    leaving = asyncio.ensure_future(wire.goodbye())
+    leaving = asyncio.ensure_future(wire.goodbye(farewell))
     try:
         await asyncio.wait({leaving}, timeout=GOODBYE)
     finally:
