@@ -10,7 +10,8 @@
 
 #include <chathub_client.h>
 
-#define CHAT_ROOMS 64 /* as many as a connection may be in */
+#define CHAT_ROOMS 64  /* as many as a connection may be in */
+#define CHAT_POSTS 256 /* unanswered, beyond which no input is read */
 
 struct chat_settings {
     const char *url;

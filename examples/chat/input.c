@@ -19,8 +19,6 @@
 #include "chat.h"
 
 #define LINE_MAX_BYTES 65536
-#define POSTS_MAX      256u /* unanswered, beyond which nothing more is read */
-
 static struct chat *the_chat;
 static uv_poll_t poll_in;       /* of a terminal or pipe */
 static uv_fs_t file_in;         /* of a file */
@@ -28,16 +26,38 @@ static uv_signal_t interrupted; /* Ctrl-C */
 static bool is_file, open_in, paused, reading;
 static char held[LINE_MAX_BYTES + 1]; /* read, and not a whole line yet */
 static size_t held_len;
+static bool too_long; /* what is held is the rest of a line that is left out */
 
 static void read_file(void);
 
+static void leave_out(const char *what)
+{
+    chat_complain("a line %s is left out", what);
+    the_chat->failed++;
+}
+
+/* The line at the beginning of what is held. */
+static void take_line(size_t len)
+{
+    bool rest = too_long;
+
+    held[len] = '\0';
+    too_long = false;
+    if (len > 0 && held[len - 1] == '\r')
+        held[--len] = '\0';
+    if (!rest && strlen(held) < len)
+        leave_out("with a NUL byte");
+    else if (!rest)
+        chat_line(the_chat, held);
+}
+
 static void end_of_input(void)
 {
-    if (held_len > 0) {
-        held[held_len] = '\0';
-        held_len = 0;
-        chat_line(the_chat, held);
-    }
+    size_t len = held_len;
+
+    held_len = 0;
+    if (len > 0)
+        take_line(len);
     if (open_in && !is_file)
         uv_poll_stop(&poll_in);
     reading = false;
@@ -49,7 +69,7 @@ static void end_of_input(void)
 
 static bool many_wait(void)
 {
-    return chathub_connection_unanswered(the_chat->connection) >= POSTS_MAX;
+    return chathub_connection_unanswered(the_chat->connection) >= CHAT_POSTS;
 }
 
 /* Hands on the whole lines that are held; all of them when there is no room for more. */
@@ -59,16 +79,14 @@ static void take_lines(void)
 
     while (!many_wait() && (end = memchr(held, '\n', held_len))) {
         size_t len = (size_t)(end - held);
-        *end = '\0';
-        if (len > 0 && held[len - 1] == '\r')
-            held[len - 1] = '\0';
-        chat_line(the_chat, held);
+        take_line(len);
         held_len -= len + 1;
         memmove(held, end + 1, held_len);
     }
     if (held_len == LINE_MAX_BYTES && !memchr(held, '\n', held_len)) {
-        chat_complain("a line of more than %d bytes is left out", LINE_MAX_BYTES);
-        the_chat->failed++;
+        if (!too_long)
+            leave_out("of more than 65536 bytes");
+        too_long = true;
         held_len = 0;
     }
     paused = many_wait() || held_len == LINE_MAX_BYTES;

@@ -116,6 +116,7 @@ static int begin(struct chat *chat)
     char problem[300] = "";
     struct chathub_connection_options options = {
         .size = sizeof(options),
+        .outbox_bytes = (CHAT_POSTS + 1) * 65536, /* each as long as a request may be */
         .url = settings->url,
         .name = settings->name,
         .session = settings->session,

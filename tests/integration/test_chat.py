@@ -73,6 +73,14 @@ async def test_lines_of_a_pipe_are_posted(chatd, scheme):
     assert "\033" not in done.stdout and "[general] robot: line 7\n" in done.stdout
 
 
+async def test_long_lines_wait_for_room_as_short_ones_do(chatd):
+    bob = await chatd.client("bob")
+    done = await asyncio.to_thread(run, chatd.url(), text="".join(f"{number} {'x' * 30000}\n" for number in range(400)))
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    for number in range(400):
+        assert (await bob.get("chat"))["content"].startswith(f"{number} x")
+
+
 async def test_a_room_may_be_named_and_a_file_read(chatd, tmp_path):
     bob = await chatd.client("bob", room="tea")
     (tmp_path / "lines").write_text("one\r\ntwo\n")
@@ -90,9 +98,10 @@ async def test_what_goes_wrong_is_said_and_is_the_exit_code(chatd):
     done = await asyncio.to_thread(run, "ws://127.0.0.1:1/ws", text="hi\n")
     assert done.returncode == 1 and "cannot connect to 127.0.0.1:1: connection refused" in done.stderr
     assert "not said" in done.stderr
-    done = await asyncio.to_thread(run, chatd.url(), text="x" * 40000 + "\n" + "y" * 200000 + "\nfine\n")
-    assert done.returncode == 1 and "40000 bytes" in done.stderr and "65536 bytes" in done.stderr
-    await bob.chat("fine")
+    done = await asyncio.to_thread(run, chatd.url(), text="x" * 40000 + "\n" + "y" * 200000 + "\na\0b\nfine\n")
+    assert done.returncode == 1 and "40000 bytes" in done.stderr and "NUL byte" in done.stderr
+    assert done.stderr.count("65536 bytes") == 1
+    assert (await bob.get("chat"))["content"] == "fine"  # and nothing of what is left out
     for args, words in ((["wss://localhost"], "no TLS"), ([], "give one URL"), (["--frob", "x"], "no such option"),
                         (["-l", "x", "ws://localhost"], "a number"), (["a", "b"], "give one URL")):
         done = await asyncio.to_thread(run, *args)
