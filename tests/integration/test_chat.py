@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from conftest import PATIENCE, check_sanitizers, find_program
+from faults import Frozen
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -75,9 +76,14 @@ async def test_lines_of_a_pipe_are_posted(chatd, scheme):
 
 async def test_long_lines_wait_for_room_as_short_ones_do(chatd):
     bob = await chatd.client("bob")
-    done = await asyncio.to_thread(run, chatd.url(), text="".join(f"{number} {'x' * 30000}\n" for number in range(400)))
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    for number in range(400):
+    async with Frozen(chatd):
+        chat = subprocess.Popen([str(find_program("chat")), chatd.url()], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+        # Once all is written nearly all is read, and waits.
+        await asyncio.to_thread(chat.stdin.write, "".join(f"{number} {'x' * 30000}\n" for number in range(256)))
+    _, errors = await asyncio.to_thread(chat.communicate, timeout=PATIENCE)
+    assert chat.returncode == 0 and not errors, errors
+    for number in range(256):
         assert (await bob.get("chat"))["content"].startswith(f"{number} x")
 
 
