@@ -161,6 +161,7 @@ static void on_opened(void *owner)
     connection->open = true;
     connection->welcome_due = now(connection) + 3 * (uint64_t)connection->timeout_ms;
     connection->pinged = 0;
+    connection->too_long = false;
     chi_outbox_restart(&connection->outbox);
     chi_stays_restart(connection);
     chi_connection_kick(connection);
@@ -204,6 +205,8 @@ static void on_lost(void *owner, int code, unsigned status, const char *why)
         chi_connection_end(connection, 0, "closed");
     else if (end == CHATHUB_EREPLACED)
         chi_connection_end(connection, end, chathub_strerror(end));
+    else if (connection->too_long) /* as 1009 of a WebSocket: it would be sent again, without end */
+        chi_connection_end(connection, CHATHUB_ETOOLONG, chathub_strerror(CHATHUB_ETOOLONG));
     else if (end)
         chi_connection_end(connection, end, why);
     else

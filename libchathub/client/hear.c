@@ -212,6 +212,10 @@ void chi_hear(struct chathub_connection *connection, struct chi_span text)
     char problem[200];
     int error = chi_frame_read(text, &connection->scratch, &frame, problem, sizeof(problem));
 
+    connection->too_long = !error && connection->target.lines &&
+                           frame.event.code == CHATHUB_ETOOLONG &&
+                           frame.event.type == CHATHUB_EVENT_ERROR && !frame.event.room[0] &&
+                           !frame.event.cid[0] && !json_object_get(frame.object, "ref");
     if (error)
         chi_connection_lost(connection, error,
                             error == CHATHUB_EPROTOCOL ? problem : chathub_strerror(error));

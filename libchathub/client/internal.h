@@ -71,6 +71,7 @@ struct chathub_connection {
     uint64_t welcome_due;  /* CONNECTING: the hub's welcome has to come by then */
     uint64_t pinged;       /* when the hub was asked whether it is there; 0: it is not asked */
     bool replaced;         /* the hub's bye said so */
+    bool too_long;         /* the hub's last word on this wire: a line was, whichever it was */
     bool closing;          /* the host has closed it */
     uint64_t close_due;    /* posts are waited for until then */
 

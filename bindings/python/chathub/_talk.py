@@ -35,7 +35,8 @@ PASSING: Final = frozenset(("busy", "full", "log_failed", "no_memory", "shutdown
 LATER: Final = frozenset(("busy", "log_failed", "no_memory", "shutdown", "unknown"))
 # Close codes after which the same would happen again: CLOSED is 4001, a session that goes on elsewhere.
 TAKEN_OVER: Final = 4001
-HOPELESS: Final = {1002: "bad_request", 1003: "bad_request", 1007: "bad_text", 1009: "too_long",
+TOO_LONG: Final = 1009
+HOPELESS: Final = {1002: "bad_request", 1003: "bad_request", 1007: "bad_text", TOO_LONG: "too_long",
                    TAKEN_OVER: "replaced"}
 ABUSE: Final = 1008
 MOST_STRIKES: Final = 3  # ends by 1008 in a row, which may be the network's fault
@@ -97,6 +98,7 @@ class Talk:
         self._connected = False  # welcomed on the present wire
         self._hello = ""  # what to say first on the present wire
         self._bye: Optional[Bye] = None
+        self._too_long = False  # the hub's last word on a wire: a line was, whichever it was
         self._heard = 0.0
         self._resting = False  # not reading, for nobody takes the events
         self._ask_life = False
@@ -264,10 +266,12 @@ class Talk:
         bye, code = self._bye, lost.close_code
         if bye is not None and bye.code == CODES["replaced"]:
             code = TAKEN_OVER  # lines have no close codes, and a WebSocket's may get lost
+        elif self._too_long and not code:
+            code = TOO_LONG
         self._strikes = self._strikes + 1 if code == ABUSE else 0
         if code in HOPELESS:
             name = HOPELESS[code]
-            raise Over(Error(CODES[name], None if code == TAKEN_OVER else lost.message))
+            raise Over(Error(CODES[name], None if code == TAKEN_OVER or self._too_long else lost.message))
         if self._strikes >= MOST_STRIKES:
             raise Over(Error(CODES["abuse"], lost.message))
         if bye is None:
@@ -308,6 +312,7 @@ class Talk:
         """What there is to say on a new connection."""
         self._heard = self._loop.time()
         self._bye = None
+        self._too_long = False
         self._ask_life = False
         rooms = self._rooms.wanted()
         hello: Dict[str, Any] = {"type": "hello", "ref": "hello", "session": self._session}
@@ -418,6 +423,8 @@ class Talk:
             frame = _frames.load(await wire.receive())
             self._heard = self._loop.time()
             event = _frames.event(frame)
+            self._too_long = (isinstance(event, Failure) and event.name == "too_long"
+                              and not (event.room or event.cid or event.ref))
             if event is not None:
                 self._take(event, _frames.ref_of(frame))
 
