@@ -5,7 +5,7 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libwslay-d
     uthash-dev libmd-dev libyaml-dev libnats-dev libedit-dev)
 test_packages=(check clang libclang-rt-14-dev python3 python3-pytest python3-websockets node-ws netcat-openbsd binutils
     strace chromium nats-server nftables iproute2 mypy python3-venv python3-pip python3-setuptools python3-wheel
-    python3-editorconfig)
+    python3-editorconfig python3-yaml python3-seccomp systemd shellcheck)
 # Any npm will do for the tests' own packages.
 command -v npm >/dev/null || test_packages+=(nodejs npm)
 # What tests/bench/speed.py compares with, and draws with; not installed by itself.
