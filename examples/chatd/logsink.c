@@ -16,7 +16,7 @@
 
 #define RING_SIZE  (256u * 1024u)
 #define CHUNK_SIZE 8192u
-#define VALUE_MAX  256u /* bytes of a value that are shown */
+#define VALUE_MAX  512u /* bytes of a value that are shown */
 /* Worst case of a value: each byte as \u00XX, two quotes, the mark of a cut. */
 #define VALUE_ROOM (6u * VALUE_MAX + 16u)
 #define LINE_SIZE  16384u

@@ -11,7 +11,7 @@
 
 /* Fields of one record, and bytes of one value, that are told at most. */
 #define FIELDS_MAX 16u
-#define VALUE_MAX  256u
+#define VALUE_MAX  1024u
 
 static struct chi_world *of(void *self)
 {
@@ -76,7 +76,7 @@ static void tell(struct chi_world *world, int level, const char *event,
     struct chathub_field told[FIELDS_MAX];
     chi_buf_reset(&world->text, FIELDS_MAX * (VALUE_MAX + 1));
     for (size_t i = 0; i < n; i++) {
-        size_t len = fields[i].value.len < VALUE_MAX ? fields[i].value.len : VALUE_MAX;
+        size_t len = chi_utf8_cut(fields[i].value, VALUE_MAX);
         told[i] = (struct chathub_field){.key = fields[i].key, .len = len};
         chi_buf_add(&world->text, fields[i].value.at, len);
         chi_buf_add_char(&world->text, '\0');

@@ -57,7 +57,7 @@ def tree(tmp_path_factory):
         apply(copy, name)
     compiler = "ccache gcc" if shutil.which("ccache") else "gcc"
     # Without optimization, gcc thinks more texts to be cut than can be.
-    env = {**os.environ, "CC": compiler, "CFLAGS": "-O0 -g0 -Wno-format-truncation"}
+    env = {**os.environ, "CC": compiler, "CFLAGS": "-O0 -g0"}
     run(MESON, "setup", copy / "build", "--buildtype=debug", "-Dwerror=true", "-Ddefault_library=shared", cwd=copy, env=env)
     run("nice", "ninja", "-C", copy / "build", *TARGETS, cwd=copy, env=env)
     return copy

@@ -104,14 +104,12 @@ START_TEST(replicas_are_three_where_there_are_three_servers)
 }
 END_TEST
 
-/* A stream that somebody made, with a change of its configuration. */
-static struct shows *given(const char *key, json_t *value)
+/* A stream that somebody made, with a change of how it would be asked for. */
+static struct shows *given_as(const struct chi_js_config *config, const char *key, json_t *value)
 {
     struct shows *s = bare(1);
     struct chi_buf data = {0};
-    struct chi_js_config config = wanted;
-    config.replicas = 1;
-    chi_js_ask_create(&data, "chat", &config);
+    chi_js_ask_create(&data, "chat", config);
     json_t *json = json_loadb(data.at, data.len, 0, NULL);
     if (value)
         json_object_set_new(json, key, value);
@@ -125,6 +123,34 @@ static struct shows *given(const char *key, json_t *value)
     json_decref(json);
     return s;
 }
+
+static struct shows *given(const char *key, json_t *value)
+{
+    struct chi_js_config config = wanted;
+    config.replicas = 1;
+    return given_as(&config, key, value);
+}
+
+START_TEST(all_that_differs_is_reported_with_the_whole_command_that_mends_it)
+{
+    struct chi_js_config config = wanted;
+    config.replicas = 1;
+    config.duplicates = 86399999;
+    config.max_bytes = 9007199254740991;
+    config.room_entries = 9007199254740990;
+    struct shows *s = given_as(&config, "max_age", json_integer(9000000000000000000));
+    shows_run(s, 5000);
+    ck_assert(shows_up(s));
+    char end[128];
+    snprintf(end, sizeof end, " --max-age=0ms --max-bytes=%llu --max-msgs-per-subject=%llu",
+             (unsigned long long)wanted.max_bytes, (unsigned long long)wanted.room_entries);
+    const char *trouble = js_of(s, 0)->news.trouble;
+    ck_assert_ptr_nonnull(strstr(trouble, end));
+    ck_assert_str_eq(strstr(trouble, end), end);
+    ck_assert_uint_gt(strlen(trouble), 256);
+    shows_free(s);
+}
+END_TEST
 
 START_TEST(another_configuration_is_reported_and_kept)
 {
@@ -413,6 +439,7 @@ int main(void)
     tcase_add_test(tcase, without_jetstream_it_says_which_flag_to_set);
     tcase_add_test(tcase, a_cluster_that_has_no_leader_yet_is_waited_for);
     tcase_add_test(tcase, replicas_are_three_where_there_are_three_servers);
+    tcase_add_test(tcase, all_that_differs_is_reported_with_the_whole_command_that_mends_it);
     tcase_add_test(tcase, another_configuration_is_reported_and_kept);
     tcase_add_test(tcase, a_stream_that_cannot_serve_is_refused);
     tcase_add_test(tcase, the_duplicate_window_bounds_the_hold);

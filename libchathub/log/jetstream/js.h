@@ -124,7 +124,7 @@ struct chi_js_news {
     struct chi_log_stats stats; /* commits: posts of this node that were stored */
     const char *why;            /* it is down: what is the matter; static */
     uint64_t shown;             /* as chi_log.shown, once the tasks given so far are reported */
-    char trouble[256];    /* the stream is not as the settings say: what, and what to do; "" */
+    char trouble[1024];   /* the stream is not as the settings say: what, and what to do; "" */
     uint32_t most;        /* bytes of a message that the server takes; 0: none was reached yet */
     const char *made;     /* this node made the stream: how; static. NULL: it was there */
     uint64_t passed;      /* stored messages that could not be read and were passed over … */

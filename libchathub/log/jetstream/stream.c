@@ -364,7 +364,7 @@ static void add_difference(char *says, char *todo, size_t size, const struct dif
 static void compare_config(struct chi_js_stream *s)
 {
     const struct chi_js_config *has = &s->config, *wanted = &s->js->parts.wanted;
-    char *trouble = s->js->news.trouble, says[160] = "", todo[160] = "";
+    char *trouble = s->js->news.trouble, says[448] = "", todo[448] = "";
     uint32_t replicas = wanted->replicas ? wanted->replicas : has->replicas;
     const struct difference all[] = {
         {"replicas", has->replicas, replicas, ""},
