@@ -14,8 +14,8 @@ from typing import List, Optional
 SONAME = "libchathub.so.0"
 VARIABLE = "CHATHUB_LIBRARY"
 
-ADVICE = (f"Install libchathub, or build it in the checkout (./examples/chatd/run, or: meson setup build/release && "
-          f"ninja -C build/release libchathub/{SONAME}), or name the file by {VARIABLE}. "
+ADVICE = (f"Install libchathub, or build it in the checkout (./examples/chatd/run, or: meson setup build/release "
+          f"-Dtests=false && meson compile -C build/release), or name the file by {VARIABLE}. "
           "chathub.connect, the client, works without it.")
 
 
