@@ -9,7 +9,8 @@ import pytest
 from pages import ROOT
 from reference import INCLUDE, man, needs, plain, run, section
 
-PUBLIC = {path.name: re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S) for path in INCLUDE.glob("*.h")}
+HEADERS = [*sorted(INCLUDE.glob("*.h")), ROOT / "tests" / "kit" / "chathub_testing.h"]
+PUBLIC = {path.name: re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S) for path in HEADERS}
 
 
 def public_functions():
