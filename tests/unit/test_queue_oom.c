@@ -71,6 +71,7 @@ START_TEST(records_come_in_as_far_as_there_is_room_and_memory)
         chi_queue_tell(queue);
         ck_assert(is_readable(chi_queue_fd(queue)) == (done > 0));
         bool full = !chi_queue_has_room(queue);
+        ck_assert(chi_queue_is_starved(queue) == (at < records.len && !full));
         int count = take(queue, &next, &drained);
         ck_assert(count * (int)sizeof(struct chathub_event) <= 4096 + 1024);
         ck_assert(full == drained);
@@ -137,6 +138,12 @@ START_TEST(questions_wait_before_it_in_order_and_not_for_longer_than_they_live)
     int in_queue = chi_queue_take(queue, &batch, &drained);
     ck_assert(drained);
     ck_assert(!chi_queue_has_room(queue)); /* questions come first */
+    struct chi_buf record = {0};
+    struct chathub_event event = {.type = CHATHUB_EVENT_LOG};
+    add_records(&record, 0, 1);
+    ck_assert_uint_eq(chi_queue_add_records(queue, 7, record.at, record.len, false), 0);
+    ck_assert(!chi_queue_add(queue, &event, false));
+    chi_buf_fini(&record);
     for (uint64_t left = asked; left;) {
         for (uint32_t i = 0; i < batch.count; i++) {
             while (next >= (uint64_t)in_queue && next % 5 == 4)
@@ -153,6 +160,9 @@ START_TEST(questions_wait_before_it_in_order_and_not_for_longer_than_they_live)
         ck_assert_int_ge(chi_queue_take(queue, &batch, &drained), 0);
     }
     ck_assert(chi_queue_has_room(queue));
+    for (next = 0; ask(queue, next, 1000); next++) {
+    }
+    ck_assert_uint_ge(next, asked); /* what is gone counts no more */
     chi_queue_free(queue);
 }
 END_TEST
