@@ -23,10 +23,25 @@ static struct chi_buf *begin(struct chathub_connection *connection, const char *
     return &connection->request;
 }
 
+/* Of a room; what answers tells which by the number. */
+static struct chi_buf *begin_room(struct chathub_connection *connection, const char *text,
+                                  const struct chi_stay *stay)
+{
+    struct chi_buf *out = begin(connection, text);
+
+    chi_buf_add_u64(out, stay->id);
+    chi_buf_add_char(out, '"');
+    if (stay->name)
+        add_text(out, ",\"room\":", stay->name);
+    return out;
+}
+
+/* Closes the object that was begun, and sends it. */
 static void say(struct chathub_connection *connection)
 {
-    const struct chi_buf *request = &connection->request;
+    struct chi_buf *request = &connection->request;
 
+    chi_buf_add_char(request, '}');
     chi_wire_send(connection->wire,
                   (struct chi_span){request->failed ? NULL : request->at, request->len});
 }
@@ -65,7 +80,6 @@ void chi_say_hello(struct chathub_connection *connection)
     add_text(out, "],\"session\":", connection->key);
     if (connection->name)
         add_text(out, ",\"name\":", connection->name);
-    chi_buf_add_char(out, '}');
     say(connection);
 }
 
@@ -76,39 +90,25 @@ void chi_say_name(struct chathub_connection *connection)
     chi_buf_add_u64(out, connection->wishes);
     add_text(out, "\",\"session\":", connection->key);
     add_text(out, ",\"name\":", connection->wish);
-    chi_buf_add_char(out, '}');
     say(connection);
 }
 
 void chi_say_ping(struct chathub_connection *connection)
 {
-    begin(connection, "{\"type\":\"ping\",\"ref\":\"" CHI_OWN_REF "p\"}");
+    begin(connection, "{\"type\":\"ping\",\"ref\":\"" CHI_OWN_REF "p\"");
     say(connection);
 }
 
 static void say_join(struct chathub_connection *connection, struct chi_stay *stay)
 {
-    struct chi_buf *out = begin(connection, "{\"type\":\"join\",\"ref\":\"" CHI_OWN_REF "j");
-
-    chi_buf_add_u64(out, stay->id);
-    chi_buf_add_char(out, '"');
-    if (stay->name)
-        add_text(out, ",\"room\":", stay->name);
-    add_start(out, stay);
-    chi_buf_add_char(out, '}');
+    add_start(begin_room(connection, "{\"type\":\"join\",\"ref\":\"" CHI_OWN_REF "j", stay), stay);
     say(connection);
     stay->state = CHI_STAY_ASKED;
 }
 
 static void say_leave(struct chathub_connection *connection, struct chi_stay *stay)
 {
-    struct chi_buf *out = begin(connection, "{\"type\":\"leave\",\"ref\":\"" CHI_OWN_REF "l");
-
-    chi_buf_add_u64(out, stay->id);
-    chi_buf_add_char(out, '"');
-    if (stay->name)
-        add_text(out, ",\"room\":", stay->name);
-    chi_buf_add_char(out, '}');
+    begin_room(connection, "{\"type\":\"leave\",\"ref\":\"" CHI_OWN_REF "l", stay);
     say(connection);
     stay->state = CHI_STAY_GOING;
 }
