@@ -120,6 +120,8 @@ int chi_queue_question(struct chathub *hub, const struct chathub_question *quest
 int chi_enter(const struct chathub *hub);
 /* The same for calls that need a running hub: CHATHUB_ESTOPPED besides. */
 int chi_enter_running(const struct chathub *hub);
+/* The same for calls that a hub takes no more once it stops; notes it for chathub_problem. */
+int chi_enter_serving(struct chathub *hub);
 /* Notes what was wrong, for chathub_problem; answers the error. */
 int chi_problem(struct chathub *hub, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

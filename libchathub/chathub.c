@@ -48,6 +48,12 @@ int chi_enter_running(const struct chathub *hub)
     return hub->state == STATE_RUNNING || hub->state == STATE_STOPPING ? 0 : CHATHUB_ESTOPPED;
 }
 
+int chi_enter_serving(struct chathub *hub)
+{
+    int error = chi_enter_running(hub);
+    return error || hub->state == STATE_RUNNING ? error : chi_plain(hub, CHATHUB_ESTOPPED);
+}
+
 const char *chathub_problem(const struct chathub *hub)
 {
     if (!hub || !hub->own)

@@ -16,8 +16,6 @@ static struct chi_span span(const char *text, size_t len)
 
 static int inproc_request(struct chathub *hub, uint64_t client, const struct chi_request *request)
 {
-    if (hub->state != STATE_RUNNING)
-        return chi_plain(hub, CHATHUB_ESTOPPED);
     return chi_plain(hub, chi_inproc_request(hub->inproc, client, request));
 }
 
@@ -25,7 +23,7 @@ int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, v
                    uint64_t *client)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
     if (!client)
@@ -46,7 +44,7 @@ int chathub_client(struct chathub *hub, const char *name, chathub_event_cb cb, v
 int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start, uint64_t from)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
     struct chi_request join = {.type = CHI_REQUEST_JOIN, .room = chi_span_of(room)};
@@ -74,7 +72,7 @@ int chathub_join(struct chathub *hub, uint64_t client, const char *room, int sta
 int chathub_leave(struct chathub *hub, uint64_t client, const char *room)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
     struct chi_request leave = {.type = CHI_REQUEST_LEAVE, .room = chi_span_of(room)};
@@ -85,7 +83,7 @@ int chathub_post(struct chathub *hub, uint64_t client, const char *room, const c
                  size_t len, const char *cid)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
     struct chi_request post = {
@@ -102,7 +100,7 @@ int chathub_post(struct chathub *hub, uint64_t client, const char *room, const c
 int chathub_request(struct chathub *hub, uint64_t client, const char *json, size_t len)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
     struct chi_span text = span(json, len);

@@ -29,11 +29,9 @@ static int check_room_name(struct chathub *hub, const char *room)
 int chathub_redact(struct chathub *hub, uint64_t client, const char *room, uint64_t position)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
-    if (hub->state != STATE_RUNNING)
-        return chi_plain(hub, CHATHUB_ESTOPPED);
     if (!position || position > CHI_POSITION_MAX)
         return chi_plain(hub, CHATHUB_EPOSITION);
     error = check_room_name(hub, room);
@@ -108,11 +106,9 @@ static int read_adoption(struct chathub *hub, const struct chathub_adoption *fro
 int chathub_adopt(struct chathub *hub, const struct chathub_adoption *adoption)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
-    if (hub->state != STATE_RUNNING)
-        return chi_plain(hub, CHATHUB_ESTOPPED);
     if (hub->stand_in)
         return chi_problem(
             hub, CHATHUB_EINVAL,
@@ -166,11 +162,9 @@ int chathub_carry(struct chathub *hub, const struct chathub_carrier *carrier, vo
                   const char *url, const char *address, uint64_t *client)
 {
     CHI_CALL(hub);
-    int error = chi_enter_running(hub);
+    int error = chi_enter_serving(hub);
     if (error)
         return error;
-    if (hub->state != STATE_RUNNING)
-        return chi_plain(hub, CHATHUB_ESTOPPED);
     if (!client)
         return chi_plain(hub, CHATHUB_EINVAL);
     struct chathub_carrier ops = {.size = 0};
