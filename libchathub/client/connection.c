@@ -84,7 +84,7 @@ static bool tell_unanswered(struct chathub_connection *connection)
     struct chi_post *post;
 
     while ((post = chi_outbox_first(&connection->outbox))) {
-        struct chathub_event event = chi_frame_event(CHATHUB_EVENT_ERROR);
+        struct chathub_event event = chi_event_of(CHATHUB_EVENT_ERROR);
         char cid[sizeof(post->cid)];
         event.code = post->tried ? CHATHUB_EUNKNOWN : CHATHUB_EGONE;
         event.message = post->tried ? "the connection ended before the post was answered"
@@ -100,7 +100,7 @@ static bool tell_unanswered(struct chathub_connection *connection)
 
 void chi_connection_end(struct chathub_connection *connection, int code, const char *why)
 {
-    struct chathub_event closed = chi_frame_event(CHATHUB_EVENT_CLOSED);
+    struct chathub_event closed = chi_event_of(CHATHUB_EVENT_CLOSED);
     char message[LINE_SIZE];
 
     copy_line(message, why, code);

@@ -6,24 +6,6 @@
 #define POSITION_MAX ((UINT64_C(1) << 53) - 1)
 #define RETRY_MAX    86400000u /* ms: what is waited for longer will not be waited for */
 
-struct chathub_event chi_frame_event(uint32_t type)
-{
-    return (struct chathub_event){
-        .size = sizeof(struct chathub_event),
-        .type = type,
-        .room = "",
-        .sender = "",
-        .sender_id = "",
-        .content = "",
-        .cid = "",
-        .data = "",
-        .session = "",
-        .message = "",
-        .ref = "",
-        .json = "",
-    };
-}
-
 int chi_frame_code(const char *word)
 {
     static const struct {
@@ -258,7 +240,7 @@ int chi_frame_read(struct chi_span text, struct chi_buf *scratch, struct chi_fra
 {
     json_error_t wrong;
 
-    *out = (struct chi_frame){.event = chi_frame_event(0), .epoch = ""};
+    *out = (struct chi_frame){.event = chi_event_of(0), .epoch = ""};
     chi_buf_reset(scratch, 65536);
     chi_buf_add(scratch, text.at, text.len);
     chi_buf_add_char(scratch, '\0');

@@ -6,6 +6,7 @@
 
 #include "chathub.h"
 #include "util/buf.h"
+#include "util/event.h"
 #include "util/text.h"
 
 /* Refs that begin so are the client's own: the host is not told them. */
@@ -37,9 +38,6 @@ void chi_frame_fini(struct chi_frame *frame);
 
 /* A member that is a number above 0, exact below 2^53; else 0. */
 uint64_t chi_frame_number(const json_t *object, const char *key);
-
-/* An event that no frame brought: all texts "". */
-struct chathub_event chi_frame_event(uint32_t type);
 
 /* The number of an error by its name on the wire; CHATHUB_EREQUEST if it is not known. */
 int chi_frame_code(const char *word);

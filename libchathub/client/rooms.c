@@ -166,7 +166,7 @@ void chi_stay_joined(struct chathub_connection *connection, struct chi_frame *fr
 static void tell_left(struct chathub_connection *connection, struct chi_stay *stay, int code,
                       const char *message)
 {
-    struct chathub_event event = chi_frame_event(CHATHUB_EVENT_LEFT);
+    struct chathub_event event = chi_event_of(CHATHUB_EVENT_LEFT);
     char *name = stay->name;
 
     event.room = name ? name : "";
@@ -239,7 +239,7 @@ void chi_stay_gap(struct chathub_connection *connection, struct chi_frame *frame
 static bool tell_hole(struct chathub_connection *connection, const struct chi_stay *stay,
                       uint64_t prev)
 {
-    struct chathub_event gap = chi_frame_event(CHATHUB_EVENT_GAP);
+    struct chathub_event gap = chi_event_of(CHATHUB_EVENT_GAP);
 
     gap.room = stay->name;
     gap.prev = stay->position;

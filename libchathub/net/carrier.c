@@ -10,10 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/slots.h"
 #include "dialect/dialect.h"
 #include "net/framing.h"
-#include "util/index.h"
+#include "net/roster.h"
 #include "util/list.h"
 
 /* Lines that wait for the hub, of one carrier; their bytes are bounded by two of the longest message. */
@@ -31,9 +30,8 @@ struct line {
 };
 
 struct carrier {
-    struct chi_slot slot; /* its number is the transport's: conn */
+    struct chi_guest as;
     struct chi_link link; /* among those with something for a turn */
-    uint64_t id;          /* the hub's */
     struct chathub_carrier ops;
     void *conn; /* the host's */
     const struct chi_dialect *dialect;
@@ -58,8 +56,7 @@ struct carrier {
 struct chi_carriers {
     struct chi_carriers_parts parts;
     struct chi_transport transport;
-    struct chi_slots all;
-    struct chi_index by_id;
+    struct chi_roster roster;
     struct chi_link due;           /* those with something for a turn */
     struct chi_buf scratch;        /* the decoders' */
     struct chi_request request;    /* what they decode into */
@@ -105,11 +102,10 @@ static void carrier_free(struct chi_carriers *carriers, struct carrier *carrier)
 {
     drop_lines(carrier);
     set_blocked(carriers, carrier, false);
-    chi_index_remove(&carriers->by_id, carrier->slot.number);
     chi_list_remove(&carrier->link);
     chi_buf_fini(&carrier->rest);
     free(carrier->address);
-    chi_slots_give(&carriers->all, carrier);
+    chi_roster_give(&carriers->roster, &carrier->as);
 }
 
 static void tell(const struct chi_carriers *carriers, const struct carrier *carrier,
@@ -121,7 +117,7 @@ static void tell(const struct chi_carriers *carriers, const struct carrier *carr
                                   {"address", chi_span_of(carrier->address)}};
     size_t n = 2;
 
-    snprintf(id, sizeof(id), "%llu", (unsigned long long)carrier->id);
+    snprintf(id, sizeof(id), "%llu", (unsigned long long)carrier->as.id);
     fields[0].value = chi_span_of(id);
     fields[n++] = one;
     if (two.key)
@@ -161,7 +157,7 @@ static ptrdiff_t send_some(struct chi_carriers *carriers, struct carrier *carrie
 static ptrdiff_t carrier_send(void *self, uint32_t conn, const void *bytes, size_t len)
 {
     struct chi_carriers *carriers = self;
-    return send_some(carriers, chi_slots_at(&carriers->all, conn), bytes, len);
+    return send_some(carriers, chi_slots_at(&carriers->roster.all, conn), bytes, len);
 }
 
 static void carrier_write_many(void *self, const void *bytes, size_t len, const uint32_t *conns,
@@ -176,7 +172,7 @@ static void carrier_write_many(void *self, const void *bytes, size_t len, const 
 static void carrier_read(void *self, uint32_t conn, bool on)
 {
     struct chi_carriers *carriers = self;
-    struct carrier *carrier = chi_slots_at(&carriers->all, conn);
+    struct carrier *carrier = chi_slots_at(&carriers->roster.all, conn);
 
     carrier->paused = !on;
     if (on && (carrier->waiting || carrier->gone))
@@ -188,7 +184,7 @@ static void carrier_close(void *self, uint32_t conn, int code, struct chi_span r
                           struct chi_span rest)
 {
     struct chi_carriers *carriers = self;
-    struct carrier *carrier = chi_slots_at(&carriers->all, conn);
+    struct carrier *carrier = chi_slots_at(&carriers->roster.all, conn);
     size_t len = chi_utf8_cut(reason, REASON_SIZE - 1);
 
     carrier->closed = true;
@@ -215,14 +211,14 @@ static enum chi_next hear(struct chi_carriers *carriers, const struct carrier *c
         carriers->error = (struct chi_decode_error){.code = CHATHUB_ETEXT};
         snprintf(carriers->error.message, sizeof(carriers->error.message),
                  "a line has to be UTF-8");
-        return chi_hub_bad_request(hub, carrier->id, &carriers->error);
+        return chi_hub_bad_request(hub, carrier->as.id, &carriers->error);
     }
     int got =
         carrier->dialect->decode(&carriers->scratch, text, &carriers->request, &carriers->error);
     if (got == 0)
         return CHI_NEXT_READ;
-    return got > 0 ? chi_hub_request(hub, carrier->id, &carriers->request)
-                   : chi_hub_bad_request(hub, carrier->id, &carriers->error);
+    return got > 0 ? chi_hub_request(hub, carrier->as.id, &carriers->request)
+                   : chi_hub_bad_request(hub, carrier->as.id, &carriers->error);
 }
 
 static void hear_lines(struct chi_carriers *carriers, struct carrier *carrier)
@@ -261,7 +257,7 @@ static void finish(struct chi_carriers *carriers, struct carrier *carrier)
 
 static void end_gone(struct chi_carriers *carriers, struct carrier *carrier)
 {
-    uint64_t id = carrier->closed ? 0 : carrier->id;
+    uint64_t id = carrier->closed ? 0 : carrier->as.id;
     const char *reason = carrier->left ? "left" : "closed by the other side";
 
     tell_end(carriers, carrier, carrier->closed ? carrier->reason : reason);
@@ -276,10 +272,10 @@ static void carrier_turn(struct chi_carriers *carriers, struct carrier *carrier)
         carrier->writable = false;
         set_blocked(carriers, carrier, false);
         if (!carrier->closed)
-            chi_delivery_writable(carriers->parts.delivery, chi_hub_client_slot(carrier->id));
+            chi_delivery_writable(carriers->parts.delivery, chi_hub_client_slot(carrier->as.id));
     }
     if (carrier->gone && !carrier->closed)
-        chi_delivery_broken(carriers->parts.delivery, chi_hub_client_slot(carrier->id));
+        chi_delivery_broken(carriers->parts.delivery, chi_hub_client_slot(carrier->as.id));
     hear_lines(carriers, carrier);
     if (carrier->closed && !carrier->gone)
         finish(carriers, carrier);
@@ -292,7 +288,7 @@ static void judge(struct chi_carriers *carriers, struct carrier *carrier, uint64
 {
     const struct chi_settings *settings = carriers->parts.settings;
     uint64_t most = carrier->closed ? settings->close_time : settings->stall_time;
-    uint64_t id = carrier->closed ? 0 : carrier->id;
+    uint64_t id = carrier->closed ? 0 : carrier->as.id;
 
     if (carrier->gone || now - carrier->since < most)
         return;
@@ -312,8 +308,8 @@ static void sweep(struct chi_carriers *carriers)
     if (!carriers->blocked || now - carriers->swept < SWEEP_MS)
         return;
     carriers->swept = now;
-    for (uint32_t i = 0; i < carriers->all.made; i++) {
-        struct carrier *carrier = chi_slots_at(&carriers->all, i);
+    for (uint32_t i = 0; i < carriers->roster.all.made; i++) {
+        struct carrier *carrier = chi_slots_at(&carriers->roster.all, i);
         if (carrier && carrier->blocked)
             judge(carriers, carrier, now);
     }
@@ -339,13 +335,13 @@ uint64_t chi_carriers_next(const struct chi_carriers *carriers)
 
 uint32_t chi_carriers_count(const struct chi_carriers *carriers)
 {
-    return carriers->all.used;
+    return carriers->roster.all.used;
 }
 
 void chi_carriers_end(struct chi_carriers *carriers)
 {
-    for (uint32_t i = 0; i < carriers->all.made; i++) {
-        struct carrier *carrier = chi_slots_at(&carriers->all, i);
+    for (uint32_t i = 0; i < carriers->roster.all.made; i++) {
+        struct carrier *carrier = chi_slots_at(&carriers->roster.all, i);
         if (!carrier)
             continue;
         if (!carrier->gone) {
@@ -360,12 +356,6 @@ void chi_carriers_end(struct chi_carriers *carriers)
 
 /* ------------------------------------------------------------------------------------- the face */
 
-static struct chi_span id_of(const void *ctx, uint32_t number)
-{
-    const struct carrier *carrier = chi_slots_at(ctx, number);
-    return (struct chi_span){(const char *)&carrier->id, sizeof(carrier->id)};
-}
-
 int chi_carriers_new(const struct chi_carriers_parts *parts, struct chi_carriers **out)
 {
     struct chi_carriers *carriers = calloc(1, sizeof(*carriers));
@@ -373,10 +363,7 @@ int chi_carriers_new(const struct chi_carriers_parts *parts, struct chi_carriers
     if (!carriers)
         return CHATHUB_ENOMEM;
     carriers->parts = *parts;
-    chi_slots_init(&carriers->all, sizeof(struct carrier));
-    parts->env.ops->random(parts->env.self, carriers->by_id.secret, sizeof(carriers->by_id.secret));
-    carriers->by_id.text = id_of;
-    carriers->by_id.ctx = &carriers->all;
+    chi_roster_init(&carriers->roster, sizeof(struct carrier), parts->env);
     carriers->transport = (struct chi_transport){
         .send = carrier_send,
         .write_many = carrier_write_many,
@@ -393,71 +380,55 @@ void chi_carriers_free(struct chi_carriers *carriers)
 {
     if (!carriers)
         return;
-    for (uint32_t i = 0; i < carriers->all.made; i++) {
-        struct carrier *carrier = chi_slots_at(&carriers->all, i);
+    for (uint32_t i = 0; i < carriers->roster.all.made; i++) {
+        struct carrier *carrier = chi_slots_at(&carriers->roster.all, i);
         if (carrier)
             carrier_free(carriers, carrier);
     }
     chi_buf_fini(&carriers->scratch);
-    chi_index_fini(&carriers->by_id);
-    chi_slots_fini(&carriers->all);
+    chi_roster_fini(&carriers->roster);
     free(carriers);
-}
-
-static int enlist(struct chi_carriers *carriers, struct carrier *carrier,
-                  const struct chi_address *listener)
-{
-    const struct chi_client_desc desc = {
-        .as = {.transport = &carriers->transport,
-               .conn = carrier->slot.number,
-               .encoding = {carrier->dialect, &chi_framing_lines}},
-        .default_room = chi_span_of(listener->room),
-        .address = chi_span_of(carrier->address),
-        .history = listener->history,
-        .presence = listener->presence,
-        .private_posts = listener->private_posts,
-    };
-    int error = chi_index_reserve(&carriers->by_id);
-
-    if (!error)
-        error = chi_hub_client_open(carriers->parts.hub, &desc, &carrier->id);
-    if (!error)
-        chi_index_put(&carriers->by_id, carrier->slot.number);
-    return error;
 }
 
 int chi_carriers_open(struct chi_carriers *carriers, const struct chathub_carrier *ops, void *conn,
                       const struct chi_address *listener, struct chi_span address, uint64_t *id)
 {
-    struct carrier *carrier = chi_slots_take(&carriers->all);
-    int error = CHATHUB_ENOMEM;
-
-    if (!carrier)
-        return error;
     if (address.len > ADDRESS_MAX)
         address.len = ADDRESS_MAX;
+    char *its_address = chi_span_dup(address);
+    struct carrier *carrier = its_address ? chi_slots_take(&carriers->roster.all) : NULL;
+    if (!carrier) {
+        free(its_address);
+        return CHATHUB_ENOMEM;
+    }
     carrier->ops = *ops;
     carrier->conn = conn;
     carrier->dialect = listener->dialect ? listener->dialect : &chi_dialect_native;
-    carrier->address = chi_span_dup(address);
+    carrier->address = its_address;
     chi_list_init(&carrier->inbox);
-    if (carrier->address)
-        error = enlist(carriers, carrier, listener);
+    struct chi_client_desc desc = {
+        .as = {.transport = &carriers->transport,
+               .encoding = {carrier->dialect, &chi_framing_lines}},
+        .default_room = chi_span_of(listener->room),
+        .address = chi_span_of(its_address),
+        .history = listener->history,
+        .presence = listener->presence,
+        .private_posts = listener->private_posts,
+    };
+    int error = chi_roster_open(&carriers->roster, carriers->parts.hub, &desc, &carrier->as);
     if (error) {
-        free(carrier->address);
-        chi_slots_give(&carriers->all, carrier);
+        free(its_address);
         return error;
     }
     tell(carriers, carrier, "connected", (struct chi_field){"protocol", CHI_SPAN("carrier")},
          (struct chi_field){"dialect", chi_span_of(carrier->dialect->name)});
-    *id = carrier->id;
+    *id = carrier->as.id;
     return 0;
 }
 
 static struct carrier *find(const struct chi_carriers *carriers, uint64_t id)
 {
-    struct chi_span text = {(const char *)&id, sizeof(id)};
-    struct carrier *carrier = chi_slots_at(&carriers->all, chi_index_find(&carriers->by_id, text));
+    struct carrier *carrier = chi_roster_find(&carriers->roster, id);
     return carrier && !carrier->gone ? carrier : NULL;
 }
 

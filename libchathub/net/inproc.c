@@ -13,8 +13,8 @@
 #include "dialect/dialect.h"
 #include "dialect/local.h"
 #include "net/framing.h"
-#include "core/slots.h"
-#include "util/index.h"
+#include "net/roster.h"
+#include "util/event.h"
 #include "util/list.h"
 
 #define INBOX_MAX 64u
@@ -29,9 +29,8 @@ struct message {
 };
 
 struct guest {
-    struct chi_slot slot; /* its number is the transport's: conn */
+    struct chi_guest as;
     struct chi_link link; /* among those with something for a turn */
-    uint64_t id;          /* the hub's */
     chathub_event_cb cb;  /* NULL: its events go to the queue */
     void *arg;
     struct chi_link blocked; /* among `fed` or `unfed` while the queue has no room for it */
@@ -47,8 +46,7 @@ struct guest {
 struct chi_inproc {
     struct chi_inproc_parts parts;
     struct chi_transport transport;
-    struct chi_slots guests;
-    struct chi_index by_id;
+    struct chi_roster guests;
     uint32_t unheard;      /* requests in all inboxes */
     struct chi_link due;   /* guests with something for a turn */
     struct chi_link unfed; /* blocked, and the queue took nothing of theirs … */
@@ -76,11 +74,10 @@ static void guest_free(struct chi_inproc *inproc, struct guest *guest)
 {
     while (guest->waiting)
         message_drop(inproc, guest);
-    chi_index_remove(&inproc->by_id, guest->slot.number);
     chi_list_remove(&guest->link);
     chi_list_remove(&guest->blocked);
     chi_buf_fini(&guest->rest);
-    chi_slots_give(&inproc->guests, guest);
+    chi_roster_give(&inproc->guests, &guest->as);
 }
 
 /* ------------------------------------------------------------------------------------ transport */
@@ -91,11 +88,11 @@ static size_t tell_records(struct chi_inproc *inproc, struct guest *guest, const
 {
     const char *end = at + len;
     if (!guest->cb)
-        return chi_queue_add_records(inproc->parts.queue, guest->id, at, len, beyond);
+        return chi_queue_add_records(inproc->parts.queue, guest->as.id, at, len, beyond);
     while (at < end) {
         struct chathub_event event;
         at += chi_local_read(at, &event);
-        event.client = guest->id;
+        event.client = guest->as.id;
         guest->cb(inproc->parts.owner, &event, guest->arg);
     }
     return len;
@@ -123,7 +120,7 @@ static void guest_block(struct chi_inproc *inproc, struct guest *guest, bool fed
 static ptrdiff_t inproc_send(void *self, uint32_t conn, const void *bytes, size_t len)
 {
     struct chi_inproc *inproc = self;
-    struct guest *guest = chi_slots_at(&inproc->guests, conn);
+    struct guest *guest = chi_slots_at(&inproc->guests.all, conn);
     size_t told = tell_records(inproc, guest, bytes, len, false);
     if (told < len)
         guest_block(inproc, guest, told > 0);
@@ -140,7 +137,7 @@ static void inproc_write_many(void *self, const void *bytes, size_t len, const u
 static void inproc_read(void *self, uint32_t conn, bool on)
 {
     struct chi_inproc *inproc = self;
-    struct guest *guest = chi_slots_at(&inproc->guests, conn);
+    struct guest *guest = chi_slots_at(&inproc->guests.all, conn);
     guest->paused = !on;
     if (on && guest->waiting)
         guest_due(inproc, guest);
@@ -151,7 +148,7 @@ static void inproc_close(void *self, uint32_t conn, int code, struct chi_span re
 {
     (void)reason;
     struct chi_inproc *inproc = self;
-    struct guest *guest = chi_slots_at(&inproc->guests, conn);
+    struct guest *guest = chi_slots_at(&inproc->guests.all, conn);
     chi_list_remove(&guest->blocked);
     guest->closed = true;
     guest->code = code;
@@ -179,21 +176,9 @@ static int error_of_close(int code)
 
 static bool tell_code(struct chi_inproc *inproc, struct guest *guest, uint32_t type, int code)
 {
-    struct chathub_event event = {
-        .size = sizeof(event),
-        .type = type,
-        .client = guest->id,
-        .code = code,
-        .room = "",
-        .sender = "",
-        .sender_id = "",
-        .content = "",
-        .cid = "",
-        .data = "",
-        .session = "",
-        .ref = "",
-        .json = "",
-    };
+    struct chathub_event event = chi_event_of(type);
+    event.client = guest->as.id;
+    event.code = code;
     event.message = code ? chathub_strerror(code) : "";
     if (!guest->cb)
         return chi_queue_add(inproc->parts.queue, &event, true);
@@ -243,13 +228,13 @@ static void guest_turn(struct chi_inproc *inproc, struct guest *guest)
         struct message *message = CHI_CONTAINER(link, struct message, link);
         guest->waiting--;
         inproc->unheard--;
-        enum chi_next next = chi_hub_request(inproc->parts.hub, guest->id, message->request);
+        enum chi_next next = chi_hub_request(inproc->parts.hub, guest->as.id, message->request);
         free(message->request);
         free(message);
         guest->paused |= next == CHI_NEXT_WAIT;
     }
     if (!guest->closed && guest->leaving && !guest->waiting) {
-        chi_hub_close_client(inproc->parts.hub, guest->id, 1000, CHI_SPAN("left"));
+        chi_hub_close_client(inproc->parts.hub, guest->as.id, 1000, CHI_SPAN("left"));
     }
     if (guest->closed)
         guest_end(inproc, guest);
@@ -277,7 +262,7 @@ static void let_go_on(struct chi_inproc *inproc)
         return;
     struct guest *guest;
     for (uint32_t i = 0; i < GO_ON_MAX && (guest = next_blocked(inproc)); i++)
-        chi_delivery_writable(inproc->parts.delivery, chi_hub_client_slot(guest->id));
+        chi_delivery_writable(inproc->parts.delivery, chi_hub_client_slot(guest->as.id));
 }
 
 void chi_inproc_turn(struct chi_inproc *inproc)
@@ -308,21 +293,12 @@ uint64_t chi_inproc_next(const struct chi_inproc *inproc)
 
 /* ------------------------------------------------------------------------------------- the face */
 
-static struct chi_span id_of(const void *ctx, uint32_t number)
-{
-    const struct guest *guest = chi_slots_at(ctx, number);
-    return (struct chi_span){(const char *)&guest->id, sizeof(guest->id)};
-}
-
 int chi_inproc_new(const struct chi_inproc_parts *parts, struct chi_inproc **out)
 {
     struct chi_inproc *inproc = calloc(1, sizeof(*inproc));
     if (!inproc)
         return CHATHUB_ENOMEM;
-    chi_slots_init(&inproc->guests, sizeof(struct guest));
-    parts->env.ops->random(parts->env.self, inproc->by_id.secret, sizeof(inproc->by_id.secret));
-    inproc->by_id.text = id_of;
-    inproc->by_id.ctx = &inproc->guests;
+    chi_roster_init(&inproc->guests, sizeof(struct guest), parts->env);
     inproc->parts = *parts;
     inproc->transport = (struct chi_transport){
         .send = inproc_send,
@@ -342,55 +318,38 @@ void chi_inproc_free(struct chi_inproc *inproc)
 {
     if (!inproc)
         return;
-    for (uint32_t i = 0; i < inproc->guests.made; i++) {
-        struct guest *guest = chi_slots_at(&inproc->guests, i);
+    for (uint32_t i = 0; i < inproc->guests.all.made; i++) {
+        struct guest *guest = chi_slots_at(&inproc->guests.all, i);
         if (guest)
             guest_free(inproc, guest);
     }
-    chi_index_fini(&inproc->by_id);
-    chi_slots_fini(&inproc->guests);
+    chi_roster_fini(&inproc->guests);
     free(inproc);
-}
-
-static int guest_register(struct chi_inproc *inproc, struct guest *guest)
-{
-    const struct chi_client_desc desc = {
-        .as = {.transport = &inproc->transport,
-               .conn = guest->slot.number,
-               .encoding = {&chi_dialect_local, &chi_framing_none}},
-        .address = CHI_SPAN("in-process"),
-        .welcome = true,
-    };
-    int error = chi_index_reserve(&inproc->by_id);
-    if (!error)
-        error = chi_hub_client_open(inproc->parts.hub, &desc, &guest->id);
-    if (error)
-        return error;
-    chi_index_put(&inproc->by_id, guest->slot.number);
-    return 0;
 }
 
 int chi_inproc_open(struct chi_inproc *inproc, chathub_event_cb cb, void *arg, uint64_t *id)
 {
-    struct guest *guest = chi_slots_take(&inproc->guests);
+    struct chi_client_desc desc = {
+        .as = {.transport = &inproc->transport,
+               .encoding = {&chi_dialect_local, &chi_framing_none}},
+        .address = CHI_SPAN("in-process"),
+        .welcome = true,
+    };
+    struct guest *guest = chi_slots_take(&inproc->guests.all);
     if (!guest)
         return CHATHUB_ENOMEM;
     guest->cb = cb;
     guest->arg = arg;
     chi_list_init(&guest->inbox);
-    int error = guest_register(inproc, guest);
-    if (error) {
-        chi_slots_give(&inproc->guests, guest);
-        return error;
-    }
-    *id = guest->id;
-    return 0;
+    int error = chi_roster_open(&inproc->guests, inproc->parts.hub, &desc, &guest->as);
+    if (!error)
+        *id = guest->as.id;
+    return error;
 }
 
 static struct guest *guest_find(struct chi_inproc *inproc, uint64_t id)
 {
-    struct chi_span text = {(const char *)&id, sizeof(id)};
-    struct guest *guest = chi_slots_at(&inproc->guests, chi_index_find(&inproc->by_id, text));
+    struct guest *guest = chi_roster_find(&inproc->guests, id);
     return guest && !guest->closed && !guest->leaving ? guest : NULL;
 }
 
