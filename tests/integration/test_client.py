@@ -93,19 +93,6 @@ async def test_a_post_that_is_not_understood_is_answered_by_its_error(chatd, sch
     assert sum(kind == ACK for _, kind in answers) in (len(wrong), len(wrong) + 1)
 
 
-@BOTH
-async def test_what_is_too_long_for_this_hub_is_not_sent_again_without_end(start_chatd, scheme):
-    """Its frames may be shorter than the client knows."""
-    chatd = await asyncio.to_thread(start_chatd, "--max-message", "4096")
-    ann = await Talker.start(chatd.url(scheme), name="ann")
-    ann.post("fine")
-    await ann.get(event=ACK, cid="fine")
-    ann.post("x\n" * 2500, cid="long")
-    assert (await ann.get(event=ERROR, cid="long"))["code"] == "unknown"
-    assert (await ann.get(state=ENDED))["code"] == "too_long"
-    await ann.end(call=None)
-
-
 async def post_through_deaths(ann, start, chatd, dice, count, deaths):
     """Posts, a few at a time, while the server is killed now and then."""
     def connected():

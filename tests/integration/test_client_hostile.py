@@ -447,3 +447,20 @@ async def test_a_wait_that_no_number_holds_is_no_wait_without_end():
         await ann.get(state=ENDED)
         await ann.end(call=None)
     assert posts == 1
+
+
+async def test_what_is_too_long_for_a_hub_is_not_sent_again_without_end():
+    """Lines have no close code: its last word says so."""
+    async def serve(reader, writer):
+        async for line in reader:
+            if b'"post"' in line:
+                writer.write(text(type="error", code="too_long", message="a line may have 99 bytes") + b"\n")
+                writer.close()
+                return
+            writer.write(WELCOMES + b"\n")
+    async with Rude(serve) as rude:
+        ann = await Talker.start(rude.url("tcp"), name="ann")
+        ann.post("long")
+        assert (await ann.get(state=ENDED))["code"] == "too_long"
+        await ann.end(call=None)
+    assert rude.connections == 1 and ann.events(ERROR, cid="long")[0]["code"] == "unknown"

@@ -254,14 +254,18 @@ async def test_a_session_that_goes_on_elsewhere_ends_the_client_for_good(url):
             assert await new.client.post("it is me", "tea")
 
 
-async def test_what_is_too_long_for_this_hub_is_not_sent_again_without_end(start_chatd, place):
-    """Its frames may be shorter than the client knows."""
-    await asyncio.to_thread(start_chatd, "--listen", place, "--max-message", "4096")
-    async with watched(place, name="ann") as ann:
-        await ann.client.post("fine")
+async def test_what_is_too_long_for_a_hub_is_not_sent_again_without_end():
+    """Lines have no close code: its last word says so."""
+    async def refuses(peer):
+        await peer.welcome()
+        await peer.get("post")
+        peer.say("error", code="too_long", message="a line may have 99 bytes")
+
+    async with FakeHub(refuses) as hub, watched(hub.url) as ann:
         with refused("unknown"):
-            await ann.client.post("x\n" * 2500)
+            await ann.client.post("long")
         assert (await ann.get(chathub.Ended)).name == "too_long"
+        assert hub.connections == 1
 
 
 async def test_who_has_closed_is_gone_from_its_rooms_at_once(start_chatd, place):
