@@ -561,9 +561,11 @@ CHATHUB_API int chathub_queue_fd(struct chathub *hub);
 
 /* Events that were taken from the queue. */
 struct chathub_batch {
-    uint32_t size;                      /* of this struct, set by the caller */
-    uint32_t count;                     /* of events */
-    const struct chathub_event *events; /* in the order in which they happened */
+    uint32_t size;  /* of this struct, set by the caller */
+    uint32_t count; /* of events */
+    /* In the order in which they happened. An array of what this header declares: when events get
+     * more fields, so does this struct, and by its size a later library knows which ones are meant. */
+    const struct chathub_event *events;
     /* All texts of these events, ten for each: they lie one behind the other in the order of its
      * fields, each with its NUL, and none has another NUL in it. For languages to which pointers are
      * dear. */
