@@ -132,7 +132,7 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     char url[256];
-    /* Who may not join must not read the room's history either, which needs no membership. */
+    /* Members are asked for again when they read back: a right may have gone since they joined. */
     uint32_t actions = 1u << CHATHUB_JOIN | 1u << CHATHUB_HISTORY;
     int error = chathub_new(&hub);
     if (error == 0)
