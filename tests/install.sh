@@ -11,6 +11,8 @@ command -v npm >/dev/null || test_packages+=(nodejs npm)
 # What tests/bench/speed.py compares with, and draws with; not installed by itself.
 bench_packages=(golang-go golang-github-gorilla-websocket-dev nodejs node-ws gnuplot-nox)
 ci_packages=(clang-format clang-tidy cppcheck valgrind abigail-tools cmake g++ scdoc mandoc man-db doxygen)
+# For .ci/run --long alone: Debian packages, and roots to try them in.
+long_packages=(debootstrap dpkg-dev lintian blhc)
 
 is_installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
