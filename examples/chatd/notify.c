@@ -72,11 +72,15 @@ int notify_open(struct notify *notify, struct chatd_problem *problem)
 {
     const struct timeval wait = {.tv_sec = WAIT_S};
     char *path = take("NOTIFY_SOCKET"), *usec = take("WATCHDOG_USEC"), *pid = take("WATCHDOG_PID");
-    *notify = (struct notify){.path = path && *path ? path : NULL, .fd = -1};
-    int result = notify->path ? check_path(path, problem) : 0;
-    if (result == 0 && notify->path)
+    if (path && !*path) {
+        free(path);
+        path = NULL;
+    }
+    *notify = (struct notify){.path = path, .fd = -1};
+    int result = path ? check_path(path, problem) : 0;
+    if (result == 0 && path)
         result = read_watchdog(notify, usec, pid, problem);
-    if (result == 0 && notify->path) {
+    if (result == 0 && path) {
         notify->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (notify->fd < 0)
             result = chatd_problem(problem, CHATD_EXIT_OTHER, "NOTIFY_SOCKET: no socket: %s",
@@ -84,8 +88,6 @@ int notify_open(struct notify *notify, struct chatd_problem *problem)
         else
             setsockopt(notify->fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
     }
-    if (!notify->path)
-        free(path);
     free(usec);
     free(pid);
     return result;
