@@ -397,11 +397,12 @@ async def test_the_outbox_is_bounded_and_told_at_the_end():
 
 async def test_what_the_hub_would_not_take_is_refused_before_it_is_sent(start_chatd):
     chatd = start_chatd("--max-message", "1k")
-    ann = await Talker.start(chatd.url(), name="ann", rooms=["general"])
-    await ann.get(event=JOINED)
+    ann = await Talker.start(chatd.url(), name="ann")
+    await ann.get(event=WELCOME)
+    ann.call("join", room="general")
     ann.call("request", json=json.dumps({"type": "post", "content": "x", "data": {"a": "y" * 1024}}))
     refused = await ann.get(failed="request")
-    assert (refused["code"], "at most 1024" in refused["message"]) == ("too_long", True), refused
+    assert (refused["code"], "at most 1024" in refused["problem"]) == ("too_long", True), refused
     ann.call("post", content="z" * 1024)
     assert (await ann.get(failed="post"))["code"] == "too_long"
     ann.post("short")

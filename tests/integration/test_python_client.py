@@ -212,7 +212,7 @@ async def test_what_is_refused_for_good_raises_and_hurts_nobody(url, content, da
 
 async def test_what_the_hub_would_not_take_is_refused_before_it_is_sent(start_chatd):
     async with watched(start_chatd("--max-message", "1k").url()) as ann:
-        assert (await ann.get(chathub.Welcome)).max_message == 1024
+        await ann.get(chathub.Connected)
         with refused("too_long") as caught:
             await ann.client.post("x", data={"a": "y" * 1024})
         assert "1024" in caught.value.message

@@ -204,7 +204,7 @@ def test_the_error_says_all_that_was_tried_and_what_to_do(checkout, tmp_path):
     done = python(LOAD, package, LD_LIBRARY_PATH="/none")
     assert "ImportError: libchathub.so.0 was not found. Tried:" in done.stderr
     for words in (f"{package}/chathub/libchathub.so.0: there is no such file", f"{broken}: ", "libchathub.so.0: cannot open",
-                  "ninja -C", "CHATHUB_LIBRARY"):
+                  "meson compile -C", "CHATHUB_LIBRARY"):
         assert words in done.stderr, (words, done.stderr)
     shutil.rmtree(checkout / "build")
     assert "in any build folder" in python(LOAD, package, LD_LIBRARY_PATH="/none").stderr
