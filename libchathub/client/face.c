@@ -1,4 +1,4 @@
-/* The boundary of connections: checks what hosts hand in, and is forgiving nowhere else. */
+/* The boundary of connections: checks what hosts hand in, for all that is behind it. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

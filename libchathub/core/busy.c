@@ -1,4 +1,5 @@
-/* What rooms need only while something goes on in them.
+/* What core keeps of a room only while something goes on in it: who types, posts that wait, the
+ * next presence signal, a look into the log. Delivery's part is in delivery/hot.c.
  *
  * Happy path: the record is made when it is first needed, serves for as long as it is, and goes
  * when it was of no use for a while. Failure: without memory for it, what would have needed it is

@@ -45,8 +45,8 @@ struct chi_resume {
 #define CHI_RESUME_MAX 64
 
 /* Every span points into what was decoded, or the decoder's memory, and is valid until its next
- * call: who waits copies the request (chi_request_copy). Empty spans (at NULL) are absent fields. All text is valid
- * UTF-8. */
+ * call: who waits copies the request (chi_request_copy). Empty spans (at NULL) are absent fields.
+ * All text is valid UTF-8. */
 struct chi_request {
     enum chi_request_type type;
     bool on;              /* typing: started or stopped */

@@ -1,4 +1,5 @@
-/* What rooms need only while something goes on in them, and the one budget for all of it. */
+/* What delivery keeps of a room only while something goes on in it (windows, pages, signals), and
+ * the one budget for all of it. Core's part is in core/busy.c. */
 #include "delivery/internal.h"
 
 #include <stdlib.h>

@@ -9,6 +9,19 @@
  *     if (chathub_new(&hub) == 0 && chathub_listen(hub, "ws://localhost:8080/ws") == 0)
  *         return chathub_run(hub);
  *
+ * WORDS
+ *     More of them are in docs/architecture.md.
+ *       host        the program that the hub is part of
+ *       client      one connection, or a participant inside the host's process (in-process)
+ *       session     who a client is, by a secret key; goes on after a lost connection
+ *       post        what a client asks to have said; once the log has committed it, an entry
+ *       position    the number of an entry: grows over all rooms of the hub
+ *       epoch       which log a position is of (docs/protocol.md, "Coming back")
+ *       cid         a name that its sender gives a post: sent twice, it is there once
+ *       dialect     how requests and entries are written: native JSON, lines for people …
+ *       node        one of several hubs on one log, which are one chat
+ *       log         what keeps the entries; what the hub tells of its work are log records
+ *
  * LIFE CYCLE
  *     new → set, listen, route, on … → start (or run) → stop → free. Options marked `start`, and
  *     listeners, are refused once the hub has started (CHATHUB_ESTARTED); options marked `live` may
@@ -178,8 +191,8 @@ CHATHUB_API const char *chathub_problem(const struct chathub *hub);
 
 /* Whether start would refuse these settings, without opening anything: addresses beyond this
  * machine without the option `insecure` (CHATHUB_EINSECURE), rooms whose names are none, of
- * options and listeners (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem says which option it
- * is, and what to do. */
+ * options and listeners (CHATHUB_EVALUE), a log that this build lacks (CHATHUB_EFEATURE). Problem
+ * says which option it is, and what to do. */
 CHATHUB_API int chathub_check(struct chathub *hub);
 
 /* Starts on a loop of libuv, which the host runs and keeps until the hub is stopped or freed;
@@ -409,11 +422,11 @@ struct chathub_question {
 };
 /* Answers enum chathub_decision. LATER: chathub_answer follows within the option
  * authorize-timeout, after which it counts as denied; until then nothing more is read from that
- * client. */
+ * client. To say at once why not, call chathub_answer in here, and answer LATER. */
 typedef int (*chathub_authorize_cb)(struct chathub *hub, const struct chathub_question *question,
                                     void *arg);
-/* Asks `cb` before each of the actions in `actions` (bits 1 << action). NULL: everything is
- * allowed (the default). */
+/* Asks `cb` before each of the actions in `actions` (bits 1 << action), of clients of any kind, the
+ * host's own too. NULL: everything is allowed (the default). */
 CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chathub_authorize_cb cb,
                                      void *arg);
 /* The answer to a question that was put off. `message` (UTF-8, or NULL; one line, its first 199
@@ -433,7 +446,8 @@ CHATHUB_API int chathub_fold(const struct chathub *hub, const char *name, char *
 
 /* --------------------------------------------------------------------------- in-process clients */
 
-/* What happened, and the fields of chathub_event that tell of it. */
+/* What happened, and the fields of chathub_event that tell of it. (A client of a hub elsewhere gets
+ * the same events: chathub_client.h.) */
 enum chathub_event_type {
     CHATHUB_EVENT_WELCOME = 1, /* name, sender_id; session: the key to come back with */
     CHATHUB_EVENT_MESSAGE, /* an entry: room, sender, sender_id, content, cid, data, positions, time */
@@ -507,8 +521,9 @@ enum chathub_start_at {
 };
 /* Requests of an in-process client. They are taken (0) or not (CHATHUB_EGONE; CHATHUB_EAGAIN: 64
  * wait already; CHATHUB_ENOMEM), take effect in the order made, and are answered by events. room
- * NULL: the default room. start: enum chathub_start_at, with `from`. JOINED or ERROR answers; a
- * member that joins again goes on from its new place. */
+ * NULL: the default room. start: enum chathub_start_at, with `from`: a position under the hub's
+ * present epoch, or a count (no more are sent than history-page or join-history allows). JOINED or
+ * ERROR answers; a member that joins again goes on from its new place. */
 CHATHUB_API int chathub_join(struct chathub *hub, uint64_t client, const char *room, int start,
                              uint64_t from);
 /* LEFT or ERROR answers. */

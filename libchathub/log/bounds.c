@@ -1,3 +1,4 @@
+/* How much a log keeps, of what the settings say and what suits its kind. */
 #include "log/log.h"
 
 static uint64_t bound(uint64_t set, uint64_t standard)

@@ -1,3 +1,4 @@
+/* What a connection has read and not used up yet: made, counted and freed. */
 #include "net/internal.h"
 
 #include <stdlib.h>

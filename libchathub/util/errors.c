@@ -1,3 +1,4 @@
+/* The errors of chathub.h as texts and as words on the wire. */
 #include "chathub.h"
 
 #include <string.h>

@@ -1,3 +1,5 @@
+/* The thread of a JetStream log: its link to NATS, its logic, and the way to the hub's thread.
+ * Contract: link.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The thread that writes: commits of posts, in groups, and redactions.
  *
  * Happy path: posts that wait are taken together, at the earliest `pace` after the last commit
- * began (design.md, "Commit, then show"), written in one transaction, and given back with their
+ * began (docs/architecture.md, "Laws"), written in one transaction, and given back with their
  * positions once it is committed and, with log-sync full, synced. Between commits it keeps house
  * (house.c).
  *
