@@ -1,3 +1,4 @@
+/* Bytes that grow: what is added follows, bounds hold, failures stay. */
 #include "unit.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Cids that are remembered in memory. */
 #include "unit.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Each error has its number, its word and its text, and none has another's. */
 #include "unit.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Names: which are allowed, how they are shown, and by which form they are compared. */
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The map from bytes to pointers. */
 #include "unit.h"
 
 #include <stdbool.h>

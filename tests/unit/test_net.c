@@ -1,3 +1,4 @@
+/* Parts of net/ without a socket: addresses, framings, the guard of heads, routes. */
 #include "unit.h"
 
 #include <stdio.h>

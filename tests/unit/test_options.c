@@ -1,3 +1,4 @@
+/* The table of options: defaults, bounds, texts, and what is wrong with a value. */
 #include "unit.h"
 
 #include <stdio.h>

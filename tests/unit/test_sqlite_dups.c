@@ -1,3 +1,4 @@
+/* Remembered cids of the SQLite log, in a file. */
 #include "dups_world.h"
 
 #include "core/ports.h"

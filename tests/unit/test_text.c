@@ -1,3 +1,4 @@
+/* UTF-8, base64url, time stamps, spans. */
 #include "unit.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Deadlines in a heap. */
 #include "unit.h"
 
 #include "util/list.h"
