@@ -56,8 +56,8 @@
  *     chathub_connection_problem says more. A call that returned an error changed nothing and calls
  *     nothing back.
  *
- * There is no TLS in this client yet: wss:// is refused. The wire protocol is described in
- * docs/protocol.md; docs/client.md shows how it goes together. */
+ * There is no TLS in this client yet: wss:// is refused. Words are those of chathub.h; the wire
+ * protocol is described in docs/protocol.md; docs/client.md shows how it goes together. */
 #ifndef CHATHUB_CLIENT_H
 #define CHATHUB_CLIENT_H
 

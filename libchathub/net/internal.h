@@ -25,7 +25,7 @@
 /* Listeners of one net. */
 #define CHI_LISTENERS_MAX 64
 
-/* Bounds of an HTTP request's head (security.md, "HTTP parsing"). */
+/* Bounds of an HTTP request's head (see net/guard.h). */
 #define CHI_HEAD_MAX    8192u
 #define CHI_TARGET_MAX  2048u
 #define CHI_HEADERS_MAX 64u
