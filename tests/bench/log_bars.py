@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Measures logs in SQLite against the bars of docs/performance.md ("The log") and prints a table.
+"""Measures logs in SQLite against the bars of docs/performance.md ("The log in SQLite") and prints a table.
 
     tests/bench/log_bars.py [--build build/release] [--dir FOLDER] [--only NAME ...] [--json FILE]
 

@@ -1,7 +1,7 @@
 """Clients of the five other chat systems over raw WebSocket frames, and the transcripts of what they say and hear.
 
 `Peer` is one WebSocket whose frames are kept until they are asked for. `DIALECTS` knows of each dialect how its clients
-come in, say something, and what their frames mean: as compat.md describes these systems, not as chatd is made.
+come in, say something, and what their frames mean: as docs/dialects.md tells it, not as chatd is made.
 `Transcript` runs a text of tests/conformance/transcripts, whose form is told there in README.md.
 """
 import collections
