@@ -431,7 +431,8 @@ CHATHUB_API int chathub_on_authorize(struct chathub *hub, uint32_t actions, chat
                                      void *arg);
 /* The answer to a question that was put off. `message` (UTF-8, or NULL; one line, its first 199
  * bytes) is told to the client if denied. An answer that comes too late, or twice, is
- * CHATHUB_EGONE and changes nothing. */
+ * CHATHUB_EGONE and changes nothing; a message that is no UTF-8 is CHATHUB_EINVAL, and the question
+ * waits on. */
 CHATHUB_API int chathub_answer(struct chathub *hub, uint64_t question, int allow,
                                const char *message);
 
