@@ -219,9 +219,11 @@ int chathub_testing_after(struct chathub_testing *test, uint64_t ms, chathub_tes
 static struct kit_timer *first_timer(const struct chathub_testing *test)
 {
     struct kit_timer *first = NULL;
-    for (struct kit_timer *at = test->timers, *end = at + test->timer_count; at && at < end; at++)
+    for (uint32_t i = 0; i < test->timer_count; i++) {
+        struct kit_timer *at = &test->timers[i];
         if (!first || at->due < first->due || (at->due == first->due && at->number < first->number))
             first = at;
+    }
     return first;
 }
 
